@@ -1,0 +1,347 @@
+"""Every parameter of the system, declared once: name, default, unit, range and meaning.
+
+ROS parameter descriptors, ``config/default.yaml``, command-line overrides and validation all come
+from these frozen dataclasses. A nested section ``chunk`` with a field ``size`` is the parameter
+``chunk.size``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+ParameterValue = bool | int | float | str | tuple[str, ...]
+
+
+def param(
+    default: ParameterValue,
+    doc: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare one parameter of a section; ``doc`` ends with its unit in brackets."""
+    return field(
+        default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What the node accepts as an image, and how much of it may wait."""
+
+    transports: tuple[str, ...] = param(
+        ("auto",),
+        "How each of image_topics is carried: auto (from the topic's type), raw or compressed; "
+        "one entry for all, or one for each.",
+        choices=("auto", "raw", "compressed"),
+    )
+    qos: str = param(
+        "sensor_data",
+        "Reliability asked of image publishers: sensor_data (best effort, matches every publisher) "
+        "or reliable.",
+        choices=("sensor_data", "reliable"),
+    )
+    camera_info_topics: tuple[str, ...] = param(
+        (),
+        "camera_info topic of each of image_topics; empty: the sibling 'camera_info' of each image "
+        "topic.",
+    )
+    queue_size: int = param(
+        64, "Images that may wait for the model; beyond it every second one is dropped [frames].",
+        low=2, high=1024,
+    )
+    max_megapixels: float = param(
+        34.0, "Largest image accepted; larger headers are refused unread [megapixels].",
+        low=0.01, high=200.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyframeConfig:
+    """When an image shows enough that is new to be worth a place in the map."""
+
+    min_motion: float = param(
+        0.02, "Median image motion since the last keyframe of the same camera that makes a new one "
+        "[fraction of the image width].", low=0.0, high=0.5,
+    )
+    min_tracked: float = param(
+        0.6, "A new keyframe is also made when fewer points than this can still be tracked "
+        "[fraction].", low=0.0, high=1.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkConfig:
+    """How keyframes are grouped for one call of the model."""
+
+    size: int = param(8, "Keyframes per model call [frames].", low=2, high=64)
+    overlap: int = param(
+        2, "Keyframes that a new submap shares with the one before it [frames].", low=1, high=32
+    )
+    max_wait: float = param(
+        2.0, "Longest time the first keyframe of a chunk waits for the chunk to fill [s].",
+        low=0.05, high=60.0,
+    )
+
+    def __post_init__(self) -> None:
+        if self.overlap >= self.size:
+            raise ValueError(
+                f"chunk.overlap ({self.overlap}) must be less than chunk.size ({self.size})"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorConfig:
+    """How the model runs."""
+
+    dtype: str = param(
+        "auto", "Arithmetic of the model: auto is bfloat16 on a GPU that has it, else float32.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    width: int = param(
+        0, "Width that images are resized to before the model; 0: the checkpoint's own [px].",
+        low=0, high=2048,
+    )
+    use_camera_info: bool = param(
+        True, "Take the field of view and distortion from camera_info where it is published; "
+        "otherwise the model's own field of view is used."
+    )
+    max_cache_mb: float = param(
+        2048.0, "Bound on the descriptor cache; whole frames are evicted beyond it [MB].",
+        low=1.0, high=1.0e6,
+    )
+    memory_stride: int = param(
+        1, "Keep the descriptors of every n-th frame for later chunks [frames].", low=1, high=64
+    )
+    seed: int = param(
+        0, "Seed of the random weights that checkpoint 'untrained' makes.", low=0, high=2**31 - 1
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SubmapConfig:
+    """When a descriptor cache is closed and a fresh one continues."""
+
+    max_frames: int = param(
+        64, "Keyframes after which a new submap begins [frames].", low=4, high=100_000
+    )
+    min_inliers: float = param(
+        0.3, "Least share of shared pixels that must agree for two submaps to be joined "
+        "[fraction].", low=0.0, high=1.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleConfig:
+    """Where metres come from."""
+
+    fixed: float = param(
+        1.0, "Metres per unit of the model's first submap; not measured, so the map is not metric "
+        "[m].", low=1.0e-4, high=1.0e4,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MapConfig:
+    """What of the depth images becomes map."""
+
+    voxel_size: float = param(
+        0.02, "Edge of a voxel of the map cloud [m].", low=1.0e-4, high=10.0
+    )
+    min_confidence: float = param(
+        0.3, "Share of each depth image's pixels, the least confident, that is left out "
+        "[fraction].", low=0.0, high=0.99,
+    )
+    max_depth: float = param(
+        20.0, "Depth beyond this many times the image's median depth is left out [medians].",
+        low=1.0, high=1000.0,
+    )
+    max_points: int = param(
+        2_000_000, "Most points in one map_cloud message; beyond it voxels are thinned evenly "
+        "[points].", low=1000, high=50_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TfConfig:
+    """Frames after REP-105 and how their transforms are published."""
+
+    map_frame: str = param("map", "World frame: z up, x along the first view (REP-103, REP-105).")
+    odom_frame: str = param(
+        "", "Odometry frame; when set and on TF the node publishes map->odom, else map->base."
+    )
+    base_frame: str = param(
+        "", "Robot base frame; empty: the pose of the first camera is published instead."
+    )
+    publish: bool = param(True, "Publish transforms on /tf.")
+    rate: float = param(20.0, "Rate at which the newest transform is repeated [Hz].", low=1.0,
+                        high=200.0)
+    lookup_timeout: float = param(
+        0.2, "Longest wait for base->camera or odom->base at an image's stamp [s].",
+        low=0.0, high=5.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishConfig:
+    """How often the large and the slow outputs are published."""
+
+    map_cloud_period: float = param(
+        2.0, "Least time between two messages on ~/map_cloud [s].", low=0.1, high=600.0
+    )
+    status_period: float = param(
+        0.5, "Time between two messages on ~/status and /diagnostics [s].", low=0.05, high=60.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All parameters; sections in the order in which an image meets them."""
+
+    image_topics: tuple[str, ...] = param(
+        ("image",), "Image topics, one per camera: sensor_msgs/Image or CompressedImage."
+    )
+    checkpoint: str = param(
+        "flashvggt-mini", "Weights: flashvggt-mini (embedded), a .pt or .safetensors file, "
+        "flashvggt-r1 or flashvggt-r2 (released, downloaded once), or untrained."
+    )
+    device: str = param("auto", "Where the model runs: auto is cuda if present, else cpu.",
+                        choices=("auto", "cuda", "cpu"))
+    map_directory: str = param(
+        "~/.ros/flashvggt_maps", "Folder below which save_map writes; nothing is written elsewhere."
+    )
+    image: ImageConfig = field(default_factory=ImageConfig)
+    keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
+    chunk: ChunkConfig = field(default_factory=ChunkConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    submap: SubmapConfig = field(default_factory=SubmapConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    map: MapConfig = field(default_factory=MapConfig)
+    tf: TfConfig = field(default_factory=TfConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
+
+    def __post_init__(self) -> None:
+        if not self.image_topics:
+            raise ValueError("image_topics is empty: name at least one image topic")
+        if len(set(self.image_topics)) != len(self.image_topics):
+            raise ValueError(f"image_topics names a topic twice: {list(self.image_topics)}")
+        cameras = len(self.image_topics)
+        if len(self.image.transports) not in (1, cameras):
+            raise ValueError(
+                f"image.transports has {len(self.image.transports)} entries for {cameras} "
+                "image_topics: give one entry for all, or one for each"
+            )
+        if len(self.image.camera_info_topics) not in (0, cameras):
+            raise ValueError(
+                f"image.camera_info_topics has {len(self.image.camera_info_topics)} entries for "
+                f"{cameras} image_topics: give none, or one for each"
+            )
+        if self.submap.max_frames < self.chunk.size:
+            raise ValueError(
+                f"submap.max_frames ({self.submap.max_frames}) must be at least chunk.size "
+                f"({self.chunk.size})"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One declared parameter: dotted name, type, default, documentation and limits."""
+
+    name: str
+    type: type
+    default: ParameterValue
+    doc: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+
+    def check(self, value: Any) -> ParameterValue:
+        """Return ``value`` in this parameter's type; raise ValueError with the limit it breaks."""
+        value = self._converted(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{self.name} is {value}: it must be a finite number")
+        below = self.low is not None and value < self.low  # type: ignore[operator]
+        above = self.high is not None and value > self.high  # type: ignore[operator]
+        if below or above:
+            raise ValueError(f"{self.name} is {value}: it must be within {self.low} to {self.high}")
+        entries = value if isinstance(value, tuple) else (value,)
+        for entry in entries if self.choices else ():
+            if entry not in self.choices:
+                raise ValueError(
+                    f"{self.name} is '{entry}': it must be one of {', '.join(self.choices)}"
+                )
+        return value
+
+    def _converted(self, value: Any) -> ParameterValue:
+        if self.type is tuple and isinstance(value, (list, tuple)):
+            if all(isinstance(entry, str) for entry in value):
+                return tuple(value)
+        elif self.type is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        elif type(value) is self.type:
+            return value
+        wanted = "list of str" if self.type is tuple else self.type.__name__
+        raise ValueError(f"{self.name} is {value!r}: it must be of type {wanted}")
+
+
+def parameters() -> tuple[Parameter, ...]:
+    """Every parameter, in declaration order."""
+    return tuple(_declared(Config, ""))
+
+
+def build_config(values: Mapping[str, Any]) -> Config:
+    """Make a Config from dotted names and values; defaults elsewhere.
+
+    Raises ValueError for an unknown name, a wrong type or a value out of range, naming the limit.
+    """
+    declared = {parameter.name: parameter for parameter in parameters()}
+    unknown = sorted(set(values) - set(declared))
+    if unknown:
+        raise ValueError(
+            f"unknown parameter {', '.join(unknown)}; known: {', '.join(sorted(declared))}"
+        )
+    checked = {name: declared[name].check(value) for name, value in values.items()}
+    sections: dict[str, Any] = {}
+    for entry in dataclasses.fields(Config):
+        if entry.default_factory is not dataclasses.MISSING:
+            prefix = f"{entry.name}."
+            own = {
+                name.removeprefix(prefix): value
+                for name, value in checked.items()
+                if name.startswith(prefix)
+            }
+            sections[entry.name] = entry.default_factory(**own)  # type: ignore[call-arg]
+        elif entry.name in checked:
+            sections[entry.name] = checked[entry.name]
+    return Config(**sections)
+
+
+def flatten(config: Config) -> dict[str, ParameterValue]:
+    """The inverse of build_config: dotted name to value, in declaration order."""
+    values: dict[str, ParameterValue] = {}
+    for parameter in parameters():
+        value: Any = config
+        for part in parameter.name.split("."):
+            value = getattr(value, part)
+        values[parameter.name] = value
+    return values
+
+
+def _declared(section: type, prefix: str) -> Iterator[Parameter]:
+    hints = get_type_hints(section)
+    for entry in dataclasses.fields(section):
+        hint = hints[entry.name]
+        if dataclasses.is_dataclass(hint):
+            yield from _declared(hint, f"{prefix}{entry.name}.")  # type: ignore[arg-type]
+            continue
+        yield Parameter(
+            name=prefix + entry.name,
+            type=hint if hint in (bool, int, float, str) else tuple,
+            default=entry.default,
+            **entry.metadata,
+        )

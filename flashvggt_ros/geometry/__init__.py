@@ -1,0 +1,1 @@
+"""Rigid and similarity transforms and cameras: NumPy, pure functions."""
