@@ -1,0 +1,71 @@
+"""Rigid transforms as 4x4 matrices: ``T_a_b`` maps points from frame b to frame a.
+
+Every function takes arrays with any leading axes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+
+def pose(rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return T (..., 4, 4) from a rotation (..., 3, 3) and a translation (..., 3)."""
+    rotation, translation = np.asarray(rotation), np.asarray(translation)
+    leading = np.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1])
+    T = np.zeros((*leading, 4, 4))
+    T[..., :3, :3] = rotation
+    T[..., :3, 3] = translation
+    T[..., 3, 3] = 1.0
+    return T
+
+
+def inverse(T_a_b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return T_b_a (..., 4, 4), using that the rotation is orthonormal."""
+    R_b_a = np.swapaxes(T_a_b[..., :3, :3], -1, -2)
+    return pose(R_b_a, -(R_b_a @ T_a_b[..., :3, 3, None])[..., 0])
+
+
+def transform_points(T_a_b: NDArray[np.float64], points_b: NDArray[Any]) -> NDArray[Any]:
+    """Return points (..., 3) of frame b in frame a, in the points' own float type.
+
+    T_a_b is one transform (4, 4), or a stack (..., 4, 4) with one per set of points (..., M, 3).
+    """
+    R_a_b = T_a_b[..., :3, :3].astype(points_b.dtype)
+    t_a_b = T_a_b[..., :3, 3].astype(points_b.dtype)
+    if T_a_b.ndim > 2:
+        t_a_b = t_a_b[..., None, :]
+    return points_b @ np.swapaxes(R_a_b, -1, -2) + t_a_b
+
+
+def matrix_from_quaternion(xyzw: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rotations (..., 3, 3) of quaternions (..., 4), scalar last, of any norm but zero."""
+    xyzw = np.asarray(xyzw, np.float64)
+    matrices = Rotation.from_quat(xyzw.reshape(-1, 4)).as_matrix()
+    return matrices.reshape(*xyzw.shape[:-1], 3, 3)
+
+
+def quaternion_from_matrix(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return unit quaternions (..., 4), scalar last and not negative, of rotations (..., 3, 3)."""
+    rotation = np.asarray(rotation, np.float64)
+    xyzw = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat()
+    xyzw = np.where(xyzw[:, 3:] < 0, -xyzw, xyzw)
+    return xyzw.reshape(*rotation.shape[:-2], 4)
+
+
+def rotation_angle(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return by how much rotations (..., 3, 3) turn [rad], 0 to pi, exact near both ends."""
+    xyzw = quaternion_from_matrix(rotation)
+    return 2 * np.arctan2(np.linalg.norm(xyzw[..., :3], axis=-1), xyzw[..., 3])
+
+
+def interpolate(
+    T_a_b0: NDArray[np.float64], T_a_b1: NDArray[np.float64], fraction: float
+) -> NDArray[np.float64]:
+    """Return a pose (4, 4) between two: translation linear, rotation at a constant rate."""
+    turn = Rotation.from_matrix(T_a_b0[:3, :3].T @ T_a_b1[:3, :3]).as_rotvec()
+    rotation = T_a_b0[:3, :3] @ Rotation.from_rotvec(fraction * turn).as_matrix()
+    return pose(rotation, (1 - fraction) * T_a_b0[:3, 3] + fraction * T_a_b1[:3, 3])
