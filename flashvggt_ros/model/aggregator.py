@@ -1,0 +1,195 @@
+"""The body of FlashVGGT: frame attention and descriptor attention in turn (arXiv 2512.01540).
+
+Every token of a chunk attends to descriptors: of each frame its special tokens and its patches on
+a grid coarser by ``kv_downfactor``, and of the reference frame all patches. The keys and values of
+earlier chunks come from a memory that the caller passes in; nothing is kept in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flashvggt_ros.model.attention import Block
+from flashvggt_ros.model.descriptor_cache import ChunkLayout, Memory
+from flashvggt_ros.model.keyframes import choose_keyframes
+from flashvggt_ros.model.model_config import ModelConfig
+from flashvggt_ros.model.rope import Rotation, patch_positions, rotation
+from flashvggt_ros.model.vit import VisionTransformer
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """What the body of the model knows of a chunk of N frames.
+
+    ``encoder`` (B, N, patches, C): the image encoder's patch tokens. ``taps``: four times
+    (B, N, specials + patches, 2C), the stored outputs of frame and descriptor blocks.
+    ``camera_tokens`` (B, K, 2C): of all K frames of the memory so far, this chunk's last.
+    ``grid``: patch rows and columns. ``specials``: tokens before the patches, the camera's first.
+    """
+
+    encoder: Tensor
+    taps: tuple[Tensor, ...]
+    camera_tokens: Tensor
+    grid: tuple[int, int]
+    specials: int
+
+
+class Aggregator(nn.Module):
+    """Image encoder, camera and register tokens, and the alternating attention blocks."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.patch_embed = VisionTransformer(
+            width=width, depth=config.encoder_depth, heads=config.encoder_heads,
+            mlp_ratio=config.encoder_mlp_ratio, registers=config.encoder_registers,
+            patch_size=config.patch_size, grid=config.position_grid,
+        )
+        # Slot 0 is for the first frame of a memory, slot 1 for all others.
+        self.camera_token = nn.Parameter(torch.randn(1, 2, 1, width) * 1e-6)
+        self.register_token = nn.Parameter(torch.randn(1, 2, config.registers, width) * 1e-6)
+        self.frame_blocks = self._blocks()
+        self.global_blocks = self._blocks()
+        self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
+
+    def _blocks(self) -> nn.ModuleList:
+        config = self.config
+        return nn.ModuleList(
+            Block(config.width, config.heads, mlp_ratio=config.mlp_ratio,
+                  layer_scale=config.layer_scale, norm_eps=1e-5, is_qk_normed=True)
+            for _ in range(config.depth)
+        )
+
+    def forward(
+        self, images: Tensor, memory: Memory, keyframes: Sequence[int] | None = None
+    ) -> Features:
+        """Features of RGB ``images`` (B, N, 3, H, W) in [0, 1], which the memory then includes.
+
+        ``keyframes``: frames kept at full resolution; None: the first of the memory, or for the
+        single-forward variant the model's own choice.
+        """
+        config = self.config
+        batch, count, _, height, width = images.shape
+        grid = (height // config.patch_size, width // config.patch_size)
+        encoder = self.patch_embed(((images - self.mean) / self.std).flatten(0, 1))
+        encoder = encoder.unflatten(0, (batch, count))
+        x = torch.cat([self._special_tokens(batch, count, memory.seen == 0), encoder], dim=2)
+        if keyframes is None:
+            keyframes = self._keyframes(x, memory.seen == 0)
+        chunk = _ChunkKeys(config, grid, count, keyframes, x.device)
+        memory.begin(chunk.layout(config, batch))
+        taps = self._run_blocks(x, chunk, memory)
+        camera_tokens = memory.end(taps[-1][:, :, 0])
+        return Features(encoder, taps, camera_tokens, grid, config.specials)
+
+    def _run_blocks(self, x: Tensor, chunk: _ChunkKeys, memory: Memory) -> tuple[Tensor, ...]:
+        batch, count, tokens, _ = x.shape
+        layers = {block: layer for layer, block in enumerate(self.config.descriptor_blocks)}
+        taps = []
+        x = x.flatten(0, 1)
+        for index, (frame, cross) in enumerate(
+            zip(self.frame_blocks, self.global_blocks, strict=True)
+        ):
+            x = within = frame(x, chunk.frame_turn)
+            if index in layers:
+                x = cross.cross(
+                    x.reshape(batch, count * tokens, -1), chunk.descriptors, chunk.turn,
+                    chunk.source_turn,
+                    lambda k, v, layer=layers[index]: memory.extend(layer, k, v),
+                ).reshape(batch * count, tokens, -1)
+            else:
+                x = cross(x, chunk.frame_turn)
+            if index in self.config.taps:
+                taps.append(torch.cat([within, x], dim=-1).unflatten(0, (batch, count)))
+        return tuple(taps)
+
+    def _special_tokens(self, batch: int, count: int, is_first: bool) -> Tensor:
+        """Camera and register tokens (B, N, specials, C)."""
+        slots = torch.cat([self.camera_token, self.register_token], dim=2)
+        later = slots[:, 1:].expand(-1, count - is_first, -1, -1)
+        chosen = torch.cat([slots[:, :1], later], dim=1) if is_first else later
+        return chosen.expand(batch, -1, -1, -1)
+
+    def _keyframes(self, x: Tensor, is_first: bool) -> tuple[int, ...]:
+        if not is_first:
+            return ()
+        every = self.config.keyframe_every
+        if self.config.variant == "stream" or x.shape[1] // every <= 1:
+            return (0,)
+        if x.shape[0] > 1:
+            raise ValueError("give keyframes explicitly for a batch of more than one sequence")
+        return choose_keyframes(x[0].mean(dim=1).float().detach().cpu().numpy(), every)
+
+
+class _ChunkKeys:
+    """Which tokens of a chunk become keys, and where they stand; the same in every block."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        grid: tuple[int, int],
+        count: int,
+        keyframes: Sequence[int],
+        device: torch.device,
+    ) -> None:
+        rows, columns = grid
+        self.grid, self.count, self.specials = grid, count, config.specials
+        self.keyframes = tuple(keyframes)
+        self.small = (rows // config.kv_downfactor, columns // config.kv_downfactor)
+        self.is_bilinear = config.revision == "r1"
+        row = _nearest(rows, self.small[0], device)
+        column = _nearest(columns, self.small[1], device)
+        self.cells = (row[:, None] * columns + column).flatten()
+        positions = patch_positions(rows, columns, self.specials, device)
+        self.frame_turn = rotation(positions, config.width // config.heads, config.rope_base)
+        frame = torch.arange(len(positions), device=device)
+        descriptor = torch.cat([frame[: self.specials], self.cells + self.specials])
+        source = frame[self.specials:].repeat(len(self.keyframes))
+        source = torch.cat([source, descriptor.repeat(count)])
+        self.turn = self.frame_turn.select(frame.repeat(count))
+        self.source_turn: Rotation = self.frame_turn.select(source)
+
+    def layout(self, config: ModelConfig, batch: int) -> ChunkLayout:
+        return ChunkLayout(
+            batch=batch,
+            frames=self.count,
+            reference_tokens=len(self.keyframes) * self.grid[0] * self.grid[1],
+            frame_tokens=self.specials + len(self.cells),
+            layers=len(config.descriptor_blocks),
+            heads=config.heads,
+            head_dim=config.width // config.heads,
+        )
+
+    def descriptors(self, normed: Tensor) -> Tensor:
+        """Tokens (B, M, C) to project to keys and values, of normalized tokens (B, N * P, C).
+
+        R1 interpolates patches bilinearly (two taps per axis, no antialias), R2 takes the patch at
+        each cell's top left. Both sit at that patch's position, as upstream has it.
+        """
+        x = normed.unflatten(1, (self.count, -1))
+        specials, patches = x[:, :, : self.specials], x[:, :, self.specials:]
+        if self.is_bilinear:
+            maps = patches.flatten(0, 1).float().transpose(1, 2).unflatten(2, self.grid)
+            maps = F.interpolate(maps, size=self.small, mode="bilinear", align_corners=False)
+            small = maps.flatten(2).transpose(1, 2).unflatten(0, x.shape[:2]).to(x.dtype)
+        else:
+            small = patches[:, :, self.cells]
+        frames = torch.cat([specials, small], dim=2).flatten(1, 2)
+        reference = [patches[:, frame] for frame in self.keyframes]
+        return torch.cat([*reference, frames], dim=1)
+
+
+def _nearest(size: int, out: int, device: torch.device) -> Tensor:
+    """Indices (out,) of nearest-neighbor resampling from ``size``, as torch rounds them."""
+    index = torch.arange(size, dtype=torch.float32, device=device)
+    return F.interpolate(index[None, None], size=out, mode="nearest")[0, 0].long()

@@ -1,0 +1,121 @@
+"""Transformer blocks: attention over the tokens at hand, or over descriptors kept in a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flashvggt_ros.model.rope import Rotation, rotate
+
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes keys and values (B, heads, L, head_dim) of a chunk, returns those to attend to."""
+
+
+class Attention(nn.Module):
+    """Multi-head attention with a fused projection, optional query and key norm, and RoPE."""
+
+    def __init__(self, width: int, heads: int, *, is_qk_normed: bool) -> None:
+        super().__init__()
+        self.width = width
+        self.head_dim = width // heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm = nn.LayerNorm(self.head_dim, eps=1e-5) if is_qk_normed else nn.Identity()
+        self.k_norm = nn.LayerNorm(self.head_dim, eps=1e-5) if is_qk_normed else nn.Identity()
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, turn: Rotation | None = None) -> Tensor:
+        """Attend within each sequence of ``x`` (B, L, width)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, -1, self.head_dim)).unbind(2)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if turn is not None:
+            q, k = rotate(q, turn), rotate(k, turn)
+        return self._attend(q.to(v.dtype).transpose(1, 2), k.to(v.dtype).transpose(1, 2),
+                            v.transpose(1, 2))
+
+    def cross(
+        self, x: Tensor, source: Tensor, turn: Rotation, source_turn: Rotation, extend: Extend
+    ) -> Tensor:
+        """Attend from ``x`` (B, L, width) to descriptors ``source`` (B, M, width) and the memory.
+
+        ``extend`` is given this chunk's normalized, rotated keys and the values, and returns all
+        that are attended to. Arithmetic is in the values' type whatever the memory's is.
+        """
+        weight, bias, width = self.qkv.weight, self.qkv.bias, self.width
+        q = F.linear(x, weight[:width], bias[:width]).unflatten(-1, (-1, self.head_dim))
+        kv = F.linear(source, weight[width:], bias[width:])
+        k, v = kv.unflatten(-1, (2, -1, self.head_dim)).unbind(2)
+        q = rotate(self.q_norm(q), turn).to(v.dtype).transpose(1, 2)
+        k = rotate(self.k_norm(k), source_turn).to(v.dtype).transpose(1, 2)
+        keys, values = extend(k, v.transpose(1, 2))
+        return self._attend(q, keys.to(q.dtype), values.to(q.dtype))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, L, head_dim)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with the exact GELU between them."""
+
+    def __init__(self, width: int, hidden: int, out: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel (arXiv 2103.17239)."""
+
+    def __init__(self, width: int, initial: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), initial))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with layer scale."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        mlp_ratio: float,
+        layer_scale: float,
+        norm_eps: float,
+        is_qk_normed: bool,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
+        self.attn = Attention(width, heads, is_qk_normed=is_qk_normed)
+        self.ls1 = LayerScale(width, layer_scale)
+        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
+        self.mlp = Mlp(width, int(width * mlp_ratio), width)
+        self.ls2 = LayerScale(width, layer_scale)
+
+    def forward(self, x: Tensor, turn: Rotation | None = None) -> Tensor:
+        """Attend within each sequence of ``x`` (B, L, width)."""
+        x = x + self.ls1(self.attn(self.norm1(x), turn))
+        return x + self.ls2(self.mlp(self.norm2(x)))
+
+    def cross(
+        self,
+        x: Tensor,
+        descriptors: Callable[[Tensor], Tensor],
+        turn: Rotation,
+        source_turn: Rotation,
+        extend: Extend,
+    ) -> Tensor:
+        """Attend from ``x`` (B, L, width) to ``descriptors`` of the normalized x and the memory."""
+        normed = self.norm1(x)
+        mixed = self.attn.cross(normed, descriptors(normed), turn, source_turn, extend)
+        x = x + self.ls1(mixed)
+        return x + self.ls2(self.mlp(self.norm2(x)))

@@ -1,0 +1,133 @@
+"""Dense depth and its confidence from aggregator tokens: a DPT head (arXiv 2103.13413)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+HIDDEN_CHANNELS = 32
+EMBEDDING_SHARE = 0.1
+FRAMES_AT_ONCE = 8
+
+
+def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+class ResidualUnit(nn.Module):
+    """Two convolutions around which relu(x), not x, is carried, as VGGT was trained."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(x)
+        return self.conv2(F.relu(self.conv1(x))) + x
+
+
+class Fusion(nn.Module):
+    """Adds one level of detail to what the coarser levels gave, and enlarges."""
+
+    def __init__(self, channels: int, *, is_coarsest: bool) -> None:
+        super().__init__()
+        self.out_conv = nn.Conv2d(channels, channels, 1)
+        if not is_coarsest:
+            self.resConfUnit1 = ResidualUnit(channels)
+        self.resConfUnit2 = ResidualUnit(channels)
+
+    def forward(self, coarser: Tensor | None, level: Tensor, size: tuple[int, int]) -> Tensor:
+        x = level if coarser is None else coarser + self.resConfUnit1(level)
+        return self.out_conv(_resize(self.resConfUnit2(x), size))
+
+
+class Scratch(nn.Module):
+    """The layers behind the projections; the name is that of the released checkpoints."""
+
+    def __init__(self, features: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        for level, width in enumerate(channels, start=1):
+            setattr(self, f"layer{level}_rn", nn.Conv2d(width, features, 3, padding=1, bias=False))
+            setattr(self, f"refinenet{level}", Fusion(features, is_coarsest=level == 4))
+        self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
+        self.output_conv2 = nn.Sequential(
+            nn.Conv2d(features // 2, HIDDEN_CHANNELS, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(HIDDEN_CHANNELS, 2, 1),
+        )
+
+    def fuse(self, levels: list[Tensor]) -> Tensor:
+        """Merge four levels, fine to coarse, at twice the size of the finest."""
+        levels = [getattr(self, f"layer{i}_rn")(x) for i, x in enumerate(levels, start=1)]
+        height, width = levels[0].shape[-2:]
+        sizes = [(2 * height, 2 * width), *(tuple(x.shape[-2:]) for x in levels[:3])]
+        merged = None
+        for i in (4, 3, 2, 1):
+            merged = getattr(self, f"refinenet{i}")(merged, levels[i - 1], sizes[i - 1])
+        return self.output_conv1(merged)
+
+
+class DepthHead(nn.Module):
+    """Depth along z and confidence (at least 1) at full image size."""
+
+    def __init__(
+        self, width: int, patch_size: int, features: int, channels: tuple[int, int, int, int]
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.norm = nn.LayerNorm(width, eps=1e-5)
+        self.projects = nn.ModuleList(nn.Conv2d(width, count, 1) for count in channels)
+        self.resize_layers = nn.ModuleList([
+            nn.ConvTranspose2d(channels[0], channels[0], 4, stride=4),
+            nn.ConvTranspose2d(channels[1], channels[1], 2, stride=2),
+            nn.Identity(),
+            nn.Conv2d(channels[3], channels[3], 3, stride=2, padding=1),
+        ])
+        self.scratch = Scratch(features, channels)
+
+    def forward(self, taps: list[Tensor], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Depth and confidence, each (N, H, W), of four lists of patch tokens (N, patches, width).
+
+        Some frames at a time, which bounds memory and changes nothing else.
+        """
+        parts = zip(*(tap.split(FRAMES_AT_ONCE) for tap in taps), strict=True)
+        maps = torch.cat([self._decode(part, grid) for part in parts])
+        depth, confidence = maps.exp().unbind(1)
+        return depth, 1 + confidence
+
+    def _decode(self, taps: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
+        """Log depth and log (confidence - 1) (N, 2, H, W)."""
+        rows, columns = grid
+        size = (rows * self.patch_size, columns * self.patch_size)
+        aspect = size[1] / size[0]
+        levels = []
+        for tap, project, resize in zip(taps, self.projects, self.resize_layers, strict=True):
+            x = self.norm(tap).transpose(1, 2).unflatten(2, grid)
+            levels.append(resize(_add_place(project(x), aspect)))
+        x = _resize(self.scratch.fuse(levels), size)
+        return self.scratch.output_conv2(_add_place(x, aspect))
+
+
+def _add_place(x: Tensor, aspect: float) -> Tensor:
+    """Add a small sinusoidal embedding of where in the image each pixel of (N, C, h, w) lies."""
+    _, channels, height, width = x.shape
+    diagonal = math.hypot(aspect, 1.0)
+    across = _sinusoids(width, aspect / diagonal, channels // 2, x.device)
+    down = _sinusoids(height, 1.0 / diagonal, channels // 2, x.device)
+    across = across.T[:, None, :].expand(-1, height, -1)
+    down = down.T[:, :, None].expand(-1, -1, width)
+    return x + EMBEDDING_SHARE * torch.cat([across, down]).to(x.dtype)
+
+
+def _sinusoids(count: int, span: float, channels: int, device: torch.device) -> Tensor:
+    """Sines, then cosines (count, channels) of pixel centres over -span..span, base 100."""
+    edge = span * (count - 1) / count
+    place = torch.linspace(-edge, edge, count, dtype=torch.float64, device=device)
+    half = channels // 2
+    steps = torch.arange(half, dtype=torch.float64, device=device) / half
+    angle = place[:, None] * 100.0**-steps
+    return torch.cat([angle.sin(), angle.cos()], dim=1).float()

@@ -1,0 +1,112 @@
+"""Every size of a model, and the models that have a name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Sizes of a FlashVGGT; the defaults are those of the released models.
+
+    ``revision``: r1 is the paper (bilinear descriptors in all global blocks), r2 the later code
+    (nearest descriptors in the global blocks ``descriptor_range``, first and last inclusive;
+    the other global blocks attend within each frame). ``variant``: stream sees a sequence in
+    chunks against a memory, single sees it whole, with keyframes. ``position_grid``: side of the
+    encoder's learned position embedding [patches]. ``taps``: block pairs whose outputs the heads
+    read. ``image_width``: width of images the weights were trained for [px].
+    """
+
+    revision: str = "r2"
+    variant: str = "stream"
+    patch_size: int = 14
+    image_width: int = 518
+    position_grid: int = 37
+    width: int = 1024
+    encoder_depth: int = 24
+    encoder_heads: int = 16
+    encoder_mlp_ratio: float = 4.0
+    encoder_registers: int = 4
+    depth: int = 24
+    heads: int = 16
+    mlp_ratio: float = 4.0
+    registers: int = 4
+    taps: tuple[int, int, int, int] = (4, 11, 17, 23)
+    descriptor_range: tuple[int, int] = (9, 19)
+    kv_downfactor: int = 3
+    keyframe_every: int = 200
+    rope_base: float = 100.0
+    layer_scale: float = 0.01
+    camera_depth: int = 4
+    camera_heads: int = 16
+    camera_mlp_ratio: float = 4.0
+    camera_iterations: int = 4
+    depth_features: int = 256
+    depth_channels: tuple[int, int, int, int] = (256, 512, 1024, 1024)
+
+    def __post_init__(self) -> None:
+        for name, choices in (("revision", ("r1", "r2")), ("variant", ("stream", "single"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be one of {choices}")
+        for name in ("patch_size", "image_width", "position_grid", "width", "depth", "heads",
+                     "encoder_heads", "camera_heads", "kv_downfactor", "keyframe_every",
+                     "camera_iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.width % (4 * self.heads):
+            raise ValueError(f"width ({self.width}) must be a multiple of 4 * heads ({self.heads})")
+        if self.width % self.encoder_heads or 2 * self.width % self.camera_heads:
+            raise ValueError(f"width ({self.width}) must be divisible among the heads")
+        if len(self.taps) != 4 or sorted(set(self.taps)) != list(self.taps):
+            raise ValueError(f"taps {self.taps} must be four increasing block indices")
+        if self.taps[0] < 0 or self.taps[-1] != self.depth - 1:
+            raise ValueError(f"taps {self.taps} must end with the last block, {self.depth - 1}")
+        if not self.descriptor_blocks:
+            raise ValueError(f"descriptor_range {self.descriptor_range} contains no block")
+        channels = (self.depth_features, *self.depth_channels)
+        if len(channels) != 5 or any(count % 4 for count in channels) or self.depth_features % 8:
+            raise ValueError("depth_channels must be multiples of 4, depth_features one of 8")
+
+    @property
+    def specials(self) -> int:
+        """Tokens of a frame before its patches: camera and registers."""
+        return 1 + self.registers
+
+    @property
+    def descriptor_blocks(self) -> range:
+        """Global blocks that attend to descriptors."""
+        if self.revision == "r1":
+            return range(self.depth)
+        first, last = self.descriptor_range
+        return range(max(first, 0), min(last + 1, self.depth))
+
+    def to_json(self) -> str:
+        """One line of JSON with every size."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """The inverse of to_json; raises ValueError for unknown or ill-typed sizes."""
+        try:
+            sizes = json.loads(text)
+            return cls(**{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in sizes.items()
+            })
+        except (TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not a model config: {error}") from error
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "flashvggt-r1": ModelConfig(revision="r1", kv_downfactor=4),
+    "flashvggt-r2": ModelConfig(revision="r2", kv_downfactor=3),
+    "flashvggt-mini": ModelConfig(
+        revision="r1", kv_downfactor=4, image_width=224, position_grid=16, width=384,
+        encoder_depth=6, encoder_heads=6, depth=8, heads=6, taps=(1, 3, 5, 7),
+        descriptor_range=(0, 7), camera_depth=2, camera_heads=12, depth_features=96,
+        depth_channels=(48, 96, 192, 192),
+    ),
+}
+"""The released models in both published revisions, and the compact one embedded here."""

@@ -1,0 +1,74 @@
+"""The image encoder: DINOv2 with register tokens (arXiv 2304.07193, 2309.16588)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flashvggt_ros.model.attention import Block
+
+
+class PatchProjection(nn.Module):
+    """Projects each patch of an image to a token."""
+
+    def __init__(self, width: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Tokens (N, patches, width) of images (N, 3, H, W), row by row."""
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+class VisionTransformer(nn.Module):
+    """Encodes images one by one; ``grid``: the side of the learned position embedding [patches]."""
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        depth: int,
+        heads: int,
+        mlp_ratio: float,
+        registers: int,
+        patch_size: int,
+        grid: int,
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.grid = grid
+        self.patch_embed = PatchProjection(width, patch_size)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 1e-6)
+        self.pos_embed = nn.Parameter(torch.randn(1, 1 + grid * grid, width) * 0.02)
+        self.register_tokens = nn.Parameter(torch.randn(1, registers, width) * 1e-6)
+        # Used by DINOv2's own training only; here because released checkpoints carry it.
+        self.mask_token = nn.Parameter(torch.zeros(1, width), requires_grad=False)
+        self.blocks = nn.ModuleList(
+            Block(width, heads, mlp_ratio=mlp_ratio, layer_scale=1.0, norm_eps=1e-6,
+                  is_qk_normed=False)
+            for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalized patch tokens (N, patches, width) of standardized images (N, 3, H, W)."""
+        count, _, height, width = images.shape
+        x = self.patch_embed(images)
+        x = torch.cat([self.cls_token.expand(count, -1, -1).to(x.dtype), x], dim=1)
+        x = x + self._position_embedding(height, width).to(x.dtype)
+        registers = self.register_tokens.expand(count, -1, -1).to(x.dtype)
+        x = torch.cat([x[:, :1], registers, x[:, 1:]], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)[:, 1 + registers.shape[1]:]
+
+    def _position_embedding(self, height: int, width: int) -> Tensor:
+        """The embedding (1, 1 + patches, C) at an image's size: bicubic, antialiased."""
+        rows, columns = height // self.patch_size, width // self.patch_size
+        if rows * columns == self.grid**2 and height == width:
+            return self.pos_embed
+        learned = self.pos_embed.float()
+        square = learned[:, 1:].unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2)
+        resized = F.interpolate(square, size=(rows, columns), mode="bicubic", antialias=True)
+        return torch.cat([learned[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
