@@ -1,0 +1,1 @@
+"""Sensor messages, live or from a bag, become frames; ROS itself is not needed."""

@@ -1,0 +1,151 @@
+"""The door of the system: messages of one image topic in, frames out, everything counted."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from flashvggt_ros.config import ImageConfig
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.geometry.camera import Calibration
+from flashvggt_ros.sensors.camera_info import calibration_from_camera_info
+from flashvggt_ros.sensors.image_decoding import (
+    RgbImage,
+    check_image,
+    decode_compressed,
+    decode_image,
+)
+from flashvggt_ros.sensors.rejected_input import (
+    RejectedInput,
+    read_field,
+    read_integer,
+    read_text,
+)
+
+__all__ = ["CameraIntake", "RejectedInput"]
+
+logger = logging.getLogger(__name__)
+
+
+class CameraIntake:
+    """Turns the messages of one image topic and its camera_info into frames.
+
+    Every refusal is counted in ``rejected`` by its cause and logged once per cause. Stamps must
+    grow: a repeated or older one is refused, and so is every message of a bag that starts over
+    until ``reset`` is called. Topics whose last name begins with ``image_rect`` carry rectified
+    images (image_proc's convention). Not thread-safe.
+
+    ``convert_raw`` makes RGB (H, W, 3) uint8 of a raw message whose fields have been checked.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        limits: ImageConfig,
+        convert_raw: Callable[[Any], RgbImage] = decode_image,
+    ) -> None:
+        self.topic = topic
+        self.accepted = 0
+        self.rejected: Counter[str] = Counter()
+        self._max_megapixels = limits.max_megapixels
+        self._convert_raw = convert_raw
+        self._is_rectified = any(part.startswith("image_rect") for part in topic.split("/"))
+        self._calibration: Calibration | None = None
+        self._is_mismatch_counted = False
+        self._last_stamp_ns = 0
+        self._said: set[str] = set()
+
+    def reset(self) -> None:
+        """Accept any stamp next, and say again what is wrong; counts and calibration stay."""
+        self._last_stamp_ns = 0
+        self._said.clear()
+
+    def set_camera_info(self, message: Any) -> None:
+        """Take the calibration for the images to come.
+
+        Raises RejectedInput; the calibration before it then stays.
+        """
+        try:
+            self._calibration = calibration_from_camera_info(message, self._is_rectified)
+            self._is_mismatch_counted = False
+        except RejectedInput as rejection:
+            self._reject(rejection)
+            raise
+
+    def frame(self, message: Any) -> Frame:
+        """Return the frame of a sensor_msgs/Image or CompressedImage, told apart by their fields.
+
+        A calibration of another size than the image is counted, said once and left out. Raises
+        RejectedInput.
+        """
+        try:
+            stamp_ns, camera = self._header(message)
+            image = self._decode(message)
+        except RejectedInput as rejection:
+            self._reject(rejection)
+            raise
+        self._last_stamp_ns = stamp_ns
+        self.accepted += 1
+        return Frame(stamp_ns, camera, image, self._calibration_of(image))
+
+    def _header(self, message: Any) -> tuple[int, str]:
+        header = read_field(message, "header")
+        stamp = read_field(header, "stamp")
+        seconds = read_integer(stamp, "sec", 2**31)
+        stamp_ns = seconds * 1_000_000_000 + read_integer(stamp, "nanosec", 1_000_000_000)
+        self._check_stamp(stamp_ns)
+        # tf2 knows no leading slash; a frame is never without a name.
+        return stamp_ns, read_text(header, "frame_id").lstrip("/") or self.topic.lstrip("/")
+
+    def _check_stamp(self, stamp_ns: int) -> None:
+        if stamp_ns == 0:
+            raise RejectedInput(
+                "stamp_zero", "the stamp is zero; let the camera driver stamp its images"
+            )
+        if stamp_ns == self._last_stamp_ns:
+            raise RejectedInput(
+                "stamp_repeated", f"the stamp {stamp_ns} ns is that of the image before it"
+            )
+        if stamp_ns < self._last_stamp_ns:
+            raise RejectedInput(
+                "stamp_backwards",
+                f"the stamp {stamp_ns} ns lies {(self._last_stamp_ns - stamp_ns) / 1e9:.3f} s "
+                "before that of the last image; call ~/reset if a bag or simulation started over",
+            )
+
+    def _decode(self, message: Any) -> RgbImage:
+        if hasattr(message, "encoding"):
+            check_image(message, self._max_megapixels)
+            return self._convert_raw(message)
+        if hasattr(message, "format"):
+            return decode_compressed(message, self._max_megapixels)
+        raise RejectedInput(
+            "malformed",
+            f"{type(message).__name__} is neither sensor_msgs/Image nor CompressedImage",
+        )
+
+    def _calibration_of(self, image: RgbImage) -> Calibration | None:
+        if self._calibration is None:
+            return None
+        height, width = image.shape[:2]
+        pinhole = self._calibration.pinhole
+        if (pinhole.width, pinhole.height) == (width, height):
+            return self._calibration
+        if not self._is_mismatch_counted:
+            self._is_mismatch_counted = True
+            self._reject(
+                RejectedInput(
+                    "camera_info_size",
+                    f"camera_info is for {pinhole.width}x{pinhole.height}, but the image is "
+                    f"{width}x{height}; camera_info is left out",
+                )
+            )
+        return None
+
+    def _reject(self, rejection: RejectedInput) -> None:
+        self.rejected[rejection.cause] += 1
+        if rejection.cause not in self._said:
+            self._said.add(rejection.cause)
+            logger.warning("%s: dropped: %s (further ones are counted)", self.topic, rejection)

@@ -1,0 +1,66 @@
+"""Sensor messages as plain objects with the fields that the interfaces define."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+def header(stamp_ns: int = 1_000_000_000, frame_id: str = "camera_optical") -> SimpleNamespace:
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    return SimpleNamespace(
+        stamp=SimpleNamespace(sec=seconds, nanosec=nanoseconds), frame_id=frame_id
+    )
+
+
+def image(
+    values: np.ndarray, encoding: str, /, *, padding: int = 0, **fields: Any
+) -> SimpleNamespace:
+    """A raw image whose rows are ``values`` (rows, W[, channels]) and ``padding`` bytes each."""
+    rows = np.ascontiguousarray(values).reshape(len(values), -1).view(np.uint8)
+    filler = np.full((len(rows), padding), 0xA5, np.uint8)
+    message = SimpleNamespace(
+        header=header(),
+        height=len(values),
+        width=values.shape[1],
+        encoding=encoding,
+        is_bigendian=int(values.dtype.byteorder == ">"),
+        step=rows.shape[1] + padding,
+        data=np.hstack([rows, filler]).tobytes(),
+    )
+    vars(message).update(fields)
+    return message
+
+
+def compressed(data: bytes, form: str = "jpeg", **fields: Any) -> SimpleNamespace:
+    message = SimpleNamespace(header=header(), format=form, data=data)
+    vars(message).update(fields)
+    return message
+
+
+def camera_info(**fields: Any) -> SimpleNamespace:
+    """A calibrated 64x48 camera: fx 50, fy 55, cx 31, cy 23, a little plumb_bob."""
+    message = SimpleNamespace(
+        header=header(),
+        width=64,
+        height=48,
+        distortion_model="plumb_bob",
+        d=[0.1, -0.2, 0.001, 0.002, 0.03],
+        k=[50.0, 0.0, 31.0, 0.0, 55.0, 23.0, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[40.0, 0.0, 30.0, 0.0, 0.0, 45.0, 22.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        binning_x=0,
+        binning_y=0,
+        roi=SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False),
+    )
+    vars(message).update(fields)
+    return message
+
+
+def picture(height: int = 48, width: int = 64) -> np.ndarray:
+    """RGB of 2x2 blocks of equal color, all channels and rows different."""
+    random = np.random.default_rng(3)
+    blocks = random.integers(20, 236, (-(-height // 2), -(-width // 2), 3), dtype=np.uint8)
+    return np.repeat(np.repeat(blocks, 2, axis=0), 2, axis=1)[:height, :width].copy()
