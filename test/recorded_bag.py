@@ -1,0 +1,148 @@
+"""Writes rosbag2 recordings of frames and poses."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.geometry import se3
+
+STORE = get_typestore(Stores.LATEST)
+TYPES = STORE.types
+STORAGE = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+
+
+def header(stamp_ns: int, frame_id: str) -> Any:
+    seconds, nanoseconds = divmod(stamp_ns, 10**9)
+    time = TYPES["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+    return TYPES["std_msgs/msg/Header"](stamp=time, frame_id=frame_id)
+
+
+def raw_image(frame: Frame) -> Any:
+    height, width = frame.image.shape[:2]
+    return TYPES["sensor_msgs/msg/Image"](
+        header=header(frame.stamp_ns, frame.camera), height=height, width=width, encoding="rgb8",
+        is_bigendian=0, step=3 * width, data=frame.image.reshape(-1),
+    )
+
+
+def compressed_image(frame: Frame) -> Any:
+    done, data = cv2.imencode(".jpg", frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    assert done
+    return TYPES["sensor_msgs/msg/CompressedImage"](
+        header=header(frame.stamp_ns, frame.camera), format="jpeg", data=data.reshape(-1)
+    )
+
+
+def camera_info(frame: Frame) -> Any:
+    pinhole = frame.calibration.pinhole
+    region = TYPES["sensor_msgs/msg/RegionOfInterest"](
+        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+    )
+    return TYPES["sensor_msgs/msg/CameraInfo"](
+        header=header(frame.stamp_ns, frame.camera), height=pinhole.height, width=pinhole.width,
+        distortion_model="plumb_bob", d=np.zeros(5), k=pinhole.matrix.reshape(-1),
+        r=np.eye(3).reshape(-1), p=np.hstack([pinhole.matrix, np.zeros((3, 1))]).reshape(-1),
+        binning_x=0, binning_y=0, roi=region,
+    )
+
+
+def pose_message(T: np.ndarray) -> Any:
+    x, y, z = (float(value) for value in T[:3, 3])
+    qx, qy, qz, qw = (float(value) for value in se3.quaternion_from_matrix(T[:3, :3]))
+    return TYPES["geometry_msgs/msg/Pose"](
+        position=TYPES["geometry_msgs/msg/Point"](x=x, y=y, z=z),
+        orientation=TYPES["geometry_msgs/msg/Quaternion"](x=qx, y=qy, z=qz, w=qw),
+    )
+
+
+def pose_stamped(T: np.ndarray, stamp_ns: int) -> Any:
+    kind = TYPES["geometry_msgs/msg/PoseStamped"]
+    return kind(header=header(stamp_ns, "world"), pose=pose_message(T))
+
+
+def odometry(T: np.ndarray, stamp_ns: int) -> Any:
+    zero = TYPES["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=0.0)
+    twist = TYPES["geometry_msgs/msg/Twist"](linear=zero, angular=zero)
+    return TYPES["nav_msgs/msg/Odometry"](
+        header=header(stamp_ns, "world"), child_frame_id="camera",
+        pose=TYPES["geometry_msgs/msg/PoseWithCovariance"](
+            pose=pose_message(T), covariance=np.zeros(36)
+        ),
+        twist=TYPES["geometry_msgs/msg/TwistWithCovariance"](twist=twist, covariance=np.zeros(36)),
+    )
+
+
+def transform_stamped(T: np.ndarray, stamp_ns: int, child: str) -> Any:
+    pose = pose_message(T)
+    place = TYPES["geometry_msgs/msg/Vector3"](
+        x=pose.position.x, y=pose.position.y, z=pose.position.z
+    )
+    return TYPES["geometry_msgs/msg/TransformStamped"](
+        header=header(stamp_ns, "world"), child_frame_id=child,
+        transform=TYPES["geometry_msgs/msg/Transform"](
+            translation=place, rotation=pose.orientation
+        ),
+    )
+
+
+def tf_message(transforms: Sequence[Any]) -> Any:
+    return TYPES["tf2_msgs/msg/TFMessage"](transforms=list(transforms))
+
+
+def write_bag(
+    path: Path, messages: Sequence[tuple[str, int, Any]], storage: str = "mcap"
+) -> Path:
+    """Write (topic, log_ns, message) triples as the rosbag2 folder ``path``."""
+    with Writer(path, version=9, storage_plugin=STORAGE[storage]) as writer:
+        connections: dict[str, Any] = {}
+        for topic, log_ns, message in messages:
+            kind = message.__msgtype__
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=STORE)
+            data = message if isinstance(message, bytes) else STORE.serialize_cdr(message, kind)
+            writer.write(connections[topic], log_ns, data)
+    return path
+
+
+def record(
+    path: Path,
+    frames: Sequence[Frame],
+    *,
+    topic: str = "/camera/image_raw",
+    storage: str = "mcap",
+    is_compressed: bool = False,
+    has_info: bool = True,
+) -> Path:
+    """Write a bag of frames on ``topic`` (compressed: topic/compressed) with camera_info."""
+    messages: list[tuple[str, int, Any]] = []
+    for frame in frames:
+        if has_info:
+            info_topic = topic.rpartition("/")[0] + "/camera_info"
+            messages.append((info_topic, frame.stamp_ns, camera_info(frame)))
+        if is_compressed:
+            messages.append((f"{topic}/compressed", frame.stamp_ns, compressed_image(frame)))
+        else:
+            messages.append((topic, frame.stamp_ns, raw_image(frame)))
+    return write_bag(path, messages, storage)
+
+
+def forget_definitions(bag: Path) -> Path:
+    """Turn a sqlite3 bag into what ROS 2 Humble records: schema 3, no message definitions."""
+    (database,) = bag.glob("*.db3")
+    connection = sqlite3.connect(database)
+    connection.executescript(
+        "DROP TABLE message_definitions; ALTER TABLE topics DROP COLUMN type_description_hash;"
+        "UPDATE schema SET schema_version = 3;"
+    )
+    connection.commit()
+    connection.close()
+    return bag
