@@ -1,0 +1,125 @@
+"""ROS parameters from config.py: declared, described, checked and changed at run time."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from flashvggt_ros.config import Config, Parameter, build_config, flatten, parameters
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = ("publish.", "tf.publish", "tf.rate", "tf.lookup_timeout")
+AFTER_RESET = ("keyframe.", "chunk.", "submap.", "scale.", "map.")
+ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+
+_TYPES = {
+    bool: RosParameter.Type.BOOL,
+    int: RosParameter.Type.INTEGER,
+    float: RosParameter.Type.DOUBLE,
+    str: RosParameter.Type.STRING,
+    tuple: RosParameter.Type.STRING_ARRAY,
+}
+
+
+def declare_parameters(node: Node) -> Config:
+    """Declare every parameter of config.py on ``node`` and return what launch files set.
+
+    An integer is taken for a floating point parameter (``scale.fixed:=2``), an empty list for a
+    list. Raises ValueError that names the parameter, its value and the limit.
+    """
+    values: dict[str, Any] = {}
+    for parameter in parameters():
+        default = list(parameter.default) if parameter.type is tuple else parameter.default
+        value = node.declare_parameter(
+            parameter.name, default, ParameterDescriptor(dynamic_typing=True)
+        ).value
+        is_empty = value is None or (isinstance(value, (list, bytes)) and len(value) == 0)
+        values[parameter.name] = () if is_empty and parameter.type is tuple else value
+    _warn_of_unknown(node)
+    config = build_config(values)
+    for parameter, value in zip(parameters(), flatten(config).values(), strict=True):
+        _describe(node, parameter, value)
+    return config
+
+
+def descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """The ROS description of a parameter: documentation, type, range, choices, when it applies."""
+    message = ParameterDescriptor(
+        name=parameter.name,
+        type=_TYPES[parameter.type].value,
+        description=parameter.doc,
+        additional_constraints=" ".join(_constraints(parameter)),
+        read_only=not parameter.name.startswith(AT_ONCE + AFTER_RESET),
+    )
+    if parameter.type is int and parameter.low is not None:
+        low, high = int(parameter.low), int(parameter.high)
+        message.integer_range = [IntegerRange(from_value=low, to_value=high)]
+    elif parameter.type is float and parameter.low is not None:
+        high = math.inf if parameter.high is None else float(parameter.high)
+        message.floating_point_range = [
+            FloatingPointRange(from_value=float(parameter.low), to_value=high)
+        ]
+    return message
+
+
+def on_change(
+    node: Node, current: Callable[[], Config], accept: Callable[[Config], None]
+) -> None:
+    """Call ``accept`` with the new configuration whenever parameters change.
+
+    A change that breaks a limit, alone or together with other parameters, is refused with the
+    reason. Which parameters may change at all, and when it takes effect, their descriptors say.
+    """
+
+    def check(changes: list[RosParameter]) -> SetParametersResult:
+        own = {parameter.name for parameter in parameters()}
+        values = {change.name: change.value for change in changes if change.name in own}
+        try:
+            config = build_config({**flatten(current()), **values})
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        accept(config)
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(check)
+
+
+def _constraints(parameter: Parameter) -> list[str]:
+    constraints = []
+    if parameter.choices:
+        constraints.append(f"One of: {', '.join(parameter.choices)}.")
+    if parameter.name.startswith(AFTER_RESET):
+        constraints.append("A change takes effect with the next call of ~/reset.")
+    return constraints
+
+
+def _describe(node: Node, parameter: Parameter, value: Any) -> None:
+    """Give a parameter that was declared with any type its final type, range and value."""
+    final = RosParameter(
+        parameter.name,
+        _TYPES[parameter.type],
+        list(value) if parameter.type is tuple else value,
+    )
+    node.set_descriptor(parameter.name, descriptor(parameter), final.get_parameter_value())
+
+
+def _warn_of_unknown(node: Node) -> None:
+    """Say which parameters of a file or command line are none of ours: most often misspelt."""
+    # rclpy has no public way to list overrides; without this attribute they are ignored unsaid.
+    given = getattr(node, "_parameter_overrides", {})
+    own = {parameter.name for parameter in parameters()}
+    unknown = [name for name in given if name not in own and not name.startswith(ROS_OWN)]
+    if unknown:
+        logger.warning("these parameters are not known here and are ignored: %s", unknown)

@@ -1,0 +1,134 @@
+"""Which pose the odometry reports and which transform goes on TF, after REP-105."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.config import TfConfig
+from flashvggt_ros.frame import FrameStamp
+from flashvggt_ros.geometry import se3
+
+LATEST = 0  # as a stamp: the newest transform there is
+
+Lookup = Callable[[str, str, int], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edge:
+    """One transform for TF: ``T_parent_child`` (4, 4), valid at ``stamp_ns``."""
+
+    parent: str
+    child: str
+    T_parent_child: NDArray[np.float64]
+    stamp_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """A frame's pose as it is published.
+
+    ``T_map_child`` (4, 4) is the pose of ``child``: the base where the camera's place on it is
+    known, else the camera. ``edges`` is empty where nothing may go on TF; ``missing`` then says
+    why, and is empty where all is well.
+    """
+
+    child: str
+    T_map_child: NDArray[np.float64]
+    edges: tuple[Edge, ...]
+    missing: str
+
+
+class PosePlacer:
+    """Turns camera poses into the one transform that the configured frames ask for.
+
+    With ``odom_frame`` on TF: map->odom = T_map_base inv(T_odom_base), so that
+    T_map_camera = T_map_odom T_odom_base T_base_camera. Without: map->base. Without a base: the
+    first camera, map->camera. Every frame keeps exactly one parent: once odom->base has been seen,
+    map->base is never published again; while the place of the camera on the base is unknown,
+    nothing is, because a map->camera would become a second parent later.
+
+    ``lookup(target, source, stamp_ns)`` returns T_target_source (4, 4) or raises LookupError.
+    ``first_camera`` is the frame of image_topics[0], None until its first image came.
+    """
+
+    def __init__(self, config: TfConfig, lookup: Lookup) -> None:
+        self.first_camera: str | None = None
+        self._config = config
+        self._lookup = lookup
+        self._has_odometry = False
+
+    def place(self, frame: FrameStamp, T_map_camera: NDArray[np.float64]) -> Placement:
+        """Decide for one frame's pose (4, 4)."""
+        if not self._config.base_frame:
+            return self._place_camera(frame, T_map_camera)
+        try:
+            T_base_camera = self._lookup(self._config.base_frame, frame.camera, frame.stamp_ns)
+        except LookupError as error:
+            missing = f"the camera's place on {self._config.base_frame} is not on TF: {error}"
+            return Placement(frame.camera, T_map_camera, (), missing)
+        T_map_base = T_map_camera @ se3.inverse(T_base_camera)
+        edges, missing = self._edges(frame.stamp_ns, T_map_base)
+        return Placement(self._config.base_frame, T_map_base, edges, missing)
+
+    def _place_camera(self, frame: FrameStamp, T_map_camera: NDArray[np.float64]) -> Placement:
+        edges: tuple[Edge, ...] = ()
+        if frame.camera == self.first_camera:
+            edges = (Edge(self._config.map_frame, frame.camera, T_map_camera, frame.stamp_ns),)
+        return Placement(frame.camera, T_map_camera, edges, "")
+
+    def _edges(
+        self, stamp_ns: int, T_map_base: NDArray[np.float64]
+    ) -> tuple[tuple[Edge, ...], str]:
+        config = self._config
+        if config.odom_frame:
+            try:
+                T_odom_base = self._lookup(config.odom_frame, config.base_frame, stamp_ns)
+            except LookupError as error:
+                self._has_odometry = self._has_odometry or self._is_on_tf()
+                missing = f"{config.odom_frame}->{config.base_frame} is not on TF: {error}"
+                if self._has_odometry:
+                    return (), missing
+                return self._map_to_base(stamp_ns, T_map_base), missing
+            self._has_odometry = True
+            T_map_odom = T_map_base @ se3.inverse(T_odom_base)
+            return (Edge(config.map_frame, config.odom_frame, T_map_odom, stamp_ns),), ""
+        return self._map_to_base(stamp_ns, T_map_base), ""
+
+    def _map_to_base(self, stamp_ns: int, T_map_base: NDArray[np.float64]) -> tuple[Edge, ...]:
+        return (Edge(self._config.map_frame, self._config.base_frame, T_map_base, stamp_ns),)
+
+    def _is_on_tf(self) -> bool:
+        try:
+            self._lookup(self._config.odom_frame, self._config.base_frame, LATEST)
+        except LookupError:
+            return False
+        return True
+
+
+class EdgeRepeater:
+    """What is sent between two chunks so that listeners always find a transform.
+
+    map->odom is carried to the stamp of the newest image received: odometry may be newer than the
+    map, and the correction holds until there is a better one. Poses (map->base, map->camera) are
+    repeated with the stamp they were measured at: to date them on would invent a standstill.
+    """
+
+    def __init__(self, odom_frame: str) -> None:
+        self._odom_frame = odom_frame
+        self._newest: Edge | None = None
+
+    def update(self, edge: Edge | None) -> None:
+        """Take the newest transform; None after a reset."""
+        self._newest = edge
+
+    def edge(self, newest_image_ns: int) -> Edge | None:
+        """Return what to send now; None before the first pose."""
+        newest = self._newest
+        if newest is None or newest.child != self._odom_frame:
+            return newest
+        stamp_ns = max(newest.stamp_ns, newest_image_ns)
+        return Edge(newest.parent, newest.child, newest.T_parent_child, stamp_ns)

@@ -1,0 +1,122 @@
+"""What waits for the worker: images, bounded, and jobs, in order of arrival."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.slam import Slam
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """An image and when it came, on the monotonic clock [s]."""
+
+    frame: Frame
+    time: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """Something to do between two images, by the thread that owns the map."""
+
+    run: Callable[[Slam], Any]
+    result: Future
+
+
+class WorkQueue:
+    """Images and jobs in order of arrival; putting never waits.
+
+    At most ``max_frames`` images wait. When one more comes, every second waiting image of each
+    camera is dropped: thinning keeps the coverage of time even, where dropping the oldest or the
+    newest would tear a hole. Jobs are never dropped.
+    """
+
+    def __init__(self, max_frames: int) -> None:
+        self._max_frames = max_frames
+        self._entries: list[Arrival | Job] = []
+        self._frames = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    @property
+    def frames(self) -> int:
+        """How many images wait."""
+        return self._frames
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether close() was called: nothing is taken out any more."""
+        return self._is_closed
+
+    def put_frame(self, frame: Frame) -> int:
+        """Add an image; return how many waiting images were dropped to make room."""
+        with self._changed:
+            dropped = self._thin() if self._frames >= self._max_frames else 0
+            self._entries.append(Arrival(frame, time.monotonic()))
+            self._frames += 1
+            self._changed.notify()
+        return dropped
+
+    def put_job(self, run: Callable[[Slam], Any]) -> Future:
+        """Add a job; its result comes in the future, cancelled if the worker stops before."""
+        result: Future = Future()
+        with self._changed:
+            if self._is_closed:
+                result.cancel()
+            else:
+                self._entries.append(Job(run, result))
+                self._changed.notify()
+        return result
+
+    def discard_frames(self) -> int:
+        """Drop all waiting images; return how many."""
+        with self._changed:
+            dropped = self._frames
+            self._keep([entry for entry in self._entries if isinstance(entry, Job)])
+        return dropped
+
+    def get(self, timeout: float | None) -> Arrival | Job | None:
+        """Take out the oldest entry; None after ``timeout`` seconds and when closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._entries or self._is_closed, timeout)
+            if self._is_closed or not self._entries:
+                return None
+            entry = self._entries.pop(0)
+            self._frames -= isinstance(entry, Arrival)
+            return entry
+
+    def close(self) -> None:
+        """Let get() return None at once from now on, and cancel the jobs that wait."""
+        with self._changed:
+            self._is_closed = True
+            jobs = [entry for entry in self._entries if isinstance(entry, Job)]
+            self._keep([entry for entry in self._entries if isinstance(entry, Arrival)])
+            self._changed.notify_all()
+        for job in jobs:
+            job.result.cancel()
+
+    def _thin(self) -> int:
+        seen: Counter[str] = Counter()
+        kept: list[Arrival | Job] = []
+        for entry in self._entries:
+            if isinstance(entry, Arrival):
+                seen[entry.frame.camera] += 1
+                if seen[entry.frame.camera] % 2 == 0:
+                    continue
+            kept.append(entry)
+        if len(kept) == len(self._entries):  # one image of each camera: the oldest has to go
+            kept.remove(next(entry for entry in kept if isinstance(entry, Arrival)))
+        dropped = len(self._entries) - len(kept)
+        self._keep(kept)
+        return dropped
+
+    def _keep(self, entries: list[Arrival | Job]) -> None:
+        self._entries = entries
+        self._frames = sum(isinstance(entry, Arrival) for entry in entries)

@@ -1,0 +1,288 @@
+"""The one thread that owns the model, its cache and the map."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from flashvggt_ros.config import Config
+from flashvggt_ros.frame import Frame, MapUpdate
+from flashvggt_ros.mapping.map import Map
+from flashvggt_ros.ros.frame_ledger import FrameLedger
+from flashvggt_ros.ros.work_queue import Arrival, Job, WorkQueue
+from flashvggt_ros.slam import Slam
+
+logger = logging.getLogger(__name__)
+
+FAILURES_TO_GIVE_UP = 3  # in a row: then the cause does not pass by itself
+LATENCIES = 100  # newest chunks that the percentile is taken over
+
+
+class MapOutput(Protocol):
+    """Where the worker sends what it maps; called from the worker's thread only."""
+
+    def publish_update(self, update: MapUpdate, current_map: Map) -> None:
+        """Publish what a chunk changed."""
+        ...
+
+    def publish_due(self, current_map: Map) -> float | None:
+        """Publish what is rate-limited and due; return the seconds until more is due, if any."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what was published: the map was reset."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """The worker as its status shows it; ``error`` is empty while all is well.
+
+    ``latency_s``: newest chunk, last image received to poses published; ``latency_p50_s`` and
+    ``latency_p95_s``: percentiles over the recent chunks [s]. ``scale``: metres per unit of the
+    live submap.
+    """
+
+    error: str
+    submaps: int
+    cache_frames: int
+    cache_bytes: int
+    scale: float
+    chunks: int
+    latency_s: float
+    latency_p50_s: float
+    latency_p95_s: float
+
+
+class Worker:
+    """Feeds images and jobs to the slam core in order of arrival, in a thread of its own.
+
+    A chunk that waits longer than ``chunk.max_wait`` on this machine's monotonic clock is mapped
+    with the images it has: a paused simulation clock starves nothing. A failing chunk is logged,
+    its images are counted as dropped, and mapping goes on in a fresh submap; out of memory, the
+    same images are tried again in chunks of half the size. After three failures in a row the
+    thread ends, ``fatal`` says why and ``on_fatal`` is called.
+    """
+
+    def __init__(
+        self,
+        slam: Slam,
+        queue_size: int,
+        ledger: FrameLedger,
+        output: MapOutput,
+        on_fatal: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.fatal = ""
+        self._slam = slam
+        self._ledger = ledger
+        self._output = output
+        self._on_fatal = on_fatal
+        self._queue = WorkQueue(queue_size)
+        self._held: list[Frame] = []  # keyframes without a pose, as slam holds them
+        self._held_since = 0.0
+        self._last_arrival = 0.0
+        self._is_retrying = False
+        self._failures = 0
+        self._error = ""
+        self._chunks = 0
+        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._next_due: float | None = None
+        self.report = self._snapshot()
+        self._thread = threading.Thread(target=self._loop, name="mapping worker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Ask the thread to end after what it does; return whether it ended in time [s]."""
+        self._queue.close()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def put_frame(self, frame: Frame) -> None:
+        """Queue an image, already counted as received; never waits."""
+        dropped = self._queue.put_frame(frame)
+        if dropped:
+            self._ledger.add(dropped=dropped)
+            logger.debug("the model is behind: %d waiting images were thinned out", dropped)
+
+    def submit(self, run: Callable[[Slam], Any]) -> Future:
+        """Queue a job behind the images that wait; its result comes in the future.
+
+        The job sees them mapped, those of a chunk that is not full as well. OSError and ValueError
+        are the caller's to deal with and reach the future; anything else counts as a failure.
+        """
+        return self._queue.put_job(lambda slam: self._run_on_whole_map(slam, run))
+
+    def reset(self, config: Config) -> Future:
+        """Forget the map and go on with ``config``; images that wait are dropped at once."""
+        self._ledger.add(dropped=self._queue.discard_frames())
+        return self._queue.put_job(lambda slam: self._reset(slam, config))
+
+    def _loop(self) -> None:
+        while not self.fatal:
+            work = None if self._is_retrying else self._queue.get(self._patience())
+            if self._queue.is_closed:
+                return
+            failure: Exception | None = None
+            try:
+                self._perform(work)
+            except Exception as error:  # the only one: bad luck with a chunk must not end the map
+                logger.exception("mapping failed")
+                failure = error.with_traceback(None)  # lets go of the tensors of the failed call
+            if failure is not None:
+                self._recover(failure, was_job=isinstance(work, Job))
+            self.report = self._snapshot()
+        self._queue.close()
+        self._on_fatal()
+
+    def _perform(self, work: Arrival | Job | None) -> None:
+        if self._is_retrying:
+            self._retry()
+        elif isinstance(work, Arrival):
+            self._add(work)
+        elif isinstance(work, Job):
+            self._run(work)
+        if self._held and time.monotonic() >= self._held_since + self._max_wait:
+            self._publish(self._slam.flush())
+        wait = self._output.publish_due(self._slam.map)
+        self._next_due = None if wait is None else time.monotonic() + wait
+
+    def _add(self, arrival: Arrival) -> None:
+        slam = self._slam
+        gated, kept = slam.gated, slam.keyframes
+        try:
+            update = slam.add_frame(arrival.frame)
+        finally:
+            if slam.keyframes > kept:
+                self._hold(arrival)
+            else:  # gated, or the gate itself failed on it
+                is_gated = slam.gated > gated
+                self._ledger.add(gated=int(is_gated), dropped=int(not is_gated))
+        self._publish(update)
+
+    def _run(self, job: Job) -> None:
+        if not job.result.set_running_or_notify_cancel():
+            return
+        try:
+            job.result.set_result(job.run(self._slam))
+        except (OSError, ValueError) as error:
+            job.result.set_exception(error)
+        finally:
+            if not job.result.done():
+                job.result.set_exception(RuntimeError("failed; the log says why"))
+
+    def _run_on_whole_map(self, slam: Slam, run: Callable[[Slam], Any]) -> Any:
+        self._publish(slam.flush())
+        return run(slam)
+
+    def _hold(self, arrival: Arrival) -> None:
+        if not self._held:
+            self._held_since = time.monotonic()
+        self._held.append(arrival.frame)
+        self._last_arrival = arrival.time
+
+    def _publish(self, update: MapUpdate | None) -> None:
+        if update is None:
+            return
+        placed = len(update.new)
+        self._ledger.add(used=placed)
+        del self._held[:placed]
+        self._output.publish_update(update, self._slam.map)
+        self._failures = 0
+        self._error = ""
+        self._chunks += 1
+        self._latencies.append(time.monotonic() - self._last_arrival)
+
+    def _retry(self) -> None:
+        """Map the chunk that did not fit into memory, in smaller pieces."""
+        while self._held:
+            piece = self._held[: self._slam.config.chunk.size]
+            self._publish(self._slam.map_frames(piece))
+        self._is_retrying = False
+
+    def _recover(self, failure: Exception, was_job: bool) -> None:
+        """Bring slam into a state in which the next chunk can succeed, or give up."""
+        self._error = f"{type(failure).__name__}: {failure}"
+        self._is_retrying = False
+        is_chunk_lost = len(self._slam.waiting) != len(self._held)
+        if was_job and not is_chunk_lost:
+            return  # the caller was told, and no image is concerned
+        self._failures += 1
+        if self._failures >= FAILURES_TO_GIVE_UP and not self._may_halve(failure):
+            self.fatal = f"mapping failed {self._failures} times in a row, last: {self._error}"
+            logger.critical("%s", self.fatal)
+            return
+        if not is_chunk_lost:
+            return  # no chunk is concerned: an output or the gate failed
+        self._slam.close_submap()
+        if self._may_halve(failure):
+            self._slam.halve_chunks()
+            self._is_retrying = True
+            logger.warning(
+                "out of memory: going on in a fresh submap with chunks of %d frames; lower "
+                "chunk.size, submap.max_frames or predictor.width to avoid this",
+                self._slam.config.chunk.size,
+            )
+        else:
+            self._ledger.add(dropped=len(self._held))
+            self._held.clear()
+            logger.error("a chunk was lost; going on in a fresh submap")
+
+    def _may_halve(self, failure: Exception) -> bool:
+        return is_out_of_memory(failure) and self._slam.can_halve_chunks
+
+    def _reset(self, slam: Slam, config: Config) -> None:
+        self._ledger.add(dropped=len(self._held))
+        self._held.clear()
+        slam.config = config
+        slam.reset()
+        self._error = ""
+        self._failures = 0
+        self._output.clear()
+        logger.info("reset: the map is empty")
+
+    @property
+    def _max_wait(self) -> float:
+        return self._slam.config.chunk.max_wait
+
+    def _patience(self) -> float | None:
+        """Seconds until something is due without any image or job coming; None: nothing is."""
+        due = [] if self._next_due is None else [self._next_due]
+        if self._held:
+            due.append(self._held_since + self._max_wait)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _snapshot(self) -> WorkerReport:
+        slam = self._slam
+        latencies = np.array(self._latencies or [0.0])
+        return WorkerReport(
+            error=self._error,
+            submaps=slam.map.live.index + 1 if slam.map.frames else 0,
+            cache_frames=slam.cache.frames,
+            cache_bytes=slam.cache.nbytes,
+            scale=slam.map.scale,
+            chunks=self._chunks,
+            latency_s=float(latencies[-1]),
+            latency_p50_s=float(np.percentile(latencies, 50)),
+            latency_p95_s=float(np.percentile(latencies, 95)),
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that the memory of the GPU or of the machine did not suffice."""
+    import torch
+
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

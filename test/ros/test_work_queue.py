@@ -1,0 +1,95 @@
+"""The queue in front of the worker."""
+
+import numpy as np
+
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.ros.frame_ledger import FrameLedger
+from flashvggt_ros.ros.work_queue import Arrival, Job, WorkQueue
+
+
+def frame(stamp_ns: int, camera: str = "camera") -> Frame:
+    return Frame(stamp_ns, camera, np.zeros((2, 2, 3), np.uint8), None)
+
+
+def drain(queue: WorkQueue) -> list:
+    entries = []
+    while (entry := queue.get(0.0)) is not None:
+        entries.append(entry.frame.stamp_ns if isinstance(entry, Arrival) else "job")
+    return entries
+
+
+def test_a_full_queue_is_thinned_evenly_and_the_newest_image_is_kept() -> None:
+    queue = WorkQueue(8)
+    dropped = [queue.put_frame(frame(stamp)) for stamp in range(1, 10)]
+    assert dropped == [0] * 8 + [4]
+    assert queue.frames == 5
+    assert drain(queue) == [1, 3, 5, 7, 9]
+
+
+def test_thinning_takes_every_second_image_of_each_camera() -> None:
+    queue = WorkQueue(8)
+    for stamp in range(1, 10):
+        queue.put_frame(frame(stamp, "left" if stamp % 2 else "right"))
+    assert drain(queue) == [1, 2, 5, 6, 9]
+
+
+def test_the_oldest_image_goes_where_each_camera_has_only_one_waiting() -> None:
+    queue = WorkQueue(2)
+    queue.put_frame(frame(1, "left"))
+    queue.put_frame(frame(2, "right"))
+    assert queue.put_frame(frame(3, "left")) == 1
+    assert drain(queue) == [2, 3]
+
+
+def test_jobs_keep_their_place_and_are_never_dropped() -> None:
+    queue = WorkQueue(4)
+    for stamp in (1, 2):
+        queue.put_frame(frame(stamp))
+    queue.put_job(lambda slam: None)
+    for stamp in (3, 4, 5):
+        queue.put_frame(frame(stamp))
+    assert drain(queue) == [1, "job", 3, 5]
+
+
+def test_discarding_images_leaves_the_jobs() -> None:
+    queue = WorkQueue(4)
+    queue.put_frame(frame(1))
+    queue.put_job(lambda slam: None)
+    queue.put_frame(frame(2))
+    assert queue.discard_frames() == 2
+    assert queue.frames == 0
+    assert isinstance(queue.get(0.0), Job)
+    assert queue.get(0.0) is None
+
+
+def test_closing_cancels_the_jobs_that_wait_and_those_that_come() -> None:
+    queue = WorkQueue(4)
+    before = queue.put_job(lambda slam: None)
+    queue.close()
+    after = queue.put_job(lambda slam: None)
+    assert before.cancelled() and after.cancelled()
+    assert queue.get(None) is None
+
+
+def test_the_ledger_keeps_its_balance() -> None:
+    ledger = FrameLedger()
+    ledger.add(received=5)
+    ledger.add(used=1, gated=1, dropped=1)
+    ledger.add(rejected=1)
+    counts = ledger.counts
+    assert counts.waiting == 1
+    assert counts.received == (
+        counts.used + counts.gated + counts.dropped + counts.rejected + counts.waiting
+    )
+
+
+def test_the_ledger_refuses_to_settle_more_than_was_received() -> None:
+    ledger = FrameLedger()
+    ledger.add(received=1)
+    try:
+        ledger.add(used=2)
+    except ValueError as error:
+        assert "more images settled" in str(error)
+    else:
+        raise AssertionError("settled two of one image")
+    assert ledger.counts.waiting == 1

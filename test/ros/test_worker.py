@@ -1,0 +1,251 @@
+"""The thread that owns the map, driven without ROS."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+import pytest
+import torch
+from synthetic import TruthCache, TruthPredictor, World, make_world, walk
+
+from flashvggt_ros.config import build_config
+from flashvggt_ros.frame import ChunkPrediction, Frame, MapUpdate
+from flashvggt_ros.mapping.map import Map
+from flashvggt_ros.ros.frame_ledger import FrameLedger
+from flashvggt_ros.ros.worker import Worker
+from flashvggt_ros.slam import Slam
+
+
+class TroubledPredictor(TruthPredictor):
+    """Tells the truth, but fails on request: ``trouble(frames)`` may raise or wait first."""
+
+    def __init__(self, world: World, trouble: Callable[[Sequence[Frame]], None]) -> None:
+        super().__init__(world)
+        self._trouble = trouble
+
+    def predict(self, frames: Sequence[Frame], cache: TruthCache) -> ChunkPrediction:
+        self._trouble(frames)
+        return super().predict(frames, cache)
+
+
+class Recorder:
+    """A MapOutput that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.updates: list[MapUpdate] = []
+        self.cleared = 0
+
+    def publish_update(self, update: MapUpdate, current_map: Map) -> None:
+        self.updates.append(update)
+
+    def publish_due(self, current_map: Map) -> float | None:
+        return None
+
+    def clear(self) -> None:
+        self.cleared += 1
+
+
+class Bench:
+    """A worker on a walk of 24 frames, each of which passes the keyframe gate."""
+
+    def __init__(
+        self,
+        trouble: Callable[[Sequence[Frame]], None] = lambda frames: None,
+        queue_size: int = 64,
+        **parameters: object,
+    ) -> None:
+        self.world = WORLD
+        values = {"chunk.size": 4, "chunk.overlap": 1, "chunk.max_wait": 30.0}
+        values |= {name.replace("__", "."): value for name, value in parameters.items()}
+        self.config = build_config(values)
+        self.slam = Slam(self.config, TroubledPredictor(self.world, trouble))
+        self.ledger = FrameLedger()
+        self.output = Recorder()
+        self.ended = threading.Event()
+        self.worker = Worker(self.slam, queue_size, self.ledger, self.output, self.ended.set)
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            self.ledger.add(received=1)
+            self.worker.put_frame(frame)
+
+    def finish(self) -> None:
+        """Wait until everything sent so far is mapped."""
+        self.worker.submit(lambda slam: None).result(timeout=20)
+
+    def __enter__(self) -> "Bench":
+        self.worker.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self.worker.stop(10)
+
+
+WORLD = make_world(walk(24))
+
+
+def placed(bench: Bench) -> list[int]:
+    return [stamp.stamp_ns for update in bench.output.updates for stamp in update.new]
+
+
+def test_every_image_is_placed_once_in_order() -> None:
+    with Bench() as bench:
+        bench.send(bench.world.frames)
+        bench.finish()
+        assert placed(bench) == [frame.stamp_ns for frame in bench.world.frames]
+        counts = bench.ledger.counts
+        assert (counts.received, counts.used, counts.waiting) == (24, 24, 0)
+        assert bench.worker.report.chunks == 6
+        assert 0 < bench.worker.report.latency_p50_s <= bench.worker.report.latency_p95_s
+
+
+def test_an_image_that_shows_nothing_new_is_counted_as_gated() -> None:
+    first = WORLD.frames[0]
+    with Bench() as bench:
+        bench.send(
+            [Frame(first.stamp_ns + i, first.camera, first.image, None) for i in range(10)]
+        )
+        deadline = time.monotonic() + 10
+        while bench.ledger.counts.waiting > 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        counts = bench.ledger.counts
+        assert (counts.gated, counts.used, counts.waiting) == (9, 0, 1)
+
+
+def test_a_chunk_closes_by_the_wall_clock_when_no_image_comes() -> None:
+    with Bench(chunk__max_wait=0.2) as bench:
+        bench.send(bench.world.frames[:3])
+        deadline = time.monotonic() + 10
+        while not bench.output.updates and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert placed(bench) == [frame.stamp_ns for frame in bench.world.frames[:3]]
+        assert bench.ledger.counts.waiting == 0
+
+
+def test_images_that_overflow_the_queue_are_counted_and_thinned_evenly() -> None:
+    hold = threading.Event()
+    with Bench(trouble=lambda frames: hold.wait(20) and None, queue_size=8) as bench:
+        bench.send(bench.world.frames[:4])  # a chunk, which the model does not finish
+        deadline = time.monotonic() + 10
+        while bench.worker._queue.frames and time.monotonic() < deadline:
+            time.sleep(0.01)
+        bench.send(bench.world.frames[4:])
+        assert bench.ledger.counts.dropped == 12
+        hold.set()
+        bench.finish()
+        counts = bench.ledger.counts
+        assert (counts.received, counts.used, counts.dropped, counts.waiting) == (24, 12, 12, 0)
+
+
+def test_a_failed_chunk_is_dropped_and_mapping_goes_on_in_a_fresh_submap() -> None:
+    calls = []
+
+    def fail_second(frames: Sequence[Frame]) -> None:
+        calls.append(len(frames))
+        if len(calls) == 2:
+            raise RuntimeError("the model tripped")
+
+    with Bench(trouble=fail_second) as bench:
+        bench.send(bench.world.frames[:8])
+        bench.finish()
+        assert "the model tripped" in bench.worker.report.error
+        bench.send(bench.world.frames[8:])
+        bench.finish()
+        counts = bench.ledger.counts
+        assert (counts.used, counts.dropped, counts.waiting) == (20, 4, 0)
+        assert bench.worker.report.error == ""
+        assert bench.worker.report.submaps == 2
+        assert calls[2] == 5  # the last keyframe of the old submap joins the new one
+        assert all(update.is_joined for update in bench.output.updates)
+
+
+def test_out_of_memory_halves_the_chunk_and_loses_no_image() -> None:
+    sizes = []
+
+    def too_large(frames: Sequence[Frame]) -> None:
+        sizes.append(len(frames))
+        if len(frames) > 3:
+            raise torch.cuda.OutOfMemoryError("no memory left on the GPU")
+
+    with Bench(trouble=too_large) as bench:
+        bench.send(bench.world.frames)
+        bench.finish()
+        assert placed(bench) == [frame.stamp_ns for frame in bench.world.frames]
+        counts = bench.ledger.counts
+        assert (counts.used, counts.dropped, counts.waiting) == (24, 0, 0)
+        assert sizes[0] == 4 and max(sizes[1:]) <= 3
+        assert bench.worker.report.error == ""
+
+
+def test_out_of_memory_with_the_smallest_chunk_gives_up() -> None:
+    def always(frames: Sequence[Frame]) -> None:
+        raise MemoryError("none left")
+
+    with Bench(trouble=always) as bench:
+        bench.send(bench.world.frames)
+        assert bench.ended.wait(20)
+        assert "MemoryError: none left" in bench.worker.fatal
+
+
+def test_three_failures_in_a_row_end_the_thread_and_say_why() -> None:
+    def always(frames: Sequence[Frame]) -> None:
+        raise RuntimeError("broken for good")
+
+    with Bench(trouble=always) as bench:
+        bench.send(bench.world.frames)
+        assert bench.ended.wait(20)
+        assert bench.worker.fatal.startswith("mapping failed 3 times in a row")
+        assert "broken for good" in bench.worker.fatal
+        assert bench.ledger.counts.used == 0
+
+
+def test_reset_drops_what_waits_and_begins_anew() -> None:
+    hold = threading.Event()
+    with Bench(trouble=lambda frames: hold.wait(20) and None) as bench:
+        bench.send(bench.world.frames[:12])
+        reset = bench.worker.reset(build_config({"chunk.size": 5, "chunk.max_wait": 30.0}))
+        hold.set()
+        reset.result(timeout=20)
+        assert bench.output.cleared == 1
+        assert bench.slam.map.frames == 0
+        assert bench.ledger.counts.waiting == 0
+        before = bench.ledger.counts.used
+        bench.send(bench.world.frames[:5])
+        bench.finish()
+        assert bench.ledger.counts.used == before + 5
+        assert len(bench.output.updates[-1].new) == 5
+
+
+def test_a_job_sees_the_images_before_it_also_those_of_an_unfilled_chunk() -> None:
+    with Bench() as bench:
+        bench.send(bench.world.frames[:6])
+        frames = bench.worker.submit(lambda slam: slam.map.frames).result(timeout=20)
+        assert frames == 6
+
+
+def test_a_failed_job_tells_its_caller_and_disturbs_nothing() -> None:
+    def refuse(slam: Slam) -> None:
+        raise OSError("disk full")
+
+    with Bench() as bench:
+        bench.send(bench.world.frames[:4])
+        with pytest.raises(OSError, match="disk full"):
+            bench.worker.submit(refuse).result(timeout=20)
+        bench.send(bench.world.frames[4:8])
+        bench.finish()
+        assert bench.ledger.counts.used == 8
+        assert bench.worker.report.error == ""
+
+
+def test_stopping_cancels_jobs_and_reports_a_thread_that_is_still_busy() -> None:
+    hold = threading.Event()
+    bench = Bench(trouble=lambda frames: hold.wait(20) and None)
+    bench.worker.start()
+    bench.send(bench.world.frames[:4])
+    time.sleep(0.3)
+    job: Future = bench.worker.submit(lambda slam: None)
+    assert not bench.worker.stop(0.1)
+    assert job.cancelled()
+    hold.set()
+    assert bench.worker.stop(10)
