@@ -186,6 +186,24 @@ class TfConfig:
         low=0.0, high=5.0,
     )
 
+    def __post_init__(self) -> None:
+        frames = [self.map_frame, *filter(None, (self.odom_frame, self.base_frame))]
+        for frame in frames:
+            if not frame or frame.startswith("/") or frame.split() != [frame]:
+                raise ValueError(
+                    f"'{frame}' in tf.map_frame, tf.odom_frame or tf.base_frame is no frame name: "
+                    "it must not be empty, begin with '/' or contain blanks"
+                )
+        if len(set(frames)) < len(frames):
+            raise ValueError(
+                f"tf.map_frame, tf.odom_frame and tf.base_frame must differ, not be {frames}"
+            )
+        if self.odom_frame and not self.base_frame:
+            raise ValueError(
+                f"tf.odom_frame is '{self.odom_frame}' but tf.base_frame is empty: name the frame "
+                "that the odometry moves"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class PublishConfig:
