@@ -38,20 +38,21 @@ def transform_points(T_a_b: NDArray[np.float64], points_b: NDArray[Any]) -> NDAr
     t_a_b = T_a_b[..., :3, 3].astype(points_b.dtype)
     if T_a_b.ndim > 2:
         t_a_b = t_a_b[..., None, :]
-    return points_b @ np.swapaxes(R_a_b, -1, -2) + t_a_b
+    points_a: NDArray[Any] = points_b @ np.swapaxes(R_a_b, -1, -2) + t_a_b
+    return points_a
 
 
 def matrix_from_quaternion(xyzw: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return rotations (..., 3, 3) of quaternions (..., 4), scalar last, of any norm but zero."""
     xyzw = np.asarray(xyzw, np.float64)
-    matrices = Rotation.from_quat(xyzw.reshape(-1, 4)).as_matrix()
-    return matrices.reshape(*xyzw.shape[:-1], 3, 3)
+    rotation: NDArray[np.float64] = Rotation.from_quat(xyzw.reshape(-1, 4)).as_matrix()
+    return rotation.reshape(*xyzw.shape[:-1], 3, 3)
 
 
 def quaternion_from_matrix(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return unit quaternions (..., 4), scalar last and not negative, of rotations (..., 3, 3)."""
     rotation = np.asarray(rotation, np.float64)
-    xyzw = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat()
+    xyzw: NDArray[np.float64] = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat()
     xyzw = np.where(xyzw[:, 3:] < 0, -xyzw, xyzw)
     return xyzw.reshape(*rotation.shape[:-2], 4)
 
@@ -59,7 +60,8 @@ def quaternion_from_matrix(rotation: NDArray[np.float64]) -> NDArray[np.float64]
 def rotation_angle(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return by how much rotations (..., 3, 3) turn [rad], 0 to pi, exact near both ends."""
     xyzw = quaternion_from_matrix(rotation)
-    return 2 * np.arctan2(np.linalg.norm(xyzw[..., :3], axis=-1), xyzw[..., 3])
+    half: NDArray[np.float64] = np.arctan2(np.linalg.norm(xyzw[..., :3], axis=-1), xyzw[..., 3])
+    return 2 * half
 
 
 def interpolate(

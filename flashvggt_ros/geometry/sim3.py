@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,12 +61,19 @@ class Sim3:
 
 
 def align_points(
-    source: NDArray[np.float64], target: NDArray[np.float64], weights: NDArray[np.float64]
+    source: NDArray[np.float64],
+    target: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    *,
+    is_symmetric: bool = False,
 ) -> Sim3:
     """Return the S that minimises sum w |target - S source|^2 (Umeyama, PAMI 1991, eq. 34 to 43).
 
-    ``source`` and ``target`` are (M, 3), ``weights`` (M,) not negative. Raises ValueError where
-    the points do not determine S: fewer than three of them, or all on one line.
+    ``source`` and ``target`` are (M, 3), ``weights`` (M,) not negative. Noise in ``source`` makes
+    that scale too small; with ``is_symmetric`` it is the ratio of both spreads instead (Horn, JOSA
+    1987, section 2.E), which noise of both alike leaves unbiased, and which makes aligning there
+    and back exact inverses. Raises ValueError where the points do not determine S: fewer than three
+    of them, or all on one line.
     """
     total = float(weights.sum())
     if not total > 0:
@@ -80,6 +88,9 @@ def align_points(
     signs = np.ones(3)
     signs[2] = np.sign(np.linalg.det(U) * np.linalg.det(Vt))
     rotation = (U * signs) @ Vt
-    variance = float(share @ (source_centred**2).sum(axis=1))
-    scale = float(spread @ signs) / variance
+    source_variance = float(share @ (source_centred**2).sum(axis=1))
+    target_variance = float(share @ (target_centred**2).sum(axis=1))
+    scale = float(spread @ signs) / source_variance
+    if is_symmetric:
+        scale = math.sqrt(target_variance / source_variance)
     return Sim3(scale, rotation, target_mean - scale * (rotation @ source_mean))

@@ -81,6 +81,23 @@ def test_alignment_of_mirrored_points_is_still_a_rotation(rng: np.random.Generat
     assert np.linalg.det(found.rotation) == pytest.approx(1)
 
 
+def test_symmetric_alignment_there_and_back_are_inverses(rng: np.random.Generator) -> None:
+    source, noise = rng.normal(size=(2, 40, 3))
+    target = random_sim3(rng).transform_points(source) + 0.1 * noise
+    there = align_points(source, target, np.ones(40), is_symmetric=True)
+    back = align_points(target, source, np.ones(40), is_symmetric=True)
+    np.testing.assert_allclose((there @ back).matrix, np.eye(4), atol=1e-12)
+
+
+def test_symmetric_scale_is_unbiased_by_noise_of_both_sides(rng: np.random.Generator) -> None:
+    points = rng.normal(size=(20_000, 3))
+    source, target = points + 0.2 * rng.normal(size=(2, 20_000, 3))
+    ordinary = align_points(source, target, np.ones(20_000)).scale
+    symmetric = align_points(source, target, np.ones(20_000), is_symmetric=True).scale
+    assert ordinary == pytest.approx(1 / 1.04, abs=0.005)
+    assert symmetric == pytest.approx(1, abs=0.005)
+
+
 def test_a_weight_counts_like_that_many_points(rng: np.random.Generator) -> None:
     source, target = rng.normal(size=(2, 12, 3))
     weights = rng.integers(0, 4, 12)

@@ -1,0 +1,1 @@
+"""From keyframes to a map: NumPy and OpenCV; no ROS and no network."""

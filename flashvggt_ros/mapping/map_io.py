@@ -1,0 +1,178 @@
+"""Maps on disk: a folder with trajectory.tum, map.ply and manifest.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.geometry import se3
+from flashvggt_ros.mapping.map import Trajectory
+
+MANIFEST_VERSION = 1
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+PLY_VERTEX = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
+PLY_PROPERTIES = (
+    *(f"property float {axis}" for axis in "xyz"),
+    *(f"property uchar {color}" for color in ("red", "green", "blue")),
+)
+
+
+def write_ply(path: Path, points: NDArray[np.float32], colors: NDArray[np.uint8]) -> None:
+    """Write points (M, 3) and RGB colors (M, 3) as a binary little-endian PLY point cloud."""
+    vertices = np.empty(len(points), PLY_VERTEX)
+    vertices["position"] = points
+    vertices["color"] = colors
+    header = (
+        "ply",
+        "format binary_little_endian 1.0",
+        f"element vertex {len(points)}",
+        *PLY_PROPERTIES,
+        "end_header\n",
+    )
+    with Path(path).open("wb") as file:
+        file.write("\n".join(header).encode("ascii"))
+        file.write(vertices.tobytes())
+
+
+def read_ply(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Read the points (M, 3) and RGB colors (M, 3) of a PLY file as ``write_ply`` writes it.
+
+    Raises ValueError for a PLY file of another layout, or one that ends too early.
+    """
+    content = Path(path).read_bytes()
+    end = content.find(b"end_header\n")
+    lines = content[: max(end, 0)].decode("ascii", errors="replace").splitlines()
+    lines = [line for line in lines if not line.startswith("comment ")]
+    count = re.fullmatch(r"element vertex (\d+)", lines[2]) if len(lines) > 2 else None
+    is_ours = lines[:2] == ["ply", "format binary_little_endian 1.0"]
+    if count is None or not is_ours or tuple(lines[3:]) != PLY_PROPERTIES:
+        raise ValueError(f"{path} is not a binary PLY file of float x y z, uchar red green blue")
+    body = content[end + len(b"end_header\n") :]
+    wanted = int(count[1]) * PLY_VERTEX.itemsize
+    if len(body) < wanted:
+        raise ValueError(f"{path} ends after {len(body)} of {wanted} bytes of points")
+    vertices = np.frombuffer(body[:wanted], PLY_VERTEX)
+    return vertices["position"].copy(), vertices["color"].copy()
+
+
+def write_tum(path: Path, stamps_ns: Sequence[int], T_map_camera: NDArray[np.float64]) -> None:
+    """Write poses (K, 4, 4) in TUM format: seconds tx ty tz qx qy qz qw, one pose a line.
+
+    Seconds have nine decimals, made of the integer nanoseconds, so that none is lost.
+    """
+    if len(stamps_ns) != len(T_map_camera):
+        raise ValueError(f"{len(stamps_ns)} stamps for {len(T_map_camera)} poses")
+    numbers = np.hstack(
+        [T_map_camera[:, :3, 3], se3.quaternion_from_matrix(T_map_camera[:, :3, :3])]
+    )
+    with Path(path).open("w", encoding="ascii") as file:
+        for stamp_ns, row in zip(stamps_ns, numbers, strict=True):
+            sign, (seconds, rest) = "-" * (stamp_ns < 0), divmod(abs(int(stamp_ns)), 10**9)
+            pose = " ".join(f"{value:.12g}" for value in row)
+            file.write(f"{sign}{seconds}.{rest:09d} {pose}\n")
+
+
+def read_tum(path: Path) -> tuple[list[int], NDArray[np.float64]]:
+    """Read stamps [ns] and poses (K, 4, 4) of a file in TUM format; lines with # are comments.
+
+    Raises ValueError, with the line, for anything that is not eight finite numbers.
+    """
+    stamps_ns: list[int] = []
+    rows: list[list[float]] = []
+    with Path(path).open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            entries = line.split("#")[0].replace(",", " ").split()
+            if not entries:
+                continue
+            try:
+                stamp, *values = [Decimal(entry) for entry in entries]
+                stamps_ns.append(int((stamp * 10**9).to_integral_value()))
+                rows.append([float(value) for value in values])
+                is_pose = len(values) == 7 and all(value.is_finite() for value in values)
+            except (InvalidOperation, OverflowError, ValueError):
+                is_pose = False
+            if not is_pose:
+                raise ValueError(f"{path}, line {number}: not a pose in TUM format: {line.strip()}")
+    numbers = np.array(rows, np.float64).reshape(-1, 7)
+    return stamps_ns, se3.pose(se3.matrix_from_quaternion(numbers[:, 3:]), numbers[:, :3])
+
+
+def safe_map_folder(map_directory: str | Path, name: str) -> Path:
+    """Return the folder ``name`` directly below ``map_directory`` (~ is expanded).
+
+    Raises ValueError where the name could lead anywhere else: it takes 1 to 128 letters, digits,
+    '.', '_' and '-', does not begin with '.', and is no symbolic link.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"map name {name!r} is not allowed: use 1 to 128 letters, digits, '.', '_' and '-', "
+            "not beginning with '.'"
+        )
+    folder = Path(map_directory).expanduser().resolve() / name
+    if folder.is_symlink():
+        raise ValueError(f"map name {name!r} is not allowed: {folder} is a symbolic link")
+    return folder
+
+
+def save_map(
+    folder: Path,
+    trajectory: Trajectory,
+    points_map: NDArray[np.float32],
+    colors: NDArray[np.uint8],
+    *,
+    scale: float,
+    checkpoint: str,
+    checkpoint_hash: str,
+) -> None:
+    """Write a map as a new folder, which appears complete or not at all.
+
+    ``points_map`` (M, 3) [m], ``colors`` (M, 3) RGB, ``scale`` [m per unit of the newest submap].
+    Raises FileExistsError when the folder exists, OSError when it cannot be written.
+    """
+    folder = Path(folder)
+    if os.path.lexists(folder):
+        raise FileExistsError(f"{folder} exists already: choose another name")
+    manifest = {
+        "format": "flashvggt_ros map",
+        "version": MANIFEST_VERSION,
+        "scale": scale,
+        "is_metric": False,
+        "frames": len(trajectory.frames),
+        "points": len(points_map),
+        "cameras": sorted({frame.camera for frame in trajectory.frames}),
+        "checkpoint": checkpoint,
+        "checkpoint_hash": checkpoint_hash,
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
+    partial.mkdir()
+    try:
+        stamps_ns = [frame.stamp_ns for frame in trajectory.frames]
+        write_tum(partial / "trajectory.tum", stamps_ns, trajectory.T_map_camera)
+        write_ply(partial / "map.ply", points_map, colors)
+        (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        for path in (*partial.iterdir(), partial):
+            _sync(path)
+        partial.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    """Force a file or folder onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

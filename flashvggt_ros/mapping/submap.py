@@ -1,0 +1,170 @@
+"""A submap: what the model says within the lifetime of one descriptor cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.config import MapConfig
+from flashvggt_ros.frame import ChunkPrediction, Frame, FrameStamp
+from flashvggt_ros.geometry import se3
+from flashvggt_ros.geometry.camera import Pinhole
+from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
+
+DEPTH_EDGE = 0.1  # depth range among neighbors, relative to depth, beyond which none is trusted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What one submap says of one keyframe: depth and confidence (H, W), camera and pose (4, 4)."""
+
+    frame: Frame
+    depth: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    camera: Pinhole
+    T_submap_camera: NDArray[np.float64]
+
+
+class Submap:
+    """Keyframes with one frame and one scale in common, their poses and their points.
+
+    It begins with the last keyframes of the submap before it (``before``: as that one saw them),
+    as far as its first chunk repeats them: those are ``shared``, and their poses and points belong
+    to the submap before. Images and depth are kept of the shared and of the last ``overlap``
+    keyframes only; of the others a cloud in the camera frame, thinned to voxels, because the poses
+    may still change; and after ``close`` one cloud for all in the submap frame.
+
+    ``S_map_submap`` is where the submap lies in the map, ``is_joined`` whether that was measured.
+    """
+
+    def __init__(
+        self, index: int, overlap: int, before: tuple[View, ...], S_map_submap: Sim3
+    ) -> None:
+        self.index = index
+        self.before = before
+        self.shared = 0
+        self.S_map_submap = S_map_submap
+        self.is_joined = True
+        self.stamps: tuple[FrameStamp, ...] = ()
+        self.T_submap_camera = np.zeros((0, 4, 4))
+        self._overlap = overlap
+        self._views: dict[int, View] = {}
+        self._clouds_camera: list[WeightedCloud] = []
+        self._cloud_submap = WeightedCloud.concatenate(())
+
+    @property
+    def frames(self) -> int:
+        """How many keyframes it has, the shared ones included."""
+        return len(self.stamps)
+
+    @property
+    def T_map_camera(self) -> NDArray[np.float64]:
+        """Poses (K, 4, 4) of its keyframes, the shared ones included, in the map."""
+        return self.S_map_submap.transform_pose(self.T_submap_camera)
+
+    def extend(self, frames: Sequence[Frame], prediction: ChunkPrediction) -> None:
+        """Add the keyframes of a chunk and take over the poses of all keyframes so far.
+
+        Raises ValueError when the prediction is not about these keyframes.
+        """
+        known, poses = self.frames + len(frames), prediction.T_submap_camera
+        if len(poses) != known or len(prediction.depth) != len(frames):
+            raise ValueError(
+                f"submap {self.index} has {known} keyframes, {len(frames)} of them new, but the "
+                f"prediction has {len(poses)} poses and {len(prediction.depth)} depth images"
+            )
+        if self.frames == 0:
+            self.shared = _repeated(self.before, frames)
+        first = self.frames
+        self.stamps += tuple(FrameStamp(frame.stamp_ns, frame.camera) for frame in frames)
+        self.T_submap_camera = poses
+        for number, frame in enumerate(frames):
+            self._views[first + number] = View(
+                frame,
+                prediction.depth[number],
+                prediction.confidence[number],
+                prediction.cameras[number],
+                poses[first + number],
+            )
+        for number in list(self._views):
+            if self.shared <= number < self.frames - self._overlap:
+                del self._views[number]
+
+    def add_points(self, clouds_camera: Sequence[WeightedCloud]) -> None:
+        """Add the clouds of the newest keyframes, each in its camera's frame, submap units."""
+        self._clouds_camera.extend(clouds_camera)
+
+    def shared_views(self) -> tuple[View, ...]:
+        """Return the keyframes shared with the submap before, as this one sees them now."""
+        return tuple(self._view(number) for number in range(self.shared))
+
+    def last_views(self) -> tuple[View, ...]:
+        """Return the last ``overlap`` keyframes: those that the next submap begins with."""
+        first = max(0, self.frames - self._overlap)
+        return tuple(self._view(number) for number in range(first, self.frames))
+
+    def cloud(self, voxel_size: float) -> WeightedCloud:
+        """Return all its points in the submap frame, fused in voxels [submap units]."""
+        if not self._clouds_camera:
+            return self._cloud_submap
+        poses = self.T_submap_camera[self.shared :]
+        clouds = [
+            replace(cloud, points=se3.transform_points(T_submap_camera, cloud.points))
+            for cloud, T_submap_camera in zip(self._clouds_camera, poses, strict=True)
+        ]
+        return fuse_voxels(WeightedCloud.concatenate(clouds), voxel_size)
+
+    def close(self, voxel_size: float) -> None:
+        """Fuse the points for good; images, depth and single clouds are dropped."""
+        self._cloud_submap = self.cloud(voxel_size)
+        self._clouds_camera = []
+        self._views = {}
+        self.before = ()
+
+    def _view(self, number: int) -> View:
+        return replace(self._views[number], T_submap_camera=self.T_submap_camera[number])
+
+
+def _repeated(before: Sequence[View], frames: Sequence[Frame]) -> int:
+    """How many of the first ``frames`` are those of ``before``: all of them, or none."""
+    is_same = len(frames) >= len(before) and all(
+        view.frame is frame for view, frame in zip(before, frames, strict=False)
+    )
+    return len(before) if is_same else 0
+
+
+def select_points(
+    depth: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+    colors: NDArray[np.uint8],
+    camera: Pinhole,
+    config: MapConfig,
+) -> WeightedCloud:
+    """Return the trustworthy points of a depth image (H, W) in the camera frame, its own units.
+
+    Left out are pixels without depth, the least confident ``map.min_confidence`` of the others,
+    those beyond ``map.max_depth`` medians, and depth edges, where networks draw points into the
+    empty space between the near and the far surface. The confidence becomes the weight.
+    """
+    is_valid = depth > 0
+    if not is_valid.any():
+        return WeightedCloud.concatenate(())
+    weakest = np.quantile(confidence[is_valid], config.min_confidence)
+    farthest = config.max_depth * np.median(depth[is_valid])
+    is_kept = is_valid & (confidence >= weakest) & (depth <= farthest) & ~_depth_edges(depth)
+    return WeightedCloud(camera.backproject(depth)[is_kept], colors[is_kept], confidence[is_kept])
+
+
+def _depth_edges(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where the depths of a pixel and its eight neighbors differ too much to be one surface."""
+    kernel = np.ones((3, 3), np.uint8)
+    farthest: Any = cv2.dilate(depth, kernel)
+    nearest: Any = cv2.erode(np.where(depth > 0, depth, np.float32(np.inf)), kernel)
+    is_edge: NDArray[np.bool_] = farthest - nearest > DEPTH_EDGE * depth
+    return is_edge

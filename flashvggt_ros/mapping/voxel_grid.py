@@ -1,0 +1,75 @@
+"""Coloured points and their fusion in voxels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.geometry.sim3 import Sim3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightedCloud:
+    """Points (M, 3) float32, colors (M, 3) uint8 RGB and weights (M,) float32 > 0, in one frame."""
+
+    points: NDArray[np.float32]
+    colors: NDArray[np.uint8]
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @classmethod
+    def concatenate(cls, clouds: Sequence[WeightedCloud]) -> WeightedCloud:
+        """Return all points of ``clouds``, which may be none, in one cloud."""
+        return cls(
+            np.concatenate([np.zeros((0, 3), np.float32), *(c.points for c in clouds)]),
+            np.concatenate([np.zeros((0, 3), np.uint8), *(c.colors for c in clouds)]),
+            np.concatenate([np.zeros(0, np.float32), *(c.weights for c in clouds)]),
+        )
+
+    def transformed(self, S_a_b: Sim3) -> WeightedCloud:
+        """Return this cloud of frame b in frame a."""
+        return replace(self, points=S_a_b.transform_points(self.points))
+
+
+def fuse_voxels(cloud: WeightedCloud, voxel_size: float) -> WeightedCloud:
+    """Return one point for each occupied voxel of edge ``voxel_size``: the weighted mean.
+
+    Voxel boundaries lie at multiples of ``voxel_size`` from the frame's origin. Weights add up, so
+    that fusing parts and then their results weighs every first point alike. The order of the result
+    is that of the voxels (x, then y, then z), whatever the order of the points; the means depend on
+    that order only within rounding (float64 sums).
+    """
+    if len(cloud) == 0:
+        return cloud
+    voxel = _voxel_of_each(cloud.points, voxel_size)
+    weights = cloud.weights.astype(np.float64)
+    total = np.bincount(voxel, weights)
+    points = np.empty((len(total), 3), np.float32)
+    colors = np.empty((len(total), 3), np.uint8)
+    for axis in range(3):
+        points[:, axis] = np.bincount(voxel, weights * cloud.points[:, axis]) / total
+        colors[:, axis] = np.rint(np.bincount(voxel, weights * cloud.colors[:, axis]) / total)
+    return WeightedCloud(points, colors, total.astype(np.float32))
+
+
+def _voxel_of_each(points: NDArray[np.float32], voxel_size: float) -> NDArray[np.int64]:
+    """Rank (M,) of each point's voxel among the occupied ones."""
+    cells = np.floor(points / np.float64(voxel_size)).astype(np.int64)
+    cells -= cells.min(axis=0)
+    extent = [int(size) for size in cells.max(axis=0) + 1]
+    if math.prod(extent) < 2**62:
+        key = (cells[:, 0] * extent[1] + cells[:, 1]) * extent[2] + cells[:, 2]
+        order = np.argsort(key)
+        is_next = np.diff(key[order]) != 0
+    else:
+        order = np.lexsort(cells.T[::-1])
+        is_next = (np.diff(cells[order], axis=0) != 0).any(axis=1)
+    voxel = np.empty(len(points), np.int64)
+    voxel[order] = np.concatenate([[0], np.cumsum(is_next)])
+    return voxel
