@@ -1,0 +1,78 @@
+# Everything from a fresh clone, on a machine without ROS:  make setup && make demo
+# VENV=<folder> uses another virtual environment (one with a CUDA torch: it is kept),
+# PYTHON=<python> another Python to create it with.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+venv := $(abspath $(VENV))
+python := $(venv)/bin/python
+stamps := $(venv)/stamps
+requirements := $(wildcard requirements/*.txt)
+pip_install := $(python) -m pip install --quiet --disable-pip-version-check
+build_inputs := CMakeLists.txt package.xml setup.py setup.cfg pyproject.toml
+build_folders := cmake config flashvggt_ros launch msg rviz srv
+package_files := $(build_inputs) \
+    $(shell find $(build_folders) -type f -not -path '*/__pycache__/*' -not -name '* *')
+
+# A sourced ROS installation, or the wheels of another environment, must not leak into this one.
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+export PATH := $(venv)/bin:$(PATH)
+export VIRTUAL_ENV := $(venv)
+
+.PHONY: help setup demo test lint colcon clean
+.DELETE_ON_ERROR:
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z]*\):.*## /    make \1\t/p' Makefile | expand -t 20
+
+setup: $(stamps)/package ## Create .venv with all dependencies and the built package
+
+demo: setup ## Map a rendered sequence with the real node; results in out/demo
+	$(venv)/bin/flashvggt_demo
+
+test: setup ## Run the tests
+	$(python) -m pytest
+
+lint: $(stamps)/dependencies ## Check style (ruff) and types (mypy)
+	$(python) -m ruff check .
+	$(python) -m mypy
+
+colcon: $(stamps)/colcon ## Build and test the package in a ROS workspace below build/
+	test/colcon_build.sh
+
+clean: ## Remove what the other targets made
+	rm -rf build out .venv *.egg-info underlay/tf2_msgs/build underlay/tf2_msgs/*.egg-info
+
+$(stamps)/environment:
+	@requirements/check_system.sh "$(PYTHON)"
+	@if [ ! -x $(python) ]; then \
+	    echo "Creating $(VENV)"; \
+	    if "$(PYTHON)" -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("torch"))'; \
+	    then "$(PYTHON)" -m venv --system-site-packages $(venv); \
+	    else "$(PYTHON)" -m venv $(venv); fi; \
+	fi
+	@mkdir -p $(stamps) && touch $@
+
+$(stamps)/dependencies: $(stamps)/environment $(requirements)
+	@echo "Installing dependencies into $(VENV) (torch is large: this can take minutes)"
+	@if $(python) -c 'import torch; print("torch", torch.__version__, "is there: kept")' 2> /dev/null; \
+	then $(pip_install) $(foreach f,$(filter-out %/torch.txt %/colcon.txt,$(requirements)),-r $(f)); \
+	else $(pip_install) $(foreach f,$(filter-out %/colcon.txt,$(requirements)),-r $(f)); fi
+	@touch $@
+
+$(stamps)/colcon: $(stamps)/dependencies
+	@$(pip_install) -r requirements/colcon.txt
+	@touch $@
+
+$(stamps)/underlay: $(stamps)/dependencies $(shell find underlay cmake -type f -not -path "*/build/*" -not -path "*.egg-info/*" -not -path "*/__pycache__/*")
+	@echo "Building tf2_msgs"
+	@$(pip_install) --no-build-isolation --no-deps --force-reinstall ./underlay/tf2_msgs
+	@touch $@
+
+$(stamps)/package: $(stamps)/underlay $(package_files)
+	@echo "Building flashvggt_ros"
+	@rm -rf build/lib.* build/bdist.*
+	@$(pip_install) --no-build-isolation --no-deps --force-reinstall .
+	@touch $@

@@ -1,0 +1,86 @@
+"""Start the mapping node, and RViz if asked for.
+
+An argument that is not given is not passed on: the defaults are the node's own
+(config/default.yaml lists them). Arguments override the parameters in params_file.
+"""
+
+from __future__ import annotations
+
+import yaml
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+PACKAGE = "flashvggt_ros"
+NOT_GIVEN = ""
+ARGUMENTS = {
+    "image_topics": "Image topic, or a YAML list: [/left/image_raw, /right/image_raw]",
+    "params_file": "YAML file of ROS parameters",
+    "checkpoint": "Name or file of the model's weights",
+    "device": "auto, cuda or cpu",
+    "use_sim_time": "true: take the time from /clock",
+    "namespace": "ROS namespace of the node; its topics are then /<namespace>/mapping/...",
+    "log_level": "debug, info, warn, error or fatal",
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and the two processes."""
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=NOT_GIVEN, description=description)
+                for name, description in ARGUMENTS.items()
+            ),
+            DeclareLaunchArgument(
+                "rviz", default_value="false", description="true: show the map in RViz"
+            ),
+            OpaqueFunction(function=_nodes),
+        ]
+    )
+
+
+def _nodes(context: LaunchContext) -> list[Node]:
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    given = {name: value for name, value in given.items() if value != NOT_GIVEN}
+    mapping = Node(
+        package=PACKAGE,
+        executable="mapping_node",
+        name="mapping",
+        namespace=given.get("namespace"),
+        parameters=_parameters(given),
+        ros_arguments=["--log-level", given["log_level"]] if "log_level" in given else [],
+        output="screen",
+    )
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=given.get("namespace"),
+        arguments=[
+            "-d",
+            PathJoinSubstitution([FindPackageShare(PACKAGE), "rviz", "mapping.rviz"]),
+        ],
+        parameters=[_typed("use_sim_time", bool)] if "use_sim_time" in given else [],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+    )
+    return [mapping, rviz]
+
+
+def _parameters(given: dict[str, str]) -> list[object]:
+    """Return what Node takes as parameters: the file first, so that arguments win."""
+    parameters: list[object] = [given["params_file"]] if "params_file" in given else []
+    if "image_topics" in given:
+        topics = yaml.safe_load(given["image_topics"])
+        parameters.append({"image_topics": topics if isinstance(topics, list) else [topics]})
+    for name, kind in (("checkpoint", str), ("device", str), ("use_sim_time", bool)):
+        if name in given:
+            parameters.append(_typed(name, kind))
+    return parameters
+
+
+def _typed(name: str, kind: type) -> dict[str, ParameterValue]:
+    return {name: ParameterValue(LaunchConfiguration(name), value_type=kind)}
