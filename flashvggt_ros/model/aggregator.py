@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from flashvggt_ros.model.attention import Block
 from flashvggt_ros.model.descriptor_cache import ChunkLayout, Memory
@@ -59,8 +60,16 @@ class Aggregator(nn.Module):
         self.register_token = nn.Parameter(torch.randn(1, 2, config.registers, width) * 1e-6)
         self.frame_blocks = self._blocks()
         self.global_blocks = self._blocks()
-        self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.empty(0), persistent=False)
+        self.register_buffer("std", torch.empty(0), persistent=False)
+        self.set_normalization(self.camera_token.device)
+
+    def set_normalization(self, device: torch.device | str) -> None:
+        """Make the constants that no checkpoint carries, on ``device``."""
+        self.mean = torch.tensor(IMAGE_MEAN, device=device).view(3, 1, 1)
+        self.std = torch.tensor(IMAGE_STD, device=device).view(3, 1, 1)
 
     def _blocks(self) -> nn.ModuleList:
         config = self.config
@@ -73,7 +82,7 @@ class Aggregator(nn.Module):
     def forward(
         self, images: Tensor, memory: Memory, keyframes: Sequence[int] | None = None
     ) -> Features:
-        """Features of RGB ``images`` (B, N, 3, H, W) in [0, 1], which the memory then includes.
+        """Encode RGB ``images`` (B, N, 3, H, W) in [0, 1], which the memory then includes.
 
         ``keyframes``: frames kept at full resolution; None: the first of the memory, or for the
         single-forward variant the model's own choice.
@@ -87,7 +96,7 @@ class Aggregator(nn.Module):
         if keyframes is None:
             keyframes = self._keyframes(x, memory.seen == 0)
         chunk = _ChunkKeys(config, grid, count, keyframes, x.device)
-        memory.begin(chunk.layout(config, batch))
+        memory.begin(chunk_layout(config, grid, count, batch=batch, references=len(keyframes)))
         taps = self._run_blocks(x, chunk, memory)
         camera_tokens = memory.end(taps[-1][:, :, 0])
         return Features(encoder, taps, camera_tokens, grid, config.specials)
@@ -97,18 +106,18 @@ class Aggregator(nn.Module):
         layers = {block: layer for layer, block in enumerate(self.config.descriptor_blocks)}
         taps = []
         x = x.flatten(0, 1)
-        for index, (frame, cross) in enumerate(
-            zip(self.frame_blocks, self.global_blocks, strict=True)
-        ):
-            x = within = frame(x, chunk.frame_turn)
+        for index in range(self.config.depth):
+            block = self.global_blocks[index]
+            assert isinstance(block, Block)
+            x = within = self.frame_blocks[index](x, chunk.frame_turn)
             if index in layers:
-                x = cross.cross(
+                x = block.cross(
                     x.reshape(batch, count * tokens, -1), chunk.descriptors, chunk.turn,
                     chunk.source_turn,
-                    lambda k, v, layer=layers[index]: memory.extend(layer, k, v),
+                    partial(memory.extend, layers[index]),
                 ).reshape(batch * count, tokens, -1)
             else:
-                x = cross(x, chunk.frame_turn)
+                x = block(x, chunk.frame_turn)
             if index in self.config.taps:
                 taps.append(torch.cat([within, x], dim=-1).unflatten(0, (batch, count)))
         return tuple(taps)
@@ -129,6 +138,26 @@ class Aggregator(nn.Module):
         if x.shape[0] > 1:
             raise ValueError("give keyframes explicitly for a batch of more than one sequence")
         return choose_keyframes(x[0].mean(dim=1).float().detach().cpu().numpy(), every)
+
+
+def chunk_layout(
+    config: ModelConfig, grid: tuple[int, int], count: int, *, batch: int = 1, references: int = 1
+) -> ChunkLayout:
+    """Tell what a memory has to hold of a chunk of ``count`` frames of ``grid`` patches.
+
+    ``references``: frames kept at full resolution besides.
+    """
+    rows, columns = grid
+    cells = (rows // config.kv_downfactor) * (columns // config.kv_downfactor)
+    return ChunkLayout(
+        batch=batch,
+        frames=count,
+        reference_tokens=references * rows * columns,
+        frame_tokens=config.specials + cells,
+        layers=len(config.descriptor_blocks),
+        heads=config.heads,
+        head_dim=config.width // config.heads,
+    )
 
 
 class _ChunkKeys:
@@ -159,19 +188,8 @@ class _ChunkKeys:
         self.turn = self.frame_turn.select(frame.repeat(count))
         self.source_turn: Rotation = self.frame_turn.select(source)
 
-    def layout(self, config: ModelConfig, batch: int) -> ChunkLayout:
-        return ChunkLayout(
-            batch=batch,
-            frames=self.count,
-            reference_tokens=len(self.keyframes) * self.grid[0] * self.grid[1],
-            frame_tokens=self.specials + len(self.cells),
-            layers=len(config.descriptor_blocks),
-            heads=config.heads,
-            head_dim=config.width // config.heads,
-        )
-
     def descriptors(self, normed: Tensor) -> Tensor:
-        """Tokens (B, M, C) to project to keys and values, of normalized tokens (B, N * P, C).
+        """Return tokens (B, M, C) to make keys and values of, from normalized ones (B, N * P, C).
 
         R1 interpolates patches bilinearly (two taps per axis, no antialias), R2 takes the patch at
         each cell's top left. Both sit at that patch's position, as upstream has it.
@@ -180,7 +198,7 @@ class _ChunkKeys:
         specials, patches = x[:, :, : self.specials], x[:, :, self.specials:]
         if self.is_bilinear:
             maps = patches.flatten(0, 1).float().transpose(1, 2).unflatten(2, self.grid)
-            maps = F.interpolate(maps, size=self.small, mode="bilinear", align_corners=False)
+            maps = functional.interpolate(maps, self.small, mode="bilinear", align_corners=False)
             small = maps.flatten(2).transpose(1, 2).unflatten(0, x.shape[:2]).to(x.dtype)
         else:
             small = patches[:, :, self.cells]
@@ -190,6 +208,6 @@ class _ChunkKeys:
 
 
 def _nearest(size: int, out: int, device: torch.device) -> Tensor:
-    """Indices (out,) of nearest-neighbor resampling from ``size``, as torch rounds them."""
+    """Return indices (out,) of nearest-neighbor resampling from ``size``, as torch rounds them."""
     index = torch.arange(size, dtype=torch.float32, device=device)
-    return F.interpolate(index[None, None], size=out, mode="nearest")[0, 0].long()
+    return functional.interpolate(index[None, None], size=out, mode="nearest")[0, 0].long()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from flashvggt_ros.model.rope import Rotation, rotate
 
@@ -44,8 +44,8 @@ class Attention(nn.Module):
         that are attended to. Arithmetic is in the values' type whatever the memory's is.
         """
         weight, bias, width = self.qkv.weight, self.qkv.bias, self.width
-        q = F.linear(x, weight[:width], bias[:width]).unflatten(-1, (-1, self.head_dim))
-        kv = F.linear(source, weight[width:], bias[width:])
+        q = functional.linear(x, weight[:width], bias[:width]).unflatten(-1, (-1, self.head_dim))
+        kv = functional.linear(source, weight[width:], bias[width:])
         k, v = kv.unflatten(-1, (2, -1, self.head_dim)).unbind(2)
         q = rotate(self.q_norm(q), turn).to(v.dtype).transpose(1, 2)
         k = rotate(self.k_norm(k), source_turn).to(v.dtype).transpose(1, 2)
@@ -53,7 +53,7 @@ class Attention(nn.Module):
         return self._attend(q, keys.to(q.dtype), values.to(q.dtype))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, L, head_dim)
+        mixed = functional.scaled_dot_product_attention(q, k, v)  # (B, heads, L, head_dim)
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
 
@@ -66,7 +66,8 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        """Map (..., width) to (..., out)."""
+        return self.fc2(functional.gelu(self.fc1(x)))
 
 
 class LayerScale(nn.Module):
@@ -77,6 +78,7 @@ class LayerScale(nn.Module):
         self.gamma = nn.Parameter(torch.full((width,), initial))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale (..., width)."""
         return x * self.gamma
 
 

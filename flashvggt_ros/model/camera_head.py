@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from flashvggt_ros.model.attention import Block, Mlp
 
@@ -39,7 +39,7 @@ class CameraHead(nn.Module):
     def forward(self, camera_tokens: Tensor) -> tuple[Tensor, ...]:
         """Pose encodings (B, K, 9) after each iteration, of camera tokens (B, K, width)."""
         tokens = self.token_norm(camera_tokens)
-        plain = F.layer_norm(tokens, (self.width,), eps=1e-6)
+        plain = functional.layer_norm(tokens, (self.width,), eps=1e-6)
         pose = self.empty_pose_tokens.expand(*tokens.shape[:2], -1)
         delta_from = torch.zeros_like(pose)
         encodings = []

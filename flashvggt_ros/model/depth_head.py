@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 HIDDEN_CHANNELS = 32
 EMBEDDING_SHARE = 0.1
@@ -14,7 +14,7 @@ FRAMES_AT_ONCE = 8
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+    return functional.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
 class ResidualUnit(nn.Module):
@@ -26,8 +26,9 @@ class ResidualUnit(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(x)
-        return self.conv2(F.relu(self.conv1(x))) + x
+        """Map (N, C, h, w) to the same shape."""
+        x = functional.relu(x)
+        return self.conv2(functional.relu(self.conv1(x))) + x
 
 
 class Fusion(nn.Module):
@@ -41,6 +42,7 @@ class Fusion(nn.Module):
         self.resConfUnit2 = ResidualUnit(channels)
 
     def forward(self, coarser: Tensor | None, level: Tensor, size: tuple[int, int]) -> Tensor:
+        """Merge ``level`` (N, C, h, w) with what came before it, at ``size``."""
         x = level if coarser is None else coarser + self.resConfUnit1(level)
         return self.out_conv(_resize(self.resConfUnit2(x), size))
 

@@ -143,8 +143,9 @@ class DescriptorCache:
         self._check(layout)
         first = self.seen
         if first == 0:
-            self._slots.clear()
+            self._forget()
             self._layout = layout
+        self._compact()  # a chunk that failed half-way may have left free slots
         capacity = self._capacity(layout.frames)
         self._evict(len(self.held) + layout.frames - capacity, layout.frames, capacity)
         free = [slot for slot, index in enumerate(self._slots) if index < 0]
@@ -202,6 +203,10 @@ class DescriptorCache:
             )
         if layout.reference_tokens:
             raise ValueError("only the first chunk of a cache has reference frames")
+
+    def _forget(self) -> None:
+        self._slots.clear()
+        self._storage.clear()
 
     def _bytes(self, layout: ChunkLayout, frames: int) -> int:
         tokens = layout.reference_tokens + frames * layout.frame_tokens

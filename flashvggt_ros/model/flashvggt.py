@@ -58,7 +58,7 @@ class FlashVGGT(nn.Module):
         max_cache_mb: float = 0.0,
         memory_stride: int = 1,
     ) -> DescriptorCache:
-        """The empty memory of a new submap; see DescriptorCache. 0 MB: no bound. 1 MB = 1e6 B."""
+        """Make the empty memory of a new submap, see DescriptorCache; 0: no bound; 1 MB: 1e6 B."""
         return DescriptorCache(
             dtype=dtype, max_frames=max_frames, max_bytes=int(max_cache_mb * 1e6),
             memory_stride=memory_stride,
@@ -75,9 +75,9 @@ class FlashVGGT(nn.Module):
     def encode_chunk(
         self, images: Tensor, cache: Memory, keyframes: Sequence[int] | None = None
     ) -> Features:
-        """The body of forward_chunk: features of a chunk, which the cache then includes.
+        """Run the body of forward_chunk; the cache then includes the chunk.
 
-        ``keyframes`` as in ``forward``; only the first chunk of a cache can have any.
+        ``keyframes`` as in ``forward``.
         """
         batch = self._batched(images)
         if self.config.variant == "single" and cache.seen:
@@ -87,12 +87,12 @@ class FlashVGGT(nn.Module):
         return self.aggregator(batch, cache, keyframes)
 
     def decode(self, features: Features, depth_frames: Sequence[int] | None = None) -> Prediction:
-        """The heads of forward_chunk, in float32.
+        """Run the heads of forward_chunk, in float32.
 
         ``depth_frames``: chunk indices of the frames to predict depth of, in this order; None: all.
         """
-        iterations = self._decode_poses(features.camera_tokens)
-        depth, confidence = self._decode_depth(features, depth_frames)
+        iterations = self.decode_poses(features.camera_tokens)
+        depth, confidence = self.decode_depth(features, depth_frames)
         return Prediction(iterations[-1], iterations, depth, confidence)
 
     def forward(
@@ -113,16 +113,14 @@ class FlashVGGT(nn.Module):
         is_whole = chunk_size is None or chunk_size >= batch.shape[1]
         if self.config.variant == "single" and not is_whole:
             raise ValueError("the single-forward variant has no chunks: leave chunk_size out")
-        if self.config.variant == "stream" and keyframes is not None:
-            raise ValueError("the stream variant has no keyframes: its reference is frame 0")
         if cache is None:
             cache = GradientCache() if torch.is_grad_enabled() else self.new_cache()
         size = batch.shape[1] if is_whole or chunk_size is None else chunk_size
         depths = []
         for chunk in batch.split(size, dim=1):
             features = self.encode_chunk(chunk, cache, keyframes)
-            depths.append(self._decode_depth(features, None))
-        iterations = self._decode_poses(features.camera_tokens)
+            depths.append(self.decode_depth(features))
+        iterations = self.decode_poses(features.camera_tokens)
         depth, confidence = (torch.cat(parts, dim=1) for parts in zip(*depths, strict=True))
         return Prediction(iterations[-1], iterations, depth, confidence)
 
@@ -139,19 +137,21 @@ class FlashVGGT(nn.Module):
             )
         return batch
 
-    @staticmethod
-    def _check_keyframes(keyframes: Sequence[int], count: int) -> None:
+    def _check_keyframes(self, keyframes: Sequence[int], count: int) -> None:
+        if self.config.variant == "stream":
+            raise ValueError("the stream variant has no keyframes: its reference is frame 0")
         if not keyframes or not all(0 <= frame < count for frame in keyframes):
             raise ValueError(f"keyframes {list(keyframes)} must be within 0 to {count - 1}")
 
-    def _decode_poses(self, camera_tokens: Tensor) -> tuple[Tensor, ...]:
+    def decode_poses(self, camera_tokens: Tensor) -> tuple[Tensor, ...]:
+        """Pose encodings (B, K, 9) after each iteration, of ``Features.camera_tokens``."""
         with torch.autocast(camera_tokens.device.type, enabled=False):
             return self.camera_head(camera_tokens.float())
 
-    def _decode_depth(
-        self, features: Features, frames: Sequence[int] | None
+    def decode_depth(
+        self, features: Features, frames: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Depth (B, N, H, W, 1) and confidence (B, N, H, W)."""
+        """Depth (B, n, H, W, 1) and confidence (B, n, H, W) of all or some frames of a chunk."""
         taps = [tap[:, :, features.specials:] for tap in features.taps]
         if frames is not None:
             taps = [tap[:, list(frames)] for tap in taps]

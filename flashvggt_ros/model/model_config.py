@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,10 @@ class ModelConfig:
         for name, choices in (("revision", ("r1", "r2")), ("variant", ("stream", "single"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: it must be one of {choices}")
+        self._check_sizes()
+        self._check_blocks()
+
+    def _check_sizes(self) -> None:
         for name in ("patch_size", "image_width", "position_grid", "width", "depth", "heads",
                      "encoder_heads", "camera_heads", "kv_downfactor", "keyframe_every",
                      "camera_iterations"):
@@ -59,15 +64,17 @@ class ModelConfig:
             raise ValueError(f"width ({self.width}) must be a multiple of 4 * heads ({self.heads})")
         if self.width % self.encoder_heads or 2 * self.width % self.camera_heads:
             raise ValueError(f"width ({self.width}) must be divisible among the heads")
+        channels = (self.depth_features, *self.depth_channels)
+        if len(channels) != 5 or any(count % 4 for count in channels) or self.depth_features % 8:
+            raise ValueError("depth_channels must be multiples of 4, depth_features one of 8")
+
+    def _check_blocks(self) -> None:
         if len(self.taps) != 4 or sorted(set(self.taps)) != list(self.taps):
             raise ValueError(f"taps {self.taps} must be four increasing block indices")
         if self.taps[0] < 0 or self.taps[-1] != self.depth - 1:
             raise ValueError(f"taps {self.taps} must end with the last block, {self.depth - 1}")
         if not self.descriptor_blocks:
             raise ValueError(f"descriptor_range {self.descriptor_range} contains no block")
-        channels = (self.depth_features, *self.depth_channels)
-        if len(channels) != 5 or any(count % 4 for count in channels) or self.depth_features % 8:
-            raise ValueError("depth_channels must be multiples of 4, depth_features one of 8")
 
     @property
     def specials(self) -> int:
@@ -88,13 +95,13 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
-        """The inverse of to_json; raises ValueError for unknown or ill-typed sizes."""
+        """Invert to_json; raises ValueError for unknown or ill-typed sizes."""
         try:
-            sizes = json.loads(text)
-            return cls(**{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in sizes.items()
-            })
+            sizes: dict[str, Any] = json.loads(text)
+            tuples = {
+                name: tuple(value) for name, value in sizes.items() if isinstance(value, list)
+            }
+            return cls(**(sizes | tuples))
         except (TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a model config: {error}") from error
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from flashvggt_ros.model.attention import Block
 
@@ -52,7 +52,7 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalized patch tokens (N, patches, width) of standardized images (N, 3, H, W)."""
+        """Encode standardized images (N, 3, H, W) to normalized tokens (N, patches, width)."""
         count, _, height, width = images.shape
         x = self.patch_embed(images)
         x = torch.cat([self.cls_token.expand(count, -1, -1).to(x.dtype), x], dim=1)
@@ -64,11 +64,11 @@ class VisionTransformer(nn.Module):
         return self.norm(x)[:, 1 + registers.shape[1]:]
 
     def _position_embedding(self, height: int, width: int) -> Tensor:
-        """The embedding (1, 1 + patches, C) at an image's size: bicubic, antialiased."""
+        """Resample the embedding to an image's size (1, 1 + patches, C): bicubic, antialiased."""
         rows, columns = height // self.patch_size, width // self.patch_size
         if rows * columns == self.grid**2 and height == width:
             return self.pos_embed
         learned = self.pos_embed.float()
         square = learned[:, 1:].unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2)
-        resized = F.interpolate(square, size=(rows, columns), mode="bicubic", antialias=True)
+        resized = functional.interpolate(square, (rows, columns), mode="bicubic", antialias=True)
         return torch.cat([learned[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)

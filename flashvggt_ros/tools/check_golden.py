@@ -41,7 +41,7 @@ def read_golden(path: Path) -> Golden:
     """Read a golden file; its weights are loaded strictly."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     weights = _below("weights.", tensors)
     config = model_config(json.loads(metadata["config"]), weights)
     model = FlashVGGT(config).eval()
@@ -65,7 +65,7 @@ def read_golden(path: Path) -> Golden:
 
 
 def model_config(sizes: dict[str, Any], weights: dict[str, Tensor]) -> ModelConfig:
-    """The ModelConfig of a golden's metadata; sizes it leaves out are read off the weights."""
+    """Read the sizes off a golden's metadata, and off its weights where that leaves some out."""
     width = sizes["embed_dim"]
     encoder = "aggregator.patch_embed."
     return ModelConfig(
@@ -100,7 +100,7 @@ def model_config(sizes: dict[str, Any], weights: dict[str, Tensor]) -> ModelConf
 
 
 def run_golden(golden: Golden) -> dict[str, Tensor]:
-    """What our model computes, under the golden's names."""
+    """Return what our model computes, under the golden's names."""
     model, images = golden.model, golden.images
     with torch.inference_mode():
         whole = model(images, golden.chunk_size, golden.keyframes)

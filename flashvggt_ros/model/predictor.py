@@ -1,0 +1,215 @@
+"""Frames in, poses and depth out: the model as slam sees it. Torch in here, numpy outside."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flashvggt_ros.config import Config
+from flashvggt_ros.frame import ChunkPrediction, Frame
+from flashvggt_ros.geometry.camera import Pinhole
+from flashvggt_ros.model.aggregator import chunk_layout
+from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
+from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
+from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
+
+logger = logging.getLogger(__name__)
+
+FOV_LIMITS = (0.05, 3.0)  # [rad]; what the model says is kept within, as a pinhole needs
+
+
+class NonFinitePredictionError(RuntimeError):
+    """The model gave NaN or infinity; its submap's cache is spoiled and must not be used again."""
+
+
+@dataclass(slots=True, eq=False)
+class SubmapCache:
+    """The memory of one submap: its descriptors, and the image size that its first frame set."""
+
+    descriptors: DescriptorCache
+    canvas: Canvas | None
+
+    @property
+    def frames(self) -> int:
+        """Number of frames whose descriptors are held."""
+        return self.descriptors.frames
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the descriptors held [bytes]."""
+        return self.descriptors.nbytes
+
+
+class FlashVGGTPredictor:
+    """FlashVGGT as a ``slam.ChunkPredictor``."""
+
+    def __init__(
+        self,
+        model: FlashVGGT,
+        card: CheckpointCard,
+        preprocessor: Preprocessor,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        max_frames: int,
+        max_cache_mb: float,
+        memory_stride: int,
+    ) -> None:
+        """Take a model to ``device``; ``dtype`` is that of its arithmetic and of its caches."""
+        self.card = card
+        self.device = device
+        self.dtype = dtype
+        self.preprocessor = preprocessor
+        self.model = model.to(device).eval()
+        self._max_frames = max_frames
+        self._max_cache_mb = max_cache_mb
+        self._memory_stride = memory_stride
+
+    def new_cache(self) -> SubmapCache:
+        """Return the empty memory of a new submap."""
+        descriptors = self.model.new_cache(
+            dtype=self.dtype,
+            max_frames=self._max_frames,
+            max_cache_mb=self._max_cache_mb,
+            memory_stride=self._memory_stride,
+        )
+        return SubmapCache(descriptors, None)
+
+    def predict(self, frames: Sequence[Frame], cache: SubmapCache) -> ChunkPrediction:
+        """Run the model on a chunk; the cache grows by it.
+
+        The first frame of a submap sets the image size; frames of another shape are cut to it.
+        Raises ImageSizeError for images the model cannot take (the cache is then unchanged), and
+        NonFinitePredictionError.
+        """
+        if not frames:
+            raise ValueError("a chunk needs at least one frame")
+        canvas = cache.canvas or self.preprocessor.canvas(frames[0].image)
+        images = [self.preprocessor.prepare(frame, canvas) for frame in frames]
+        colors = np.stack([image.image for image in images])
+        with torch.inference_mode(), self._autocast():
+            prediction = self.model.forward_chunk(self._tensor(colors), cache.descriptors)
+            cache.canvas = canvas
+            return _assemble(prediction, images, colors)
+
+    def check_cache_bound(self, chunk_frames: int) -> None:
+        """Raise ValueError if chunks of 16:9 images cannot fit max_cache_mb."""
+        patch, width = self.model.config.patch_size, self.preprocessor.width
+        grid = (max(width * 9 // 16 // patch, self.model.config.kv_downfactor), width // patch)
+        layout = chunk_layout(self.model.config, grid, chunk_frames)
+        self.new_cache().descriptors.begin(layout)
+
+    def _tensor(self, colors: NDArray[np.uint8]) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] on the device; bytes travel there, not floats."""
+        pixels = torch.from_numpy(colors).to(self.device)
+        return pixels.permute(0, 3, 1, 2).float().div_(255)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
+        )
+
+
+def load_predictor(config: Config) -> FlashVGGTPredictor:
+    """Make the predictor that a configuration asks for, and say what it became.
+
+    Raises ValueError for a checkpoint, device, width or cache bound that cannot be had.
+    """
+    device = _device(config.device)
+    dtype = _dtype(config.predictor.dtype, device)
+    model, card = resolve_checkpoint(config.checkpoint, config.predictor.seed)
+    preprocessor = Preprocessor(
+        model.config,
+        width=config.predictor.width,
+        use_calibration=config.predictor.use_camera_info,
+    )
+    predictor = FlashVGGTPredictor(
+        model,
+        card,
+        preprocessor,
+        device=device,
+        dtype=dtype,
+        max_frames=config.submap.max_frames,
+        max_cache_mb=config.predictor.max_cache_mb,
+        memory_stride=config.predictor.memory_stride,
+    )
+    predictor.check_cache_bound(config.chunk.size + config.chunk.overlap)
+    logger.info(
+        "%s (SHA-256 %s, %.1fM parameters, %s, revision %s) on %s in %s, images %d px wide",
+        card.name, card.sha256[:12], card.parameters / 1e6,
+        "trained" if card.is_trained else "untrained", card.revision,
+        _device_name(device), str(dtype).removeprefix("torch."), preprocessor.width,
+    )
+    return predictor
+
+
+def _assemble(
+    prediction: Prediction, images: list[ModelImage], colors: NDArray[np.uint8]
+) -> ChunkPrediction:
+    pose_enc = _finite("poses", prediction.pose_enc[0].double())
+    depth = _finite("depth", prediction.depth[0, ..., 0].float())
+    confidence = _finite("confidence", prediction.depth_conf[0].float())
+    depth[~np.stack([image.is_seen for image in images])] = 0
+    height, width = depth.shape[1:]
+    fields = np.clip(pose_enc[-len(images):, 7:], *FOV_LIMITS)
+    cameras = tuple(
+        image.pinholes[0] if image.pinholes else Pinhole.from_fov(fov_x, fov_y, width, height)
+        for image, (fov_y, fov_x) in zip(images, fields, strict=True)
+    )
+    return ChunkPrediction(camera_poses(pose_enc), depth, confidence, colors, cameras)
+
+
+def camera_poses(pose_enc: NDArray[np.float64]) -> NDArray[np.float64]:
+    """T_submap_camera (K, 4, 4) of VGGT's pose encodings (K, 9), which are camera-from-world.
+
+    Raises NonFinitePredictionError for a quaternion of length zero.
+    """
+    x, y, z, w = (pose_enc[:, 3:7] / _norms(pose_enc[:, 3:7])).T
+    R_camera_submap = np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ])
+    R_submap_camera = np.moveaxis(R_camera_submap, 2, 0).transpose(0, 2, 1)
+    T_submap_camera = np.tile(np.eye(4), (len(pose_enc), 1, 1))
+    T_submap_camera[:, :3, :3] = R_submap_camera
+    T_submap_camera[:, :3, 3] = -(R_submap_camera @ pose_enc[:, :3, None])[..., 0]
+    return T_submap_camera
+
+
+def _norms(quaternions: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms = np.linalg.norm(quaternions, axis=1, keepdims=True)
+    if not (norms > 1e-9).all():
+        raise NonFinitePredictionError("the model gave a rotation of length zero")
+    return norms
+
+
+def _finite(name: str, values: Tensor) -> NDArray:
+    array = values.cpu().numpy()
+    if not np.isfinite(array).all():
+        raise NonFinitePredictionError(f"the model gave {name} that are not finite")
+    return array
+
+
+def _device(name: str) -> torch.device:
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise ValueError("device is cuda, but torch finds no CUDA device: use auto or cpu")
+    return torch.device("cuda" if has_cuda and name in ("auto", "cuda") else "cpu")
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if has_bfloat16 else torch.float32
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,171 @@
+"""From a camera's image to the model's, and the intrinsics along with it.
+
+A model image is a centered cut-out of the (undistorted) camera image, scaled to the canvas of its
+submap. Pixel centers are at integers on both sides, so u_model = (u - left + 0.5) * s - 0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.geometry.camera import Calibration, Pinhole
+from flashvggt_ros.model.model_config import ModelConfig
+from flashvggt_ros.model.undistortion import UndistortionMap, undistortion_map
+
+
+class ImageSizeError(ValueError):
+    """An image that is too small, or too elongated, for the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """Size of the images of a submap [px]."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """Which part of a source image becomes the canvas: ``left``, ``top``, size [source px]."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    source_width: int
+    source_height: int
+    canvas: Canvas
+
+    @classmethod
+    def centered(cls, source_width: int, source_height: int, canvas: Canvas) -> Crop:
+        """Make the largest centered part with the canvas' shape, to the nearest pixel."""
+        scale = max(canvas.width / source_width, canvas.height / source_height)
+        width = min(source_width, round(canvas.width / scale))
+        height = min(source_height, round(canvas.height / scale))
+        if width < 1 or height < 1:
+            raise ImageSizeError(f"{source_width}x{source_height} does not fill {canvas}")
+        left, top = (source_width - width) // 2, (source_height - height) // 2
+        return cls(left, top, width, height, source_width, source_height, canvas)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Model pixels per source pixel, across and down."""
+        return self.canvas.width / self.width, self.canvas.height / self.height
+
+    def to_model(self, source: Pinhole) -> Pinhole:
+        """Return the pinhole of the model image of a camera with pinhole ``source``."""
+        if (source.width, source.height) != (self.source_width, self.source_height):
+            raise ValueError(
+                f"calibration is for {source.width}x{source.height}, the image is "
+                f"{self.source_width}x{self.source_height}"
+            )
+        across, down = self.scale
+        return Pinhole(
+            source.fx * across,
+            source.fy * down,
+            (source.cx - self.left + 0.5) * across - 0.5,
+            (source.cy - self.top + 0.5) * down - 0.5,
+            self.canvas.width,
+            self.canvas.height,
+        )
+
+    def to_source(self, model: Pinhole) -> Pinhole:
+        """Invert to_model."""
+        across, down = self.scale
+        return Pinhole(
+            model.fx / across,
+            model.fy / down,
+            (model.cx + 0.5) / across - 0.5 + self.left,
+            (model.cy + 0.5) / down - 0.5 + self.top,
+            self.source_width,
+            self.source_height,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelImage:
+    """An image as the model sees it.
+
+    ``image`` (H, W, 3) uint8 RGB. ``is_seen`` (H, W): False where the camera saw nothing, beyond
+    the border of an undistorted image. ``pinholes``: the camera at this size, or nothing where it
+    is not calibrated and the model has to tell.
+    """
+
+    image: NDArray[np.uint8]
+    is_seen: NDArray[np.bool_]
+    pinholes: tuple[Pinhole, ...]
+
+
+class Preprocessor:
+    """Undistorts, cuts and scales, in one interpolation; remembers maps per camera."""
+
+    def __init__(self, config: ModelConfig, *, width: int, use_calibration: bool) -> None:
+        """Images become ``width`` pixels wide; 0: as wide as the model was trained for."""
+        self.patch = config.patch_size
+        self.least = config.patch_size * config.kv_downfactor
+        self.width = width or config.image_width
+        self.use_calibration = use_calibration
+        self._maps: dict[tuple[Calibration, Crop], UndistortionMap] = {}
+        if self.width % self.patch or self.width < self.least:
+            near = max(round(self.width / self.patch) * self.patch, self.least)
+            raise ValueError(
+                f"predictor.width is {self.width}: it must be a multiple of {self.patch} and at "
+                f"least {self.least}, for example {near}"
+            )
+
+    def canvas(self, image: NDArray[np.uint8]) -> Canvas:
+        """Choose the canvas of a submap by its first image: as much of it as patches can fill.
+
+        Rows are cut to a multiple of the patch, and portraits to a square, as upstream does.
+        Raises ImageSizeError for images too small or too wide to give ``kv_downfactor`` patches.
+        """
+        height, width = image.shape[:2]
+        if min(width, height) < self.least:
+            raise ImageSizeError(
+                f"image is {width}x{height}: the model needs at least {self.least}x{self.least}"
+            )
+        rows = math.floor(height * self.width / width / self.patch + 1e-9) * self.patch
+        if rows < self.least:
+            raise ImageSizeError(
+                f"image is {width}x{height}: at width {self.width} it is lower than the "
+                f"{self.least} rows that the model needs"
+            )
+        return Canvas(self.width, min(rows, self.width))
+
+    def prepare(self, frame: Frame, canvas: Canvas) -> ModelImage:
+        """Bring a frame to the canvas; a view of another shape is cut to it, never padded."""
+        height, width = frame.image.shape[:2]
+        if min(width, height) < self.least:
+            raise ImageSizeError(
+                f"image is {width}x{height}: the model needs at least {self.least}x{self.least}"
+            )
+        crop = Crop.centered(width, height, canvas)
+        calibration = frame.calibration if self.use_calibration else None
+        if calibration is None:
+            return ModelImage(_scale(frame.image, crop), _all_seen(canvas), ())
+        pinholes = (crop.to_model(calibration.pinhole),)
+        if not any(calibration.coefficients):
+            return ModelImage(_scale(frame.image, crop), _all_seen(canvas), pinholes)
+        key = (calibration, crop)
+        if key not in self._maps:
+            self._maps[key] = undistortion_map(calibration, crop.to_model(calibration.pinhole))
+        return ModelImage(self._maps[key].apply(frame.image), self._maps[key].is_seen, pinholes)
+
+
+def _all_seen(canvas: Canvas) -> NDArray[np.bool_]:
+    return np.ones((canvas.height, canvas.width), bool)
+
+
+def _scale(image: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:
+    """Cut and scale; every source pixel counts when shrinking."""
+    part = image[crop.top: crop.top + crop.height, crop.left: crop.left + crop.width]
+    method = cv2.INTER_AREA if min(crop.scale) < 1 else cv2.INTER_CUBIC
+    size = (crop.canvas.width, crop.canvas.height)
+    return np.asarray(cv2.resize(np.ascontiguousarray(part), size, interpolation=method), np.uint8)
