@@ -1,0 +1,1 @@
+"""Command lines: replay and evaluation of recorded bags, the sample bag, the demo."""

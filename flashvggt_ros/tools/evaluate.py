@@ -1,0 +1,221 @@
+"""flashvggt_evaluate: how far a run's trajectory is from the truth, by evo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.mapping.map_io import read_tum, write_tum
+from flashvggt_ros.tools.evo_command import MAX_TIME_DIFFERENCE_S, EvoResult, run_evo
+from flashvggt_ros.tools.ground_truth import GroundTruth, read_ground_truth
+from flashvggt_ros.tools.plots import draw_comparison
+
+PROGRAM = "flashvggt_evaluate"
+LEAST_POSES = 3  # what an alignment needs
+EXAMPLES = """examples:
+  flashvggt_evaluate out/office --ground-truth office_truth.tum
+  flashvggt_evaluate out/office --ground-truth office_bag:/ground_truth/pose
+  flashvggt_evaluate out/office --ground-truth office_bag:/tf:world.camera --output out/scores
+
+APE is the distance between matched poses after alignment, RPE the error of the motion from one
+matched pose to the next; Sim(3) alignment corrects the scale, SE(3) does not. The numbers are those
+of evo_ape and evo_rpe with --align, and --correct_scale for Sim(3). Writes metrics.json and
+evaluation.png."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, or 2 when there is nothing to compare."""
+    arguments = _parser().parse_args(argv)
+    try:
+        metrics = evaluate(Path(arguments.run_folder), arguments.ground_truth,
+                           Path(arguments.output or arguments.run_folder))
+    except (ValueError, OSError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    print(format_table(metrics))
+    return 0
+
+
+def evaluate(run_folder: Path, ground_truth: str, output: Path) -> dict[str, Any]:
+    """Compare a run with the truth; write metrics.json and evaluation.png; return the metrics.
+
+    Raises ValueError when there are too few poses at common times, or evo cannot align them.
+    """
+    report, trajectory = _read_run(run_folder)
+    stamps, T_map_camera = read_tum(trajectory)
+    truth = read_ground_truth(ground_truth)
+    matched = _matched(np.array(stamps, np.int64), np.array(truth.stamps_ns, np.int64))
+    if len(matched) < LEAST_POSES:
+        raise ValueError(_mismatch(stamps, truth, len(matched)))
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="flashvggt_truth_") as folder:
+        truth_file = Path(ground_truth).expanduser()  # as it is: then evo by hand says the same
+        if not truth_file.is_file():
+            truth_file = Path(folder, "truth.tum")
+            write_tum(truth_file, truth.stamps_ns, truth.T_world_camera)
+        results = _run_all(truth_file, trajectory)
+    metrics = {
+        "run": str(run_folder),
+        "ground_truth": ground_truth,
+        "frames_read": report.get("frames_read"),
+        "frames_placed": len(stamps),
+        "matched_poses": len(matched),
+        **_numbers(results, truth.T_world_camera[matched, :3, 3]),
+    }
+    if not report.get("checkpoint", {}).get("is_trained", True):
+        metrics["warning"] = "untrained weights: the geometry means nothing"
+    text = json.dumps(metrics, indent=2, allow_nan=False)
+    (output / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    _draw(output / "evaluation.png", truth, T_map_camera, results, metrics)
+    return metrics
+
+
+def format_table(metrics: dict[str, Any]) -> str:
+    """Return the metrics as text for a terminal."""
+    read = metrics["frames_read"]
+    share = f" of {read} frames read ({metrics['frames_placed'] / read:.0%})" if read else ""
+    rows = [
+        f"placed  {metrics['frames_placed']} frames{share}; {metrics['matched_poses']} have a true "
+        f"pose, along {metrics['path_length_m']:.3f} m",
+        f"scale   map is {metrics['scale_error']:+.2%} against the truth (factor "
+        f"{metrics['scale_factor']:.6g} corrects it)",
+        "",
+        f"{'':<26}{'rmse':>10}{'mean':>10}{'median':>10}{'max':>10}",
+    ]
+    for key, label in LABELS.items():
+        values = (metrics[key][name] for name in ("rmse", "mean", "median", "max"))
+        rows.append(f"{label:<26}" + "".join(f"{value:>10.4f}" for value in values))
+    rows += ["", f"APE rmse of the path: {metrics['ape_sim3_percent']:.2f} % after Sim(3), "
+                 f"{metrics['ape_se3_percent']:.2f} % after SE(3)"]
+    if "warning" in metrics:
+        rows.append(f"WARNING: {metrics['warning']}")
+    return "\n".join(rows)
+
+
+# Name in metrics.json: label, and how evo is called: metric, relation, with scale.
+LABELS = {
+    "ape_sim3_m": "APE, Sim(3) [m]",
+    "ape_se3_m": "APE, SE(3) [m]",
+    "ape_rotation_deg": "APE, rotation [deg]",
+    "rpe_sim3_m": "RPE, Sim(3) [m]",
+    "rpe_se3_m": "RPE, SE(3) [m]",
+    "rpe_rotation_deg": "RPE, rotation [deg]",
+}
+CALLS = {
+    "ape_sim3_m": ("ape", "trans_part", True),
+    "ape_se3_m": ("ape", "trans_part", False),
+    "ape_rotation_deg": ("ape", "angle_deg", True),  # the same rotation aligns with and without
+    "rpe_sim3_m": ("rpe", "trans_part", True),
+    "rpe_se3_m": ("rpe", "trans_part", False),
+    "rpe_rotation_deg": ("rpe", "angle_deg", True),
+}
+
+
+def _run_all(truth: Path, estimate: Path) -> dict[str, EvoResult]:
+    """Every comparison; the processes run two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        pending = {
+            name: pool.submit(run_evo, metric, truth, estimate, relation, with_scale=with_scale)
+            for name, (metric, relation, with_scale) in CALLS.items()
+        }
+        return {name: future.result() for name, future in pending.items()}
+
+
+def _numbers(
+    results: dict[str, EvoResult], true_positions: NDArray[np.float64]
+) -> dict[str, Any]:
+    length = float(np.linalg.norm(np.diff(true_positions, axis=0), axis=1).sum())
+    factor = float(np.cbrt(np.linalg.det(results["ape_sim3_m"].S_truth_map[:3, :3])))
+    numbers: dict[str, Any] = {name: result.statistics for name, result in results.items()}
+    numbers["path_length_m"] = length
+    for alignment in ("sim3", "se3"):
+        rmse = numbers[f"ape_{alignment}_m"]["rmse"]
+        numbers[f"ape_{alignment}_percent"] = 100 * rmse / length if length else 0.0
+    numbers["scale_factor"] = factor
+    numbers["scale_error"] = 1 / factor - 1
+    return numbers
+
+
+def _read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
+    """Return the report (empty where there is none) and the first camera's trajectory."""
+    if not run_folder.is_dir():
+        raise ValueError(f"there is no run folder {run_folder}")
+    report_file = run_folder / "report.json"
+    report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.exists() else {}
+    files = list(report.get("trajectories", {}).values()) or ["trajectory.tum"]
+    trajectory = run_folder / files[0]
+    if not trajectory.is_file():
+        raise ValueError(f"{run_folder} has no {files[0]}: it is not the folder of a run")
+    return report, trajectory
+
+
+def _matched(stamps: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Rows of the truth nearest to each estimate, where they are close enough for evo."""
+    if not len(stamps):
+        return np.empty(0, np.intp)
+    right = np.searchsorted(truth, stamps).clip(1, max(len(truth) - 1, 1))
+    left = right - 1
+    right = right.clip(max=len(truth) - 1)
+    nearest = np.where(stamps - truth[left] <= truth[right] - stamps, left, right)
+    near = np.abs(truth[nearest] - stamps) <= MAX_TIME_DIFFERENCE_S * 1e9
+    return np.unique(nearest[near])
+
+
+def _mismatch(stamps: Sequence[int], truth: GroundTruth, matched: int) -> str:
+    def span(times: Sequence[int]) -> str:
+        if not len(times):
+            return "no poses at all"
+        return f"{len(times)} poses from {min(times) / 1e9:.3f} s to {max(times) / 1e9:.3f} s"
+
+    return (
+        f"only {matched} poses have a true pose within {MAX_TIME_DIFFERENCE_S} s; "
+        f"at least {LEAST_POSES} are needed. The run has {span(stamps)}, "
+        f"the truth has {span(truth.stamps_ns)}"
+    )
+
+
+def _draw(
+    path: Path,
+    truth: GroundTruth,
+    T_map_camera: NDArray[np.float64],
+    results: dict[str, EvoResult],
+    metrics: dict[str, Any],
+) -> None:
+    sim3, se3 = results["ape_sim3_m"], results["ape_se3_m"]
+    S = sim3.S_truth_map
+    aligned = T_map_camera[:, :3, 3] @ S[:3, :3].T + S[:3, 3]
+    up = -truth.T_world_camera[:, :3, 1].mean(axis=0)  # image rows run downwards
+    title = f"APE rmse {metrics['ape_sim3_m']['rmse']:.3f} m after Sim(3)"
+    if "warning" in metrics:
+        title += f"\n{metrics['warning']}"
+    draw_comparison(
+        path, truth.T_world_camera[:, :3, 3], aligned, sim3.timestamps - sim3.timestamps[0],
+        {"after Sim(3)": sim3.errors, "after SE(3)": se3.errors}, int(np.abs(up).argmax()), title,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Compare the trajectory of a run with the truth (APE and RPE by evo).",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_folder", help="folder that flashvggt_replay or the demo wrote")
+    parser.add_argument("--ground-truth", required=True, metavar="FILE.tum|BAG:TOPIC",
+                        help="TUM file, or pose topic of a bag (TF: BAG:TOPIC:parent.child)")
+    parser.add_argument("--output", metavar="DIR", help="folder for results; default: the run's")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

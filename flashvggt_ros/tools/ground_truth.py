@@ -1,0 +1,120 @@
+"""True trajectories: TUM files, or pose topics of a bag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.geometry.se3 import matrix_from_quaternion, pose
+from flashvggt_ros.mapping.map_io import read_tum
+from flashvggt_ros.sensors.bag_reader import Bag, BagTopic
+
+TF_TYPE = "tf2_msgs/msg/TFMessage"
+POSE_TYPES = (
+    "geometry_msgs/msg/PoseStamped",
+    "geometry_msgs/msg/PoseWithCovarianceStamped",
+    "nav_msgs/msg/Odometry",
+    "geometry_msgs/msg/TransformStamped",
+    TF_TYPE,
+)
+NANOSECONDS = 10**9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroundTruth:
+    """``stamps_ns`` (N,) ascending, ``T_world_camera`` (N, 4, 4); ``source`` says where from."""
+
+    stamps_ns: Sequence[int]
+    T_world_camera: NDArray[np.float64]
+    source: str
+
+
+def read_ground_truth(source: str) -> GroundTruth:
+    """Read ``FILE.tum``, ``BAG:TOPIC`` or, for a TF topic, ``BAG:TOPIC:parent.child``.
+
+    The topic carries PoseStamped, PoseWithCovarianceStamped, Odometry, TransformStamped or
+    TFMessage. Raises ValueError that says what is there instead.
+    """
+    bag_path, topic, frames = _split(source)
+    if not topic:
+        if not Path(source).expanduser().is_file():
+            raise ValueError(f"{source} is no ground-truth file: name FILE.tum or BAG:TOPIC")
+        stamps, poses = read_tum(Path(source).expanduser())
+    else:
+        stamps, poses = _read_bag(bag_path, topic, frames)
+    if not len(stamps):
+        raise ValueError(f"the ground truth {source} has no poses")
+    order = np.argsort(np.array(stamps, np.int64), kind="stable")
+    return GroundTruth([int(stamps[row]) for row in order], poses[order], source)
+
+
+def _split(source: str) -> tuple[str, str, str]:
+    """Bag, topic and TF frames; the topic is empty where the source is no BAG:TOPIC."""
+    if Path(source).expanduser().exists():
+        return source, "", ""
+    parts = source.split(":")
+    for count in range(1, len(parts)):
+        bag = ":".join(parts[:count])
+        if Path(bag).expanduser().exists():
+            return bag, parts[count], ":".join(parts[count + 1 :])
+    return source, "", ""
+
+
+def _read_bag(path: str, topic: str, frames: str) -> tuple[list[int], NDArray[np.float64]]:
+    with Bag(path) as bag:
+        chosen = _pose_topic(bag, topic)
+        messages = [bag.decode(message) for message in bag.messages([chosen.name])]
+    if chosen.type == TF_TYPE:
+        messages = _transforms(messages, frames, chosen.name)
+    stamps = [message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
+              for message in messages]
+    poses = [_matrix(message) for message in messages]
+    return stamps, np.array(poses, np.float64).reshape(-1, 4, 4)
+
+
+def _pose_topic(bag: Bag, name: str) -> BagTopic:
+    known = {topic.name: topic for topic in bag.topics if topic.type in POSE_TYPES}
+    topic = known.get("/" + name.strip("/"))
+    if topic is None:
+        listing = "".join(f"\n  {entry.name} ({entry.type})" for entry in known.values()) or " none"
+        raise ValueError(f"{bag.path} has no poses on '{name}'; its pose topics:{listing}")
+    return topic
+
+
+def _transforms(messages: Sequence[Any], frames: str, topic: str) -> list[Any]:
+    transforms = [transform for message in messages for transform in message.transforms]
+    pairs = {f"{entry.header.frame_id}.{entry.child_frame_id}" for entry in transforms}
+    if not frames and len(pairs) == 1:
+        return transforms
+    if frames not in pairs:
+        raise ValueError(
+            f"{topic} has no transform '{frames}': name one as BAG:{topic}:parent.child; "
+            f"it has: {', '.join(sorted(pairs)) or 'none'}"
+        )
+    return list(_of_pair(transforms, frames))
+
+
+def _of_pair(transforms: Sequence[Any], frames: str) -> Iterator[Any]:
+    for entry in transforms:
+        if f"{entry.header.frame_id}.{entry.child_frame_id}" == frames:
+            yield entry
+
+
+def _matrix(message: Any) -> NDArray[np.float64]:
+    """T (4, 4) of any of POSE_TYPES. Raises ValueError for a quaternion of length zero."""
+    if hasattr(message, "transform"):
+        position, rotation = message.transform.translation, message.transform.rotation
+    else:
+        body = message.pose.pose if hasattr(message.pose, "pose") else message.pose
+        position, rotation = body.position, body.orientation
+    quaternion = np.array([rotation.x, rotation.y, rotation.z, rotation.w], np.float64)
+    length = float(np.linalg.norm(quaternion))
+    if not np.isfinite(length) or length < 1e-6:
+        raise ValueError(f"a ground-truth pose has the quaternion {quaternion}: not a rotation")
+    R = matrix_from_quaternion(quaternion / length)
+    return pose(R, np.array([position.x, position.y, position.z], np.float64))

@@ -1,0 +1,301 @@
+"""flashvggt_replay: map a recorded bag with the code that the node runs, and write the results."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from flashvggt_ros import __version__
+from flashvggt_ros.config import Config, build_config, flatten
+from flashvggt_ros.frame import MapUpdate
+from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.sensors.bag_reader import Bag, BagError
+from flashvggt_ros.slam import ChunkPredictor, Slam
+from flashvggt_ros.tools.bag_frames import BagFrames
+from flashvggt_ros.tools.run_config import parse_assignments, read_parameter_file
+from flashvggt_ros.tools.run_folder import RunFolder
+from flashvggt_ros.tools.stopwatch import Stopwatch, TimedGate, TimedPredictor
+
+EXAMPLES = """examples:
+  flashvggt_replay office_bag --output out/office
+  flashvggt_replay walk.mcap --output out/walk --image-topic /camera/image_raw --max-frames 200
+  flashvggt_replay walk.mcap --output out/walk --params-file robot.yaml --set chunk.size=6
+  flashvggt_evaluate out/walk --ground-truth walk_truth.tum
+
+Writes trajectory.tum (map-from-camera, optical axes, one line per keyframe), map.ply,
+trajectory.png, map_top.png and report.json. Every run on the same input gives the same map."""
+
+PROGRAM = "flashvggt_replay"
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 (nothing or not all mapped), 2 (misuse), 130 (stopped)."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    with ExitStack() as stack:
+        try:
+            folder = RunFolder(arguments.output)
+            bag = stack.enter_context(Bag(arguments.bag))
+            config = _config(arguments, bag)
+            replay = Replay(bag, config, *_load(config))
+            folder.create()
+        except (ValueError, OSError) as error:
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print(f"{PROGRAM}: stopped before anything was mapped", file=sys.stderr)
+            return 130
+        replay.run(arguments.max_frames)
+        report = replay.write(folder)
+    print(_summary(report, folder.path))
+    if report["stopped_by"] == "signal":
+        return 130
+    return 0 if report["frames_used"] and report["stopped_by"] != "damaged bag" else 1
+
+
+class Checkpoint(Protocol):
+    """What a report says of the weights: ``sha256`` of their file, empty for untrained ones."""
+
+    name: str
+    sha256: str
+    is_trained: bool
+
+
+class Replay:
+    """One pass over a bag: feeds its images to a Slam and reports what became of them."""
+
+    def __init__(
+        self, bag: Bag, config: Config, predictor: ChunkPredictor[Any], checkpoint: Checkpoint
+    ) -> None:
+        self.watch = Stopwatch()
+        self.slam = Slam(config, TimedPredictor(predictor, self.watch))
+        self.slam.keyframe_gate = TimedGate(config.keyframe, self.watch)
+        self.stopped_by = "end of bag"
+        self._torn: set[int] = set()
+        self._bag = bag
+        self._checkpoint = checkpoint
+        self._topics = bag.choose_image_topics(config.image_topics)
+        self._frames = BagFrames(bag, self._topics, config.image, config.image.camera_info_topics)
+
+    def run(self, max_frames: int = 0) -> None:
+        """Map all images, or the first ``max_frames`` (0: all). SIGINT and SIGTERM end it early."""
+        images = iter(self._frames)
+        total = sum(topic.messages for topic in self._topics)
+        total = min(total, max_frames) if max_frames else total
+        with _Signals() as signals, _progress(total) as bar:
+            while not (max_frames and self._frames.read >= max_frames):
+                try:
+                    with self.watch.stage("read"):
+                        frame = next(images)
+                except StopIteration:
+                    break
+                except BagError as error:
+                    logger.error("%s; what came before is mapped", error)
+                    self.stopped_by = "damaged bag"
+                    break
+                if frame is not None:
+                    with self.watch.stage("map"):
+                        self._note(self.slam.add_frame(frame))
+                bar.update()
+                if signals.received:
+                    logger.warning("stopped by a signal; what came before is written")
+                    self.stopped_by = "signal"
+                    break
+            else:
+                self.stopped_by = "max-frames"
+            with self.watch.stage("map"):
+                self._note(self.slam.flush())
+
+    def write(self, folder: RunFolder) -> dict[str, Any]:
+        """Write trajectory, map, pictures and report; return the report."""
+        with self.watch.stage("map"):
+            trajectory = self.slam.map.trajectory()
+            points, colors = self.slam.map.cloud()
+        with self.watch.stage("write"):
+            files = folder.write_trajectory(trajectory)
+            folder.write_map(points, colors)
+            title = f"{self._bag.path.name}, {self._checkpoint.name}"
+            if not self._checkpoint.is_trained:
+                title += " (untrained: the geometry means nothing)"
+            folder.draw(trajectory, points, colors, title)
+        report = self._report(trajectory, len(points), files)
+        folder.write_report(report)
+        return report
+
+    def _note(self, update: MapUpdate | None) -> None:
+        if update is not None:
+            (self._torn.discard if update.is_joined else self._torn.add)(update.submap)
+
+    def _report(self, trajectory: Trajectory, points: int, files: dict[str, str]) -> dict[str, Any]:
+        frames, seconds = self._frames, self.watch.seconds
+        working = sum(seconds.values()) - seconds["write"]
+        return {
+            "tool": PROGRAM,
+            "version": __version__,
+            "bag": str(self._bag.path),
+            "image_topics": {topic.name: topic.type for topic in self._topics},
+            "stopped_by": self.stopped_by,
+            "frames_read": frames.read,
+            "frames_used": len(trajectory.frames),
+            "frames_gated": self.slam.gated,
+            "frames_dropped": 0,
+            "frames_rejected": frames.rejected.total(),
+            "rejected": dict(frames.rejected),
+            "rejected_camera_info": dict(frames.rejected_camera_info),
+            "seconds_per_stage": {name: round(value, 4) for name, value in seconds.items()},
+            "frames_per_second": round(frames.read / working, 3) if working else 0.0,
+            **_peak_memory(),
+            "scale": {"value": self.slam.config.scale.fixed, "source": "fixed", "is_metric": False},
+            "checkpoint": {
+                "name": self._checkpoint.name,
+                "sha256": self._checkpoint.sha256,
+                "is_trained": self._checkpoint.is_trained,
+            },
+            "submaps": self.slam.map.live.index + 1,
+            "torn_submaps": len(self._torn),
+            "map_points": points,
+            **_motion(trajectory),
+            "trajectories": files,
+            "config": flatten(self.slam.config),
+        }
+
+
+class _Signals:
+    """Notes the first SIGINT or SIGTERM instead of dying of it; a second one acts as usual."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.received = True
+        signal.signal(number, self._before[number])
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tqdm[None]]:
+    """Show a progress bar on a terminal, a line every ten seconds elsewhere."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    with tqdm(total=total, unit="frame", mininterval=interval, maxinterval=interval) as bar:
+        yield bar
+
+
+def _config(arguments: argparse.Namespace, bag: Bag) -> Config:
+    """Parameters of the run; the image topics are those asked for, or the bag's only one."""
+    values: dict[str, Any] = {}
+    if arguments.params_file:
+        values.update(read_parameter_file(Path(arguments.params_file)))
+    values.update(parse_assignments(arguments.set))
+    values.update(
+        {name: getattr(arguments, name) for name in ("checkpoint", "device")
+         if getattr(arguments, name) is not None}
+    )
+    asked = arguments.image_topic or values.get("image_topics", ())
+    values["image_topics"] = [topic.name for topic in bag.choose_image_topics(asked)]
+    return build_config(values)
+
+
+def _load(config: Config) -> tuple[ChunkPredictor[Any], Checkpoint]:
+    from flashvggt_ros.model.predictor import load_predictor  # torch: seconds that --help can spare
+
+    predictor = load_predictor(config)
+    checkpoint = predictor.checkpoint
+    logger.info("checkpoint %s on %s", checkpoint.name, predictor.device)
+    if not checkpoint.is_trained:
+        logger.warning("the weights are untrained: the geometry means nothing")
+    return predictor, checkpoint
+
+
+def _motion(trajectory: Trajectory) -> dict[str, float]:
+    """Length of the path, and the largest rotation between two keyframes in order of arrival."""
+    T = trajectory.T_map_camera
+    steps = np.linalg.norm(np.diff(T[:, :3, 3], axis=0), axis=1)
+    turns = np.linalg.inv(T[:-1, :3, :3]) @ T[1:, :3, :3] if len(T) > 1 else np.empty((0, 3, 3))
+    cosines = (np.trace(turns, axis1=1, axis2=2) - 1) / 2
+    angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    return {
+        "path_length_m": float(steps.sum()),
+        "largest_rotation_deg": float(angles.max(initial=0.0)),
+    }
+
+
+def _peak_memory() -> dict[str, float]:
+    """Peak of resident memory, and of GPU memory where a GPU was used [MB]."""
+    peak = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        peak["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return peak
+
+
+def _summary(report: dict[str, Any], folder: Path) -> str:
+    causes = ", ".join(f"{count} {cause}" for cause, count in report["rejected"].items())
+    lines = [
+        f"{report['frames_read']} frames read: {report['frames_used']} used, "
+        f"{report['frames_gated']} gated, {report['frames_rejected']} rejected"
+        + (f" ({causes})" if causes else ""),
+        f"{report['map_points']} points, path {report['path_length_m']:.2f} m "
+        f"(scale {report['scale']['value']:.4g} {report['scale']['source']}, not metric), "
+        f"{report['submaps']} submaps, {report['torn_submaps']} of them torn off",
+        f"{report['frames_per_second']:.2f} frames/s, {report['peak_memory_mb']:.0f} MB",
+    ]
+    if not report["checkpoint"]["is_trained"]:
+        lines.append("WARNING: the weights are untrained: the geometry means nothing.")
+    if report["stopped_by"] not in ("end of bag", "max-frames"):
+        lines.append(f"INCOMPLETE: ended by {report['stopped_by']}; what came before is written.")
+    if not report["frames_used"]:
+        lines.append("NOTHING MAPPED: no frame found a place in the map.")
+    return "\n".join([*lines, f"written to {folder}"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Map a recorded rosbag2 (MCAP or sqlite3) offline; no ROS needed.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bag", help="folder of a rosbag2, or a single .mcap or .db3 file")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--image-topic", action="append", metavar="TOPIC",
+                        help="image topic, once per camera; default: the only one in the bag")
+    parser.add_argument("--params-file", metavar="FILE", help="ROS parameter file of the node")
+    parser.add_argument("--checkpoint", help="as the node's parameter checkpoint")
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"))
+    parser.add_argument("--max-frames", type=_count, default=0, metavar="N",
+                        help="stop after this many images; 0: read all")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="set a parameter of the node, after the file; may be repeated")
+    return parser
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{count} is negative")
+    return count
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""The folder that a run leaves behind: trajectory, map, pictures, report."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.mapping.map_io import write_ply, write_tum
+from flashvggt_ros.tools.plots import draw_map, draw_trajectory
+
+REPORT = "report.json"
+OWN_FILES = re.compile(
+    r"trajectory(_\w+)?\.(tum|png)|path\.tum|map\.ply|map_top\.png|evaluation\.png|status\.jsonl"
+    r"|(report|metrics|record)\.json|\w+\.log"
+)
+
+
+class RunFolder:
+    """A folder for results. Raises ValueError when it holds files that no run of ours wrote."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"--output {self.path} is a file: name a folder")
+        foreign = [
+            entry.name
+            for entry in sorted(self.path.glob("*"))
+            if entry.is_dir() or not OWN_FILES.fullmatch(entry.name)
+        ]
+        if foreign:
+            raise ValueError(
+                f"--output {self.path} holds other files ({', '.join(foreign[:3])}): "
+                "name a new folder, or one that an earlier run wrote"
+            )
+
+    def create(self) -> None:
+        """Make the folder and remove the results of an earlier run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for entry in self.path.iterdir():
+            entry.unlink()
+
+    def write_trajectory(self, trajectory: Trajectory) -> dict[str, str]:
+        """Write trajectory.tum, all frames by stamp; return each camera's file.
+
+        With several cameras each has a file of its own beside it.
+        """
+        cameras = sorted({frame.camera for frame in trajectory.frames})
+        self._write_tum("trajectory.tum", trajectory, cameras)
+        if len(cameras) <= 1:
+            return dict.fromkeys(cameras, "trajectory.tum")
+        files: dict[str, str] = {}
+        for index, camera in enumerate(cameras):
+            slug = re.sub(r"\W+", "_", camera).strip("_") or "camera"
+            name = f"trajectory_{slug}.tum"
+            if name in files.values():
+                name = f"trajectory_{slug}_{index}.tum"
+            self._write_tum(name, trajectory, [camera])
+            files[camera] = name
+        return files
+
+    def write_map(self, points: NDArray[np.float32], colors: NDArray[np.uint8]) -> None:
+        """Write map.ply: ``points`` (M, 3) [m] and ``colors`` (M, 3) RGB."""
+        write_ply(self.path / "map.ply", points, colors)
+
+    def draw(
+        self,
+        trajectory: Trajectory,
+        points: NDArray[np.float32],
+        colors: NDArray[np.uint8],
+        title: str,
+    ) -> None:
+        """Write trajectory.png and map_top.png."""
+        order = _by_stamp(trajectory)
+        stamps = np.array([frame.stamp_ns for frame in trajectory.frames], np.int64)[order]
+        positions = trajectory.T_map_camera[order, :3, 3]
+        draw_trajectory(self.path / "trajectory.png", stamps, positions, title)
+        draw_map(self.path / "map_top.png", points, colors, positions, title)
+
+    def write_report(self, report: dict[str, Any]) -> None:
+        """Write report.json."""
+        text = json.dumps(report, indent=2, allow_nan=False)
+        (self.path / REPORT).write_text(text + "\n", encoding="utf-8")
+
+    def _write_tum(self, name: str, trajectory: Trajectory, cameras: list[str]) -> None:
+        rows = [row for row in _by_stamp(trajectory) if trajectory.frames[row].camera in cameras]
+        stamps = [trajectory.frames[row].stamp_ns for row in rows]
+        write_tum(self.path / name, stamps, trajectory.T_map_camera[rows])
+
+
+def _by_stamp(trajectory: Trajectory) -> NDArray[np.intp]:
+    """Rows of a trajectory in order of their stamps."""
+    stamps = np.array([frame.stamp_ns for frame in trajectory.frames], np.int64)
+    return np.argsort(stamps, kind="stable")

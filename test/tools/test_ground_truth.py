@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from recorded_bag import odometry, pose_stamped, tf_message, transform_stamped, write_bag
+from synthetic import walk
+
+from flashvggt_ros.mapping.map_io import write_tum
+from flashvggt_ros.tools.ground_truth import read_ground_truth
+
+START = 1_700_000_000_123_456_789
+STAMPS = [START + i * 100_000_001 for i in range(12)]
+TRUTH = walk(12)
+
+
+def message(kind, T, stamp):
+    if kind == "pose":
+        return pose_stamped(T, stamp)
+    if kind == "odometry":
+        return odometry(T, stamp)
+    if kind == "transform":
+        return transform_stamped(T, stamp, "camera")
+    transforms = [transform_stamped(T, stamp, "camera")]
+    if kind == "tf_of_two":
+        transforms.append(transform_stamped(np.eye(4), stamp, "chair"))
+    return tf_message(transforms)
+
+
+@pytest.mark.parametrize("kind", ["pose", "odometry", "transform", "tf", "tf_of_two"])
+def test_every_kind_of_pose_topic_gives_the_poses_and_exact_stamps(tmp_path, kind):
+    pairs = [("/truth", stamp, message(kind, T, stamp))
+             for stamp, T in zip(STAMPS, TRUTH, strict=True)]
+    bag = write_bag(tmp_path / "bag", pairs)
+    truth = read_ground_truth(f"{bag}:/truth" + (":world.camera" if kind == "tf_of_two" else ""))
+    assert truth.stamps_ns == STAMPS
+    assert truth.T_world_camera == pytest.approx(TRUTH, abs=1e-12)
+
+
+def test_a_tum_file_gives_the_poses_in_order_of_time(tmp_path):
+    path = tmp_path / "truth.tum"
+    write_tum(path, STAMPS[::-1], TRUTH[::-1])
+    truth = read_ground_truth(str(path))
+    assert truth.stamps_ns == STAMPS
+    assert truth.T_world_camera == pytest.approx(TRUTH, abs=1e-9)
+
+
+def test_a_transform_that_is_not_there_is_an_error_that_lists_those_that_are(tmp_path):
+    transforms = [transform_stamped(np.eye(4), START, child) for child in ("chair", "camera")]
+    bag = write_bag(tmp_path / "bag", [("/tf", START, tf_message(transforms))])
+    with pytest.raises(ValueError, match=r"world\.camera, world\.chair"):
+        read_ground_truth(f"{bag}:/tf")
+    with pytest.raises(ValueError, match=r"/tf \(tf2_msgs/msg/TFMessage\)"):
+        read_ground_truth(f"{bag}:/odom")
+
+
+def test_a_rotation_of_length_zero_is_refused(tmp_path):
+    broken = pose_stamped(np.eye(4), START)
+    broken.pose.orientation.w = 0.0
+    bag = write_bag(tmp_path / "bag", [("/truth", START, broken)])
+    with pytest.raises(ValueError, match="not a rotation"):
+        read_ground_truth(f"{bag}:/truth")
+
+
+def test_a_source_that_is_nothing_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nothing\.tum is no ground-truth file"):
+        read_ground_truth(str(tmp_path / "nothing.tum"))

@@ -1,0 +1,183 @@
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from recorded_bag import camera_info, compressed_image, raw_image, record, write_bag
+from synthetic import TruthPredictor, make_world, walk
+
+from flashvggt_ros.config import build_config
+from flashvggt_ros.mapping.map_io import read_ply, read_tum
+from flashvggt_ros.sensors.bag_reader import Bag
+from flashvggt_ros.tools.replay import Replay, main
+from flashvggt_ros.tools.run_folder import RunFolder
+
+IMAGES = "/camera/image_raw"
+STAGES = {"read", "gate", "model", "map", "write"}
+
+
+@dataclass(frozen=True)
+class KnownCheckpoint:
+    name: str = "truth"
+    sha256: str = "0" * 64
+    is_trained: bool = True
+
+
+def replay(bag_path, world, output, *, max_frames=0, topics=(IMAGES,), **values):
+    """Map a bag with a predictor that knows the answer; return the report."""
+    config = build_config({"image_topics": list(topics), **values})
+    with Bag(bag_path) as bag:
+        run = Replay(bag, config, TruthPredictor(world), KnownCheckpoint())
+        run.run(max_frames)
+        folder = RunFolder(output)
+        folder.create()
+        return run.write(folder)
+
+
+def accounted(report):
+    return (report["frames_used"] + report["frames_gated"] + report["frames_rejected"]
+            + report["frames_dropped"])
+
+
+def test_a_bag_becomes_a_true_map(tmp_path):
+    world = make_world(walk(20))
+    report = replay(record(tmp_path / "bag", world.frames), world, tmp_path / "out")
+    stamps, T_map_camera = read_tum(tmp_path / "out/trajectory.tum")
+    assert stamps == [frame.stamp_ns for frame in world.frames]
+    true_steps = np.linalg.norm(np.diff(world.T_world_camera[:, :3, 3], axis=0), axis=1)
+    steps = np.linalg.norm(np.diff(T_map_camera[:, :3, 3], axis=0), axis=1)
+    assert steps / steps.sum() == pytest.approx(true_steps / true_steps.sum(), abs=1e-6)
+    points, colors = read_ply(tmp_path / "out/map.ply")
+    assert len(points) == len(colors) == report["map_points"] > 1000
+    assert report["path_length_m"] == pytest.approx(steps.sum(), rel=1e-6)
+    for picture in ("trajectory.png", "map_top.png"):
+        assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
+    written = json.loads((tmp_path / "out/report.json").read_text())
+    assert written == json.loads(json.dumps(report))
+
+
+def test_every_image_is_accounted_for(tmp_path):
+    world = make_world(np.repeat(walk(6), 3, axis=0))
+    good = list(world.frames)
+    messages = [(IMAGES, frame.stamp_ns, raw_image(frame)) for frame in good]
+    short = raw_image(good[4])
+    short.step = 7
+    unknown = raw_image(good[7])
+    unknown.encoding = "32FC7"
+    backwards = raw_image(good[0])
+    for position, broken in ((5, short), (8, unknown), (12, backwards)):
+        messages[position] = (IMAGES, messages[position][1], broken)
+    report = replay(write_bag(tmp_path / "bag", messages), world, tmp_path / "out")
+    assert report["frames_read"] == 18 == accounted(report)
+    assert report["frames_rejected"] == 3 == sum(report["rejected"].values())
+    assert report["rejected"]["stamp_backwards"] == 1
+    assert report["frames_gated"] >= 6
+    assert report["frames_used"] == len(read_tum(tmp_path / "out/trajectory.tum")[0]) >= 5
+
+
+def test_the_report_says_where_the_time_went_and_what_was_set(tmp_path):
+    world = make_world(walk(10))
+    report = replay(record(tmp_path / "bag", world.frames), world, tmp_path / "out",
+                    **{"chunk.size": 4})
+    assert set(report["seconds_per_stage"]) == STAGES
+    assert all(seconds > 0 for seconds in report["seconds_per_stage"].values())
+    assert report["frames_per_second"] > 0
+    assert report["peak_memory_mb"] > 10
+    assert report["scale"] == {"value": 1.0, "source": "fixed", "is_metric": False}
+    assert report["checkpoint"] == {"name": "truth", "sha256": "0" * 64, "is_trained": True}
+    assert report["config"]["chunk.size"] == 4
+    assert report["stopped_by"] == "end of bag"
+
+
+def test_only_the_first_frames_are_read_on_request(tmp_path):
+    world = make_world(walk(12))
+    path = record(tmp_path / "bag", world.frames)
+    report = replay(path, world, tmp_path / "out", max_frames=5)
+    assert report["frames_read"] == 5 == accounted(report)
+    assert report["stopped_by"] == "max-frames"
+
+
+def test_two_cameras_share_a_map_and_each_has_its_trajectory(tmp_path):
+    world = make_world(walk(16), cameras=("left", "right"))
+    messages = []
+    for frame in world.frames:
+        messages.append((f"/{frame.camera}/camera_info", frame.stamp_ns, camera_info(frame)))
+        messages.append((f"/{frame.camera}/image_raw", frame.stamp_ns, raw_image(frame)))
+    report = replay(write_bag(tmp_path / "bag", messages), world, tmp_path / "out",
+                    topics=("/left/image_raw", "/right/image_raw"))
+    assert report["frames_used"] == 16 == len(read_tum(tmp_path / "out/trajectory.tum")[0])
+    assert set(report["trajectories"]) == {"left", "right"}
+    stamps = {camera: read_tum(tmp_path / "out" / name)[0]
+              for camera, name in report["trajectories"].items()}
+    for camera, own in stamps.items():
+        assert own == [frame.stamp_ns for frame in world.frames if frame.camera == camera]
+
+
+def test_the_calibration_holds_from_the_first_image_on(tmp_path):
+    world = make_world(walk(4))
+    messages = [(IMAGES, frame.stamp_ns, raw_image(frame)) for frame in world.frames]
+    late = world.frames[2]
+    messages.append(("/camera/camera_info", late.stamp_ns, camera_info(late)))
+    seen = []
+
+    class Watcher(TruthPredictor):
+        def predict(self, frames, cache):
+            seen.extend(frame.calibration for frame in frames)
+            return super().predict(frames, cache)
+
+    with Bag(write_bag(tmp_path / "bag", messages)) as bag:
+        config = build_config({"image_topics": [IMAGES]})
+        Replay(bag, config, Watcher(world), KnownCheckpoint()).run()
+    assert len(seen) == 4
+    assert all(calibration.pinhole.fx == 100.0 for calibration in seen)
+
+
+def test_a_damaged_bag_leaves_what_came_before(tmp_path):
+    world = make_world(walk(8))
+    pairs = [(IMAGES, frame.stamp_ns, compressed_image(frame)) for frame in world.frames]
+    path = write_bag(tmp_path / "bag", pairs, "sqlite3")
+    (file,) = path.glob("*.db3")
+    data = file.read_bytes()
+    middle = len(data) // 2
+    file.write_bytes(data[:middle] + b"\xff" * 8192 + data[middle + 8192 :])
+    report = replay(path, world, tmp_path / "out")
+    assert report["stopped_by"] == "damaged bag"
+    assert report["frames_read"] < 8
+
+
+@pytest.mark.parametrize(
+    ("bag", "words"),
+    [("nowhere", "there is no bag at"), ("file.mcap", "not a readable rosbag2")],
+)
+def test_the_command_refuses_what_is_no_bag(tmp_path, capsys, bag, words):
+    (tmp_path / "file.mcap").write_bytes(b"nothing")
+    assert main([str(tmp_path / bag), "--output", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_lists_image_topics_where_it_cannot_choose(tmp_path, capsys):
+    frame = make_world(walk(1)).frames[0]
+    pairs = [("/left/image", 1, raw_image(frame)), ("/right/image", 2, raw_image(frame))]
+    path = write_bag(tmp_path / "bag", pairs)
+    assert main([str(path), "--output", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "/left/image" in said
+    assert "/right/image" in said
+    assert "--image-topic" in said
+
+
+def test_the_command_spares_folders_that_hold_other_files(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    path = record(tmp_path / "bag", make_world(walk(2)).frames)
+    assert main([str(path), "--output", str(tmp_path)]) == 2
+    assert "holds other files" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_the_command_names_the_limit_of_a_bad_parameter(tmp_path, capsys):
+    path = record(tmp_path / "bag", make_world(walk(2)).frames)
+    assert main([str(path), "--output", str(tmp_path / "out"), "--set", "chunk.size=1"]) == 2
+    assert "chunk.size is 1: it must be within 2 to 64" in capsys.readouterr().err
