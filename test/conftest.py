@@ -1,0 +1,21 @@
+"""Keeps ROS tests among themselves, and lets them run without a sourced set-up file."""
+
+import importlib.util
+import os
+
+from flashvggt_ros.ros.environment import add_wheels_to_prefix_path
+
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")  # the same, up to Humble
+os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # above 101: ports in use
+
+HAS_ROS = importlib.util.find_spec("rclpy") is not None
+collect_ignore = [] if HAS_ROS else ["ros"]
+if HAS_ROS:
+    add_wheels_to_prefix_path()
+
+
+def pytest_report_header() -> str:
+    if HAS_ROS:
+        return f"ROS: domain {os.environ['ROS_DOMAIN_ID']}"
+    return "ROS: rclpy is not installed, the tests in test/ros are left out"
