@@ -50,7 +50,8 @@ class BuildRosInterfaces(build_ext):
 
     def _run_cmake(self, stage: Path) -> None:
         environment = dict(os.environ)
-        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        own_commands = str(Path(sys.executable).parent)
+        environment["PATH"] = os.pathsep.join([own_commands, os.environ["PATH"]])
         for variable in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
             named = os.environ.get(variable, "").split(os.pathsep)
             environment[variable] = os.pathsep.join(filter(None, [*named, *_ros_prefixes()]))
@@ -58,6 +59,7 @@ class BuildRosInterfaces(build_ext):
         if cmake is None:
             raise SystemExit("cmake is missing: pip install cmake, or apt install cmake")
         build = str(Path(self.build_temp).resolve() / "cmake")
+        Path(build, "CMakeCache.txt").unlink(missing_ok=True)  # of another environment, perhaps
         configure = [
             cmake, "-S", ".", "-B", build, f"-DCMAKE_INSTALL_PREFIX={stage}",
             f"-DPython3_EXECUTABLE={sys.executable}", "-DCMAKE_BUILD_TYPE=Release",

@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "cmake"))
-from interface_wheel import BuildRosInterfaces, RosInterfaces  # noqa: E402
+from interface_wheel import BuildRosInterfaces, RosInterfaces
 
 setup(
     name="flashvggt-tf2-msgs",
