@@ -1,0 +1,67 @@
+"""Transforms from and to /tf as matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time
+
+from flashvggt_ros.ros import backends
+from flashvggt_ros.ros.messages import matrix, transform_stamped
+
+
+class TransformUnavailable(LookupError):  # noqa: N818 - it is an answer, not a fault
+    """There is no transform between two frames at the time asked for; the text says why."""
+
+
+class TransformTree:
+    """The transforms that the node hears, and those that it says.
+
+    Keeps ``cache_s`` seconds of what is heard. ``lookup`` can be called from any thread; it needs
+    the node's executor to run, and never waits for it.
+    """
+
+    def __init__(self, node: Node, cache_s: float = 10.0) -> None:
+        self._tf2_ros = backends.tf2_ros().module
+        cache_time = Duration(nanoseconds=int(cache_s * 1e9))
+        self._buffer = self._tf2_ros.Buffer(cache_time=cache_time, node=node)
+        self._listener = self._tf2_ros.TransformListener(self._buffer, node)
+        self._broadcaster = self._tf2_ros.TransformBroadcaster(node)
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
+        """Return T_target_source (4, 4) at ``stamp_ns``, interpolated between the stamps heard.
+
+        A stamp of 0 means the newest time for which there is an answer (tf2's convention). Raises
+        TransformUnavailable; nothing is extrapolated and no identity is invented.
+        """
+        try:
+            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
+        except self._tf2_ros.TransformException as error:
+            raise TransformUnavailable(
+                f"no transform from '{source}' to '{target}' at {stamp_ns} ns: {error}"
+            ) from None
+        return matrix(found.transform)
+
+    def broadcast(self, edges: Iterable[tuple[str, str, NDArray[np.float64], int]]) -> None:
+        """Send (parent, child, T_parent_child, stamp_ns) of each edge, all in one message."""
+        transforms = [
+            transform_stamped(check_frame_name(parent), check_frame_name(child), T, stamp_ns)
+            for parent, child, T, stamp_ns in edges
+        ]
+        if transforms:
+            self._broadcaster.sendTransform(transforms)
+
+    def close(self) -> None:
+        """Stop listening; what was heard can still be looked up."""
+        self._listener.unregister()
+
+
+def check_frame_name(name: str) -> str:
+    """Return the name of a frame; ValueError where tf2 would not take it."""
+    if not name or name.startswith("/"):
+        raise ValueError(f"the frame name '{name}' must not be empty nor begin with '/'")
+    return name
