@@ -30,7 +30,6 @@ from flashvggt_ros.geometry import se3
 
 logger = logging.getLogger(__name__)
 
-_NORM_TOLERANCE = 0.01  # of the squared norm of a quaternion; tf2's
 _MAX_DEPTH = 1000  # frames from a leaf to the root, beyond which there is a loop; tf2's
 _POLL_S = 0.02
 
@@ -260,17 +259,11 @@ class Buffer:
         translation, rotation = transform.transform.translation, transform.transform.rotation
         numbers = [getattr(translation, axis) for axis in "xyz"]
         xyzw = [getattr(rotation, axis) for axis in "xyzw"]
-        is_finite = np.isfinite(numbers + xyzw).all()
-        norm = sum(value * value for value in xyzw)
-        if not (parent and child and parent != child and is_finite):
+        is_rotation = np.isfinite(numbers + xyzw).all() and any(xyzw)
+        if not (parent and child and parent != child and is_rotation):
             logger.error(
-                "ignoring the transform %r -> %r from %s: %s", parent, child, authority, numbers
-            )
-            return
-        if abs(norm - 1) >= _NORM_TOLERANCE:
-            logger.error(
-                "ignoring the transform %r -> %r from %s: %s is no unit quaternion",
-                parent, child, authority, xyzw,
+                "ignoring the transform '%s' -> '%s' from %s: translation %s, rotation %s",
+                parent, child, authority, numbers, xyzw,
             )  # fmt: skip
             return
         T_parent_child = se3.pose(se3.matrix_from_quaternion(np.array(xyzw)), np.array(numbers))
@@ -284,7 +277,7 @@ class Buffer:
             self._names |= {parent, child}
         if not is_kept:
             logger.warning(
-                "ignoring the transform %r -> %r from %s: its time %s is older than the buffer",
+                "ignoring the transform '%s' -> '%s' from %s: its time %s is older than the buffer",
                 parent, child, authority, _seconds(stamp_ns),
             )  # fmt: skip
 
