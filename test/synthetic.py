@@ -7,8 +7,10 @@ scale of its own for each descriptor cache, and on request with noise, outliers 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import FunctionType, ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,3 +211,22 @@ class TruthPredictor:
         turn = se3.matrix_from_quaternion(np.append(self._rng.normal(0, self.pose_noise / 2, 3), 1))
         shift = self._rng.normal(0, self.pose_noise * cache.S_submap_world.scale, 3)
         return T_submap_camera @ se3.pose(turn, shift)
+
+
+def held_bytes(root: object) -> int:
+    """Size of all arrays that can be reached from ``root``, each memory block once [bytes]."""
+    blocks: dict[int, int] = {}
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, np.ndarray):
+            while isinstance(thing.base, np.ndarray):
+                thing = thing.base
+            blocks[id(thing)] = thing.nbytes
+        else:
+            waiting.extend(gc.get_referents(thing))
+    return sum(blocks.values())

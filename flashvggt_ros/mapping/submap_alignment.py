@@ -13,7 +13,7 @@ from flashvggt_ros.geometry.sim3 import Sim3, align_points
 from flashvggt_ros.mapping.submap import View
 
 AGREEMENT = 0.1  # distance of a pixel's two points, relative to its depth, that still agrees
-MAX_PIXELS = 20_000  # more of them add time, not accuracy
+MAX_PIXELS = 10_000  # more of them add time, not accuracy
 MIN_PIXELS = 50
 CENTER_SHARE = 0.1  # weight of the camera centers, relative to that of all pixels
 ITERATIONS = 30
@@ -32,19 +32,23 @@ class SubmapAlignment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pairs:
-    """The same pixels as two submaps see them: points (M, 3), depth along z, weights (M,)."""
+    """The same pixels as two submaps see them: points (M, 3) and weights (M,).
+
+    ``depth`` (M,), in units of the old one, is the geometric mean of what both say, so that neither
+    one's noise decides which pixels count more; ``scale`` is the most frequent ratio old to new.
+    """
 
     points_old: NDArray[np.float64]
     points_new: NDArray[np.float64]
-    depth_old: NDArray[np.float64]
-    depth_new: NDArray[np.float64]
+    depth: NDArray[np.float64]
     weights: NDArray[np.float64]
+    scale: float
 
     def residuals(self, S_old_new: Sim3) -> NDArray[np.float64]:
         """Distances of each pixel's two points, relative to its depth (M,)."""
         offsets = self.points_old - S_old_new.transform_points(self.points_new)
         distances: NDArray[np.float64] = np.linalg.norm(offsets, axis=1)
-        return distances / self.depth_old
+        return distances / self.depth
 
 
 def align_submaps(old: Sequence[View], new: Sequence[View]) -> SubmapAlignment:
@@ -62,8 +66,7 @@ def align_submaps(old: Sequence[View], new: Sequence[View]) -> SubmapAlignment:
     pairs = _pair(old, new)
     if len(pairs.weights) < MIN_PIXELS:
         return SubmapAlignment(continue_pose(old[-1], new[-1], 1.0), 0.0)
-    scale = _densest(pairs.depth_old / pairs.depth_new)
-    starts = [continue_pose(a, b, scale) for a, b in zip(old, new, strict=True)]
+    starts = [continue_pose(a, b, pairs.scale) for a, b in zip(old, new, strict=True)]
     start = max(starts, key=lambda S_old_new: _inliers(pairs, S_old_new))
     S_old_new = _refine(pairs, old, new, start)
     return SubmapAlignment(S_old_new, _inliers(pairs, S_old_new))
@@ -84,7 +87,7 @@ def _refine(pairs: _Pairs, old: Sequence[View], new: Sequence[View], S_old_new: 
         residuals = pairs.residuals(S_old_new)
         width = TUKEY * max(float(np.quantile(residuals, 0.25)) / QUARTILE, NOISE_FLOOR)
         biweights = np.clip(1 - (residuals / width) ** 2, 0, None) ** 2
-        weights = pairs.weights * biweights / pairs.depth_old**2
+        weights = pairs.weights * biweights / pairs.depth**2
         center_weight = CENTER_SHARE * weights.sum() / len(centers_old)
         try:
             refined = align_points(
@@ -97,7 +100,7 @@ def _refine(pairs: _Pairs, old: Sequence[View], new: Sequence[View], S_old_new: 
             return S_old_new
         change = np.abs(refined.matrix - S_old_new.matrix).max()
         S_old_new = refined
-        if change < 1e-9:
+        if change < 1e-7:
             break
     return S_old_new
 
@@ -118,7 +121,12 @@ def _pair(old: Sequence[View], new: Sequence[View]) -> _Pairs:
                 np.sqrt(a.confidence.ravel()[pixels] * b.confidence.ravel()[pixels], dtype=float),
             )
         )
-    return _Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    points_old, points_new, depth_old, depth_new, weights = (
+        np.concatenate(columns) for columns in zip(*parts, strict=True)
+    )
+    scale = _densest(depth_old / depth_new) if len(weights) >= MIN_PIXELS else 1.0
+    depth = np.sqrt(depth_old * depth_new * scale)
+    return _Pairs(points_old, points_new, depth, weights, scale)
 
 
 def _points(view: View, pixels: NDArray[np.int64]) -> NDArray[np.float64]:

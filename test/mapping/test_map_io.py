@@ -1,0 +1,171 @@
+"""Maps survive the disk exactly, and nothing is written where it should not be."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from flashvggt_ros.frame import FrameStamp
+from flashvggt_ros.geometry import se3
+from flashvggt_ros.mapping import map_io
+from flashvggt_ros.mapping.map import Trajectory
+
+
+@pytest.fixture
+def trajectory() -> Trajectory:
+    rng = np.random.default_rng(8)
+    rotations = Rotation.from_quat(rng.normal(size=(5, 4))).as_matrix()
+    stamps = [0, 1, 999_999_999, 1_700_000_000_000_000_001, 2**62]
+    frames = tuple(FrameStamp(stamp, "camera") for stamp in stamps)
+    return Trajectory(frames, se3.pose(rotations, rng.normal(0, 9, (5, 3))))
+
+
+@pytest.fixture
+def cloud() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(9)
+    points = rng.normal(size=(7, 3)).astype(np.float32)
+    return points, rng.integers(0, 256, (7, 3)).astype(np.uint8)
+
+
+def save(folder: Path, trajectory: Trajectory, cloud: tuple[np.ndarray, np.ndarray]) -> None:
+    map_io.save_map(folder, trajectory, *cloud, scale=2.5, checkpoint="mini", checkpoint_hash="abc")
+
+
+def test_ply_round_trip_is_exact(tmp_path: Path, cloud: tuple[np.ndarray, np.ndarray]) -> None:
+    map_io.write_ply(tmp_path / "a.ply", *cloud)
+    points, colors = map_io.read_ply(tmp_path / "a.ply")
+    np.testing.assert_array_equal(points, cloud[0])
+    np.testing.assert_array_equal(colors, cloud[1])
+
+
+def test_an_empty_cloud_is_a_valid_ply(tmp_path: Path) -> None:
+    map_io.write_ply(tmp_path / "a.ply", np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+    assert map_io.read_ply(tmp_path / "a.ply")[0].shape == (0, 3)
+
+
+def test_a_foreign_or_truncated_ply_is_refused(
+    tmp_path: Path, cloud: tuple[np.ndarray, np.ndarray]
+) -> None:
+    path = tmp_path / "a.ply"
+    for content in (
+        b"",
+        b"ply\nformat ascii 1.0\nelement vertex 0\nend_header\n",
+        b"no ply at all",
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="not a binary PLY"):
+            map_io.read_ply(path)
+    map_io.write_ply(path, *cloud)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="ends after"):
+        map_io.read_ply(path)
+
+
+def test_tum_keeps_every_nanosecond_and_the_poses(tmp_path: Path, trajectory: Trajectory) -> None:
+    stamps = [frame.stamp_ns for frame in trajectory.frames]
+    map_io.write_tum(tmp_path / "a.tum", stamps, trajectory.T_map_camera)
+    read_stamps, poses = map_io.read_tum(tmp_path / "a.tum")
+    assert read_stamps == stamps
+    np.testing.assert_allclose(poses, trajectory.T_map_camera, atol=1e-10)
+
+
+def test_tum_lines_have_nine_decimals(tmp_path: Path) -> None:
+    map_io.write_tum(tmp_path / "a.tum", [1_000_000_001], np.eye(4)[None])
+    assert (tmp_path / "a.tum").read_text() == "1.000000001 0 0 0 0 0 0 1\n"
+
+
+def test_tum_comments_and_other_notations_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.tum").write_text("# stamp x y z\n\n1.5e9 1 2 3 0 0 0 2\n12,1,2,3,0,0,0,1\n")
+    stamps, poses = map_io.read_tum(tmp_path / "a.tum")
+    assert stamps == [1_500_000_000 * 10**9, 12 * 10**9]
+    np.testing.assert_allclose(poses[0], se3.pose(np.eye(3), np.array([1.0, 2, 3])))
+
+
+@pytest.mark.parametrize(
+    "line", ["1 2 3", "1 a 0 0 0 0 0 1", "nan 0 0 0 0 0 0 1", "1 inf 0 0 0 0 0 1"]
+)
+def test_a_line_that_is_no_pose_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.tum").write_text(f"0 0 0 0 0 0 0 1\n{line}\n")
+    with pytest.raises(ValueError, match="line 2"):
+        map_io.read_tum(tmp_path / "a.tum")
+
+
+def test_a_saved_map_is_complete_and_leaves_nothing_else(
+    tmp_path: Path, trajectory: Trajectory, cloud: tuple[np.ndarray, np.ndarray]
+) -> None:
+    folder = tmp_path / "maps" / "kitchen"
+    save(folder, trajectory, cloud)
+    assert [path.name for path in folder.parent.iterdir()] == ["kitchen"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "manifest.json",
+        "map.ply",
+        "trajectory.tum",
+    ]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["version"] == 1
+    assert manifest["scale"] == 2.5
+    assert manifest["is_metric"] is False
+    assert (manifest["frames"], manifest["points"]) == (5, 7)
+    assert (manifest["checkpoint"], manifest["checkpoint_hash"]) == ("mini", "abc")
+    np.testing.assert_array_equal(map_io.read_ply(folder / "map.ply")[0], cloud[0])
+    assert len(map_io.read_tum(folder / "trajectory.tum")[0]) == 5
+
+
+def test_an_existing_folder_is_refused_and_untouched(
+    tmp_path: Path, trajectory: Trajectory, cloud: tuple[np.ndarray, np.ndarray]
+) -> None:
+    (tmp_path / "old").mkdir()
+    with pytest.raises(FileExistsError, match="exists already"):
+        save(tmp_path / "old", trajectory, cloud)
+    assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_a_save_that_fails_leaves_no_folder(
+    tmp_path: Path, trajectory: Trajectory, cloud: tuple[np.ndarray, np.ndarray]
+) -> None:
+    with pytest.raises(ValueError, match="broadcast"):
+        save(tmp_path / "new", trajectory, (cloud[0], cloud[1][:3]))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["kitchen", "A-1_b.c", "_x", "-", "a" * 128])
+def test_a_plain_name_is_a_folder_of_the_map_directory(tmp_path: Path, name: str) -> None:
+    assert map_io.safe_map_folder(tmp_path, name) == tmp_path.resolve() / name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "a/b",
+        "../a",
+        "/etc",
+        "a\\b",
+        "a b",
+        "a\n",
+        "a\0",
+        "ä",
+        "~",
+        "a" * 129,
+    ],
+)
+def test_a_name_that_could_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="not allowed"):
+        map_io.safe_map_folder(tmp_path, name)
+
+
+def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="symbolic link"):
+        map_io.safe_map_folder(tmp_path / "maps", "link")
+
+
+def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert map_io.safe_map_folder("~/maps", "a") == tmp_path.resolve() / "maps" / "a"
