@@ -14,10 +14,10 @@ def choose_keyframes(features: NDArray[np.floating], every: int) -> tuple[int, .
     One cluster per ``every`` frames; below two clusters frame 0 alone. Each frame once, in order,
     and the same for the same input.
     """
-    clusters = len(features) // every
+    points = np.asarray(features, np.float64)
+    clusters = min(len(points) // every, len(np.unique(points, axis=0)))
     if clusters <= 1:
         return (0,)
-    points = np.asarray(features, np.float64)
     rng = np.random.default_rng(42)
     centers, _ = kmeans2(points, clusters, minit="++", rng=rng, missing="warn")
     nearest = cdist(centers, points).argmin(axis=1)
