@@ -30,7 +30,6 @@ from flashvggt_ros.geometry import se3
 
 logger = logging.getLogger(__name__)
 
-_MAX_DEPTH = 1000  # frames from a leaf to the root, beyond which there is a loop; tf2's
 _POLL_S = 0.02
 
 
@@ -69,16 +68,18 @@ class _Track:
         if self.is_static:
             self.stamps, self.values = [0], [(parent, T_parent_child)]
             return True
-        if self.stamps and stamp_ns < self.stamps[-1] - cache_ns:
-            return False
+        if self.stamps:
+            oldest_ns = self.stamps[-1] - cache_ns
+            expired = bisect_left(self.stamps, oldest_ns)
+            del self.stamps[:expired], self.values[:expired]
+            if stamp_ns < oldest_ns:
+                return False
         at = bisect_left(self.stamps, stamp_ns)
         if at < len(self.stamps) and self.stamps[at] == stamp_ns:
             self.values[at] = (parent, T_parent_child)
             return True
         self.stamps.insert(at, stamp_ns)
         self.values.insert(at, (parent, T_parent_child))
-        expired = bisect_left(self.stamps, self.stamps[-1] - cache_ns)
-        del self.stamps[:expired], self.values[:expired]
         return True
 
     def at(self, stamp_ns: int) -> tuple[str, NDArray[np.float64]]:
@@ -118,7 +119,8 @@ class _Track:
 class Buffer:
     """Keeps ``cache_time`` of transforms (10 s by default) and answers lookups. Thread-safe.
 
-    With a node, everything but static transforms is forgotten when the node's clock jumps back.
+    A second transform with the same stamp takes the place of the first. With a node, everything but
+    static transforms is forgotten when the node's clock jumps back.
     """
 
     def __init__(self, cache_time: Duration | None = None, node: Node | None = None) -> None:
@@ -204,7 +206,7 @@ class Buffer:
     def _ancestors(
         self, name: str, stamp_ns: int
     ) -> tuple[dict[str, NDArray[np.float64]], ExtrapolationException | None]:
-        """T_ancestor_frame by ancestor, nearest first, and what kept the walk from the root."""
+        """Return T_ancestor_frame by ancestor, nearest first, and why the root was not reached."""
         ancestors = {name: np.eye(4)}
         T_ancestor_frame = np.eye(4)
         while name in self._tracks:
@@ -212,7 +214,7 @@ class Buffer:
                 parent, T_parent_child = self._tracks[name].at(stamp_ns)
             except ExtrapolationException as error:
                 return ancestors, error
-            if len(ancestors) > _MAX_DEPTH or parent in ancestors:
+            if parent in ancestors:
                 raise LookupException(f"The tf tree is invalid: it has a loop at '{parent}'")
             T_ancestor_frame = T_parent_child @ T_ancestor_frame
             ancestors[parent] = T_ancestor_frame
@@ -220,7 +222,7 @@ class Buffer:
         return ancestors, None
 
     def _latest_common(self, target: str, source: str) -> int:
-        """Newest stamp that the moving transforms between two frames share, 0 if none moves."""
+        """Return the newest stamp that all moving transforms on the way share, 0 if none moves."""
         from_source, _ = self._ancestors(source, 0)
         from_target, _ = self._ancestors(target, 0)
         common = next((name for name in from_source if name in from_target), None)
@@ -236,8 +238,8 @@ class Buffer:
     def _raise_unconnected(
         self, target: str, source: str, error: ExtrapolationException | None
     ) -> NoReturn:
-        way = f"when looking up transform from frame [{source}] to frame [{target}]"
         if error is not None:
+            way = f"when looking up transform from frame [{source}] to frame [{target}]"
             raise ExtrapolationException(f"{error}, {way}")
         raise ConnectivityException(
             f"Could not find a connection between '{target}' and '{source}' because they are not "
