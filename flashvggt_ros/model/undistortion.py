@@ -5,7 +5,7 @@ Formulas: OpenCV's calib3d and fisheye documentation; the latter is Kannala and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -68,20 +68,32 @@ def undistortion_map(calibration: Calibration, ideal: Pinhole) -> UndistortionMa
     column, row = np.meshgrid(
         np.arange(ideal.width, dtype=np.float64), np.arange(ideal.height, dtype=np.float64)
     )
-    x, y = distort((column - ideal.cx) / ideal.fx, (row - ideal.cy) / ideal.fy, calibration)
+    x, y = (column - ideal.cx) / ideal.fx, (row - ideal.cy) / ideal.fy
+    radius = np.hypot(x, y)
+    x, y = distort(x, y, calibration)
     u, v = x * source.fx + source.cx, y * source.fy + source.cy
     inside = (u > -0.5) & (u < source.width - 0.5) & (v > -0.5) & (v < source.height - 0.5)
+    fold = _fold_radius(calibration, float(radius.max()))
     shrink = max(1, int(min(source.fx / ideal.fx, source.fy / ideal.fy) + 1e-9))
     return UndistortionMap(
         u=((u + 0.5) / shrink - 0.5).astype(np.float32),
         v=((v + 0.5) / shrink - 0.5).astype(np.float32),
-        is_seen=inside & _keeps_orientation(u, v),
+        is_seen=inside & (radius < fold),
         shrink=shrink,
     )
 
 
-def _keeps_orientation(u: Array, v: Array) -> NDArray[np.bool_]:
-    """Tell where a map does not mirror its surroundings, that is, has not folded over."""
-    u_row, u_column = np.gradient(u)
-    v_row, v_column = np.gradient(v)
-    return np.asarray(u_column * v_row - u_row * v_column > 0)
+def _fold_radius(calibration: Calibration, largest: float) -> float:
+    """Return the distance from the axis, up to ``largest``, at which rays begin to run backwards.
+
+    Polynomials fitted to the middle of a lens do that beyond the rays they were fitted to.
+    Tangential terms are left aside.
+    """
+    k = calibration.coefficients
+    if calibration.distortion != "equidistant":
+        k = (*k[:2], 0.0, 0.0, *k[4:])
+    radius = np.linspace(0.0, largest, 4096)
+    straight = replace(calibration, coefficients=k)
+    bent, _ = distort(radius, np.zeros_like(radius), straight)
+    backwards = np.flatnonzero(np.diff(bent) <= 0)
+    return float(radius[backwards[0]]) if len(backwards) else np.inf

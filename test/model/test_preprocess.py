@@ -1,0 +1,138 @@
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.geometry.camera import Calibration, Pinhole
+from flashvggt_ros.model.model_config import ModelConfig
+from flashvggt_ros.model.preprocess import Canvas, Crop, ImageSizeError, Preprocessor
+
+CONFIG = ModelConfig(patch_size=14, kv_downfactor=3, image_width=224)
+
+
+def preprocessor(width: int = 0, *, use_calibration: bool = True) -> Preprocessor:
+    return Preprocessor(CONFIG, width=width, use_calibration=use_calibration)
+
+
+def frame_of(width: int, height: int, calibration: Calibration | None = None) -> Frame:
+    image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    return Frame(0, "camera", image, calibration)
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas"),
+    [
+        ((640, 480), (224, 168)),
+        ((1920, 1080), (224, 126)),
+        ((760, 428), (224, 126)),
+        ((641, 479), (224, 154)),
+        ((480, 640), (224, 224)),
+        ((500, 500), (224, 224)),
+        ((100, 80), (224, 168)),
+    ],
+)
+def test_the_canvas_is_as_high_as_whole_patches_fit(size, canvas):
+    assert preprocessor().canvas(frame_of(*size).image) == Canvas(*canvas)
+
+
+@pytest.mark.parametrize("size", [(41, 200), (200, 41), (1000, 100), (1, 1)])
+def test_images_that_are_too_small_or_too_flat_are_refused(size):
+    with pytest.raises(ImageSizeError, match=f"image is {size[0]}x{size[1]}"):
+        preprocessor().canvas(frame_of(*size).image)
+
+
+@pytest.mark.parametrize("width", [225, 28])
+def test_a_width_that_the_model_cannot_have_is_refused_with_one_it_can(width):
+    with pytest.raises(ValueError, match=f"predictor.width is {width}.*for example (224|42)"):
+        preprocessor(width)
+
+
+@pytest.mark.parametrize("source", [(640, 480), (480, 640), (1919, 1079), (101, 77)])
+def test_intrinsics_survive_the_way_there_and_back(source):
+    width, height = source
+    camera = Pinhole(0.9 * width, 0.93 * width, 0.47 * width, 0.55 * height, width, height)
+    for canvas in (Canvas(224, 168), Canvas(518, 518), Canvas(224, 42)):
+        crop = Crop.centered(width, height, canvas)
+
+        back = crop.to_source(crop.to_model(camera))
+
+        for name in ("fx", "fy", "cx", "cy"):
+            assert abs(getattr(back, name) - getattr(camera, name)) < 1e-9
+        assert (back.width, back.height) == source
+
+
+def test_a_point_is_seen_at_the_same_place_by_image_and_intrinsics():
+    """A bright blob, drawn where the camera sees a point, is where the model's camera sees it."""
+    camera = Pinhole(500.0, 520.0, 322.0, 251.0, 640, 480)
+    point = np.array([0.21, -0.13, 1.0])
+    u, v, _ = camera.matrix @ point
+    row, column = np.indices((480, 640))
+    blob = 255 * np.exp(-((column - u) ** 2 + (row - v) ** 2) / (2 * 9.0**2))
+    image = np.repeat(blob[..., None], 3, axis=2).astype(np.uint8)
+    lens = Calibration(camera, "none", ())
+
+    for width in (224, 154):
+        prepared = preprocessor(width)
+        canvas = prepared.canvas(image)
+        seen = prepared.prepare(Frame(0, "camera", image, lens), canvas)
+        weight = seen.image[..., 0].astype(float)
+        rows, columns = np.indices(weight.shape)
+        center = ((weight * columns).sum() / weight.sum(), (weight * rows).sum() / weight.sum())
+        np.testing.assert_allclose(center, (seen.pinholes[0].matrix @ point)[:2], atol=0.05)
+
+
+def test_a_calibrated_camera_is_undistorted_at_the_size_of_the_canvas():
+    pinhole = Pinhole(450.0, 452.0, 318.0, 243.0, 640, 480)
+    lens = Calibration(pinhole, "plumb_bob", (-0.25, 0.06, 1e-3, -1e-3, 0.0))
+    coarse = np.random.default_rng(2).integers(0, 255, (9, 12, 3), dtype=np.uint8)
+    image = np.asarray(cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC))
+    prepared = preprocessor()
+
+    ours = prepared.prepare(Frame(0, "camera", image, lens), Canvas(224, 168))
+
+    straight = cv2.undistort(image, pinhole.matrix, np.array(lens.coefficients))
+    expected = cv2.resize(straight, (224, 168), interpolation=cv2.INTER_AREA)
+    assert np.abs(ours.image.astype(int) - expected)[2:-2, 2:-2].mean() < 1.0
+    assert ours.pinholes == (Crop.centered(640, 480, Canvas(224, 168)).to_model(pinhole),)
+    again = prepared.prepare(Frame(1, "camera", image, lens), Canvas(224, 168))
+    assert np.array_equal(again.image, ours.image)
+
+
+def test_without_camera_info_the_image_is_not_bent_and_the_model_has_to_tell_its_view():
+    pinhole = Pinhole(450.0, 452.0, 318.0, 243.0, 640, 480)
+    lens = Calibration(pinhole, "plumb_bob", (-0.25, 0.06, 1e-3, -1e-3, 0.0))
+    frame = frame_of(640, 480, lens)
+    canvas = Canvas(224, 168)
+
+    ignored = preprocessor(use_calibration=False).prepare(frame, canvas)
+
+    plain = preprocessor().prepare(dataclasses.replace(frame, calibration=None), canvas)
+    assert ignored.pinholes == plain.pinholes == ()
+    assert np.array_equal(ignored.image, plain.image)
+    assert plain.is_seen.all()
+
+
+@pytest.mark.parametrize("size", [(640, 400), (480, 640), (64, 48)])
+def test_another_shape_is_cut_to_the_canvas_not_padded(size):
+    white = Frame(0, "camera", np.full((size[1], size[0], 3), 255, np.uint8), None)
+
+    seen = preprocessor().prepare(white, Canvas(224, 168))
+
+    assert seen.image.shape == (168, 224, 3)
+    assert (seen.image == 255).all()
+
+
+def test_pixels_stay_square_to_half_a_percent():
+    for size in ((641, 479), (760, 428), (480, 640), (1919, 1079)):
+        canvas = preprocessor().canvas(frame_of(*size).image)
+        across, down = Crop.centered(*size, canvas).scale
+        assert abs(across / down - 1) < 0.005
+
+
+def test_a_calibration_for_another_size_is_refused():
+    lens = Calibration(Pinhole(500.0, 500.0, 320.0, 240.0, 640, 480), "none", ())
+
+    with pytest.raises(ValueError, match="calibration is for 640x480"):
+        preprocessor().prepare(frame_of(320, 240, lens), Canvas(224, 168))
