@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, MapUpdate
+from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, FrameStamp, MapUpdate
 from flashvggt_ros.mapping.chunker import Chunker
 from flashvggt_ros.mapping.keyframe_gate import KeyframeGate
 from flashvggt_ros.mapping.map import Map
@@ -40,7 +41,10 @@ class ChunkPredictor(Protocol[CacheT]):
 
 
 class Slam(Generic[CacheT]):
-    """Builds a map from frames. Not thread-safe: one thread owns it."""
+    """Builds a map from frames. Not thread-safe: one thread owns it.
+
+    Every frame added counts once, in ``gated`` (it showed nothing new) or in ``keyframes``.
+    """
 
     def __init__(self, config: Config, predictor: ChunkPredictor[CacheT]) -> None:
         self.config = config
@@ -53,12 +57,23 @@ class Slam(Generic[CacheT]):
         self.chunker = Chunker(self.config.chunk)
         self.map = Map(self.config)
         self.cache = self.predictor.new_cache()
+        self.gated = 0
+        self.keyframes = 0
+        self._begins_submap = False
+
+    @property
+    def waiting(self) -> tuple[FrameStamp, ...]:
+        """The keyframes that wait for their chunk to fill, oldest first."""
+        return self.chunker.waiting
 
     def add_frame(self, frame: Frame) -> MapUpdate | None:
-        """Take one image; return an update when it completes a chunk."""
-        if not self.keyframe_gate.accepts(frame):
-            return None
-        chunk = self.chunker.push(frame)
+        """Take one image; return an update when it completes a chunk, or ends its wait."""
+        if self.keyframe_gate.accepts(frame):
+            self.keyframes += 1
+            chunk = self.chunker.push(frame)
+        else:
+            self.gated += 1
+            chunk = self.chunker.expire(frame.stamp_ns)
         return self._map(chunk) if chunk else None
 
     def flush(self) -> MapUpdate | None:
@@ -66,9 +81,39 @@ class Slam(Generic[CacheT]):
         chunk = self.chunker.flush()
         return self._map(chunk) if chunk else None
 
+    def map_frames(self, frames: Sequence[Frame]) -> MapUpdate:
+        """Map keyframes whose chunk failed before, without asking gate and chunker again."""
+        return self._map(Chunk(tuple(frames)))
+
+    def close_submap(self) -> None:
+        """Free the cache; the next chunk begins a fresh submap."""
+        self.cache = self.predictor.new_cache()
+        self._begins_submap = True
+
+    @property
+    def can_halve_chunks(self) -> bool:
+        """Whether a chunk may still become smaller."""
+        return self._half_chunk() < self.config.chunk.size
+
+    def halve_chunks(self) -> None:
+        """Make chunks half as large until reset() is called with another config (memory is short).
+
+        Only between chunks: raises ValueError while keyframes wait.
+        """
+        if self.waiting:
+            raise ValueError(f"{len(self.waiting)} keyframes wait for their chunk: flush() first")
+        chunk = replace(self.config.chunk, size=self._half_chunk())
+        self.config = replace(self.config, chunk=chunk)
+        self.chunker = Chunker(chunk)
+
+    def _half_chunk(self) -> int:
+        return max(2, self.config.chunk.overlap + 1, self.config.chunk.size // 2)
+
     def _map(self, chunk: Chunk) -> MapUpdate:
-        if self.map.live.frames + len(chunk.frames) > self.config.submap.max_frames:
+        is_full = self.map.live.frames + len(chunk.frames) > self.config.submap.max_frames
+        if is_full or self._begins_submap:
             chunk = self._open_submap(chunk)
+            self._begins_submap = False
         prediction = self.predictor.predict(chunk.frames, self.cache)
         return self.map.integrate(chunk, prediction)
 
