@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,9 +40,8 @@ def declare_parameters(node: Node) -> Config:
     """
     values: dict[str, Any] = {}
     for parameter in parameters():
-        default = list(parameter.default) if parameter.type is tuple else parameter.default
-        value = node.declare_parameter(
-            parameter.name, default, ParameterDescriptor(dynamic_typing=True)
+        value: Any = node.declare_parameter(
+            parameter.name, _as_ros(parameter.default), ParameterDescriptor(dynamic_typing=True)
         ).value
         is_empty = value is None or (isinstance(value, (list, bytes)) and len(value) == 0)
         values[parameter.name] = () if is_empty and parameter.type is tuple else value
@@ -63,20 +61,18 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
         additional_constraints=" ".join(_constraints(parameter)),
         read_only=not parameter.name.startswith(AT_ONCE + AFTER_RESET),
     )
-    if parameter.type is int and parameter.low is not None:
-        low, high = int(parameter.low), int(parameter.high)
-        message.integer_range = [IntegerRange(from_value=low, to_value=high)]
-    elif parameter.type is float and parameter.low is not None:
-        high = math.inf if parameter.high is None else float(parameter.high)
-        message.floating_point_range = [
-            FloatingPointRange(from_value=float(parameter.low), to_value=high)
-        ]
+    low, high = parameter.low, parameter.high
+    if low is None or high is None:
+        return message
+    if parameter.type is int:
+        message.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+    elif parameter.type is float:
+        limits = FloatingPointRange(from_value=float(low), to_value=float(high))
+        message.floating_point_range = [limits]
     return message
 
 
-def on_change(
-    node: Node, current: Callable[[], Config], accept: Callable[[Config], None]
-) -> None:
+def on_change(node: Node, current: Callable[[], Config], accept: Callable[[Config], None]) -> None:
     """Call ``accept`` with the new configuration whenever parameters change.
 
     A change that breaks a limit, alone or together with other parameters, is refused with the
@@ -96,6 +92,10 @@ def on_change(
     node.add_on_set_parameters_callback(check)
 
 
+def _as_ros(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _constraints(parameter: Parameter) -> list[str]:
     constraints = []
     if parameter.choices:
@@ -107,11 +107,7 @@ def _constraints(parameter: Parameter) -> list[str]:
 
 def _describe(node: Node, parameter: Parameter, value: Any) -> None:
     """Give a parameter that was declared with any type its final type, range and value."""
-    final = RosParameter(
-        parameter.name,
-        _TYPES[parameter.type],
-        list(value) if parameter.type is tuple else value,
-    )
+    final = RosParameter(parameter.name, _TYPES[parameter.type], _as_ros(value))
     node.set_descriptor(parameter.name, descriptor(parameter), final.get_parameter_value())
 
 

@@ -6,14 +6,13 @@ from synthetic import look
 
 from flashvggt_ros.config import TfConfig
 from flashvggt_ros.frame import FrameStamp
-from flashvggt_ros.geometry import se3
 from flashvggt_ros.ros.pose_placer import LATEST, Edge, EdgeRepeater, PosePlacer
 
 STAMP_NS = 1_700_000_000_123_456_789
 FRAME = FrameStamp(STAMP_NS, "camera_optical")
 T_MAP_CAMERA = look((1.0, 2.0, 0.5), 0.7, 0.1)
 T_BASE_CAMERA = look((0.2, 0.0, 0.3), 0.0, 0.2)
-T_ODOM_BASE = se3.pose(se3.matrix_from_quaternion(np.array([0, 0, 0.3, 0.9])), np.array([4.0, 1, 0]))
+T_ODOM_BASE = look((4.0, 1.0, 0.0), 0.6)
 
 
 class Tree:

@@ -1,6 +1,7 @@
 """The queue in front of the worker."""
 
 import numpy as np
+import pytest
 
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.ros.frame_ledger import FrameLedger
@@ -86,10 +87,6 @@ def test_the_ledger_keeps_its_balance() -> None:
 def test_the_ledger_refuses_to_settle_more_than_was_received() -> None:
     ledger = FrameLedger()
     ledger.add(received=1)
-    try:
+    with pytest.raises(ValueError, match="more images settled"):
         ledger.add(used=2)
-    except ValueError as error:
-        assert "more images settled" in str(error)
-    else:
-        raise AssertionError("settled two of one image")
     assert ledger.counts.waiting == 1

@@ -103,9 +103,7 @@ def test_every_image_is_placed_once_in_order() -> None:
 def test_an_image_that_shows_nothing_new_is_counted_as_gated() -> None:
     first = WORLD.frames[0]
     with Bench() as bench:
-        bench.send(
-            [Frame(first.stamp_ns + i, first.camera, first.image, None) for i in range(10)]
-        )
+        bench.send([Frame(first.stamp_ns + i, first.camera, first.image, None) for i in range(10)])
         deadline = time.monotonic() + 10
         while bench.ledger.counts.waiting > 1 and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -1,0 +1,116 @@
+"""One camera's topics: images, raw or compressed, and camera_info."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from flashvggt_ros.config import Config
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.ros.images import image_converter
+from flashvggt_ros.sensors.intake import CameraIntake
+from flashvggt_ros.sensors.rejected_input import RejectedInput
+
+logger = logging.getLogger(__name__)
+
+TYPES = {"sensor_msgs/msg/Image": "raw", "sensor_msgs/msg/CompressedImage": "compressed"}
+MESSAGES = {"raw": Image, "compressed": CompressedImage}
+
+
+class CameraInput:
+    """Subscribes to an image topic as soon as it is known how it is carried, and converts.
+
+    ``transport`` auto takes the type of whoever publishes on the topic; where nobody does, but
+    somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead.
+    ``take(frame)`` is called with every image, None in place of one that is rejected. Topic names
+    are relative to the node's namespace and can be remapped.
+    """
+
+    def __init__(
+        self, node: Node, index: int, config: Config, take: Callable[[Frame | None], None]
+    ) -> None:
+        self._node = node
+        self._config = config
+        self._take = take
+        transports = config.image.transports
+        self._transport = transports[index] if len(transports) > 1 else transports[0]
+        self.topic = node.resolve_topic_name(config.image_topics[index])
+        self.intake = CameraIntake(self.topic, config.image, convert_raw=image_converter())
+        self.is_connected = False
+        self._polls = 0
+        if config.predictor.use_camera_info:
+            node.create_subscription(
+                CameraInfo, self._info_topic(index), self._on_camera_info, self._qos()
+            )
+        self.connect()
+
+    @property
+    def problem(self) -> str:
+        """Why no images can come, in words; empty once subscribed to a topic that is published."""
+        if not self.is_connected:
+            return f"no image publisher on {self.topic} yet"
+        if not self._node.count_publishers(self.topic):
+            return f"nobody publishes on {self.topic}"
+        return ""
+
+    def connect(self) -> None:
+        """Subscribe if the topic's type is known by now; call it until is_connected."""
+        if self.is_connected:
+            return
+        transport = self._transport if self._transport != "auto" else self._published(self.topic)
+        if not transport and self._polls > 0:  # raw and compressed appear together: raw goes first
+            compressed = f"{self.topic}/compressed"
+            if self._published(compressed) == "compressed":
+                self.topic, transport = compressed, "compressed"
+        self._polls += 1
+        if transport:
+            self.is_connected = True
+            self._node.create_subscription(
+                MESSAGES[transport], self.topic, self._on_image, self._qos()
+            )
+            logger.info("images from %s (%s)", self.topic, transport)
+        elif self._polls == 1:
+            logger.info("waiting for a publisher on %s", self.topic)
+
+    def _published(self, topic: str) -> str:
+        """How images on ``topic`` are carried: raw, compressed or, if nobody publishes, empty."""
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        carried = {TYPES[info.topic_type] for info in publishers if info.topic_type in TYPES}
+        if publishers and not carried and self._polls == 0:
+            logger.warning("%s carries %s, not images", topic, publishers[0].topic_type)
+        return "raw" if "raw" in carried else next(iter(carried), "")
+
+    def _info_topic(self, index: int) -> str:
+        if self._config.image.camera_info_topics:
+            return self._config.image.camera_info_topics[index]
+        folder = self.topic.removesuffix("/compressed").rpartition("/")[0]
+        return f"{folder}/camera_info"
+
+    def _qos(self) -> QoSProfile:
+        is_reliable = self._config.image.qos == "reliable"
+        return QoSProfile(
+            history=QoSHistoryPolicy.KEEP_LAST,
+            depth=self._config.image.queue_size,
+            reliability=QoSReliabilityPolicy.RELIABLE
+            if is_reliable
+            else QoSReliabilityPolicy.BEST_EFFORT,
+        )
+
+    def _on_image(self, message: Any) -> None:
+        try:
+            frame = self.intake.frame(message)
+        except RejectedInput:  # the intake counts it and says it once
+            self._take(None)
+            return
+        self._take(frame)
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        try:
+            self.intake.set_camera_info(message)
+        except RejectedInput:  # the intake counts it and says it once
+            return

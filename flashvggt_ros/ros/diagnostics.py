@@ -1,0 +1,165 @@
+"""The node's state in words and numbers: MapStatus on ~/status, DiagnosticArray on /diagnostics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Header
+
+from flashvggt_ros.config import Config
+from flashvggt_ros.msg import MapStatus
+from flashvggt_ros.ros.frame_ledger import FrameCounts
+from flashvggt_ros.ros.messages import time_message
+from flashvggt_ros.ros.worker import WorkerReport
+
+UNTRAINED = "untrained weights: the geometry means nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which weights run where. ``sha256`` is empty for untrained weights."""
+
+    checkpoint: str
+    sha256: str
+    is_trained: bool
+    device: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodeState:
+    """Everything that the two messages are made of.
+
+    ``stamp_ns`` is that of the newest image received, 0 before the first. ``input_problems`` and
+    ``missing_transform`` say what keeps images or transforms away, empty where nothing does.
+    """
+
+    stamp_ns: int
+    is_paused: bool
+    counts: FrameCounts
+    rejected: Counter[str]
+    report: WorkerReport
+    input_problems: tuple[str, ...]
+    missing_transform: str
+    map_points: int
+    model: ModelIdentity
+    backends: dict[str, str]
+
+
+def map_status(state: NodeState, config: Config) -> MapStatus:
+    """The message for ~/status."""
+    code, text = _state(state)
+    counts, report = state.counts, state.report
+    return MapStatus(
+        header=Header(stamp=time_message(state.stamp_ns), frame_id=config.tf.map_frame),
+        state=code,
+        message=text,
+        frames_received=counts.received,
+        frames_used=counts.used,
+        frames_gated=counts.gated,
+        frames_dropped=counts.dropped,
+        frames_rejected=counts.rejected,
+        rejected_causes=sorted(state.rejected),
+        rejected_counts=[state.rejected[cause] for cause in sorted(state.rejected)],
+        queue_length=counts.waiting,
+        submaps=report.submaps,
+        map_points=state.map_points,
+        cache_frames=report.cache_frames,
+        cache_bytes=report.cache_bytes,
+        cache_limit_bytes=int(config.predictor.max_cache_mb * 1e6),
+        chunk_latency_s=report.latency_s,
+        chunk_latency_p95_s=report.latency_p95_s,
+        scale=report.scale,
+        scale_source="fixed",
+        is_metric=False,
+        checkpoint=state.model.checkpoint,
+        checkpoint_sha256=state.model.sha256,
+        is_trained=state.model.is_trained,
+        device=state.model.device,
+    )
+
+
+def diagnostic_array(state: NodeState, node_name: str) -> DiagnosticArray:
+    """The message for /diagnostics: images, model, mapping and transforms, each with a level."""
+    statuses = [_images(state), _model(state), _mapping(state), _transforms(state)]
+    for status in statuses:
+        status.name = f"{node_name}: {status.name}"
+        status.hardware_id = state.model.device
+    return DiagnosticArray(header=Header(stamp=time_message(state.stamp_ns)), status=statuses)
+
+
+def _state(state: NodeState) -> tuple[int, str]:
+    if state.report.error:
+        text = f"{state.report.error}; mapping goes on, the log has the details"
+        return MapStatus.ERROR, text
+    if state.is_paused:
+        return MapStatus.PAUSED, "paused: images are dropped; call ~/pause with false to go on"
+    problems = [*state.input_problems, state.missing_transform]
+    if not state.model.is_trained:
+        problems.append(UNTRAINED)
+    text = "; ".join(problem for problem in problems if problem)
+    if not state.counts.received:
+        return MapStatus.WAITING, text or "no image has arrived yet"
+    return MapStatus.MAPPING, text or "mapping"
+
+
+def _images(state: NodeState) -> DiagnosticStatus:
+    counts = state.counts
+    values: dict[str, object] = {
+        "received [frames]": counts.received,
+        "used [frames]": counts.used,
+        "gated, nothing new [frames]": counts.gated,
+        "dropped [frames]": counts.dropped,
+        "rejected [frames]": counts.rejected,
+        "waiting [frames]": counts.waiting,
+        **{f"rejected: {cause} [messages]": state.rejected[cause] for cause in state.rejected},
+    }
+    problems = list(state.input_problems)
+    if state.is_paused:
+        problems.append("paused")
+    if counts.rejected:
+        problems.append(f"{counts.rejected} images rejected")
+    return _status("images", "; ".join(problems), "images arrive", values)
+
+
+def _model(state: NodeState) -> DiagnosticStatus:
+    values: dict[str, object] = {
+        "checkpoint": state.model.checkpoint,
+        "sha256": state.model.sha256,
+        "device": state.model.device,
+        **{f"backend: {name}": used for name, used in state.backends.items()},
+    }
+    return _status("model", "" if state.model.is_trained else UNTRAINED, "trained weights", values)
+
+
+def _mapping(state: NodeState) -> DiagnosticStatus:
+    report = state.report
+    values: dict[str, object] = {
+        "chunks": report.chunks,
+        "chunk latency [s]": f"{report.latency_s:.3f}",
+        "chunk latency, median [s]": f"{report.latency_p50_s:.3f}",
+        "chunk latency, 95th percentile [s]": f"{report.latency_p95_s:.3f}",
+        "submaps": report.submaps,
+        "map cloud [points]": state.map_points,
+        "descriptor cache [frames]": report.cache_frames,
+        "descriptor cache [bytes]": report.cache_bytes,
+        "scale": f"{report.scale:.6g} (fixed, not metric)",
+    }
+    status = _status("mapping", report.error, "mapping", values)
+    if report.error:
+        status.level = DiagnosticStatus.ERROR
+    return status
+
+
+def _transforms(state: NodeState) -> DiagnosticStatus:
+    return _status("transforms", state.missing_transform, "nothing is missing", {})
+
+
+def _status(name: str, problem: str, all_well: str, values: dict[str, object]) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=DiagnosticStatus.WARN if problem else DiagnosticStatus.OK,
+        name=name,
+        message=problem or all_well,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )

@@ -1,0 +1,250 @@
+"""The mapping node: image topics in, TF poses and PointCloud2 maps out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections import Counter
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from flashvggt_ros.config import Config
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.msg import MapStatus
+from flashvggt_ros.ros import backends
+from flashvggt_ros.ros.camera_input import CameraInput
+from flashvggt_ros.ros.diagnostics import (
+    UNTRAINED,
+    ModelIdentity,
+    NodeState,
+    diagnostic_array,
+    map_status,
+)
+from flashvggt_ros.ros.frame_ledger import FrameLedger
+from flashvggt_ros.ros.log_forwarding import forward_logs, stop_forwarding
+from flashvggt_ros.ros.map_services import MapServices
+from flashvggt_ros.ros.parameters import declare_parameters, on_change
+from flashvggt_ros.ros.publishers import LATCHED, MapPublishers
+from flashvggt_ros.ros.worker import Worker
+from flashvggt_ros.slam import ChunkPredictor, Slam
+
+logger = logging.getLogger("flashvggt_ros.ros.node")  # also where this file runs as __main__
+
+NODE_NAME = "mapping"
+CONNECT_PERIOD_S = 0.1
+SPIN_TIMEOUT_S = 0.1  # longest time until a signal is acted upon
+STOP_TIMEOUT_S = 0.8  # longest wait for the chunk in progress at shutdown
+
+
+class MappingNode(Node):
+    """Converts and queues images in the executor's thread; a worker thread maps them.
+
+    Construct it (parameters), then start() it with a model (topics, worker), spin it, and stop()
+    it before destroy_node(). Timers run on the steady clock, so that a simulation clock that
+    stands still stops neither TF nor status.
+    """
+
+    def __init__(self, **node_arguments: Any) -> None:
+        """Declare the parameters; raises ValueError that says which one is out of its limits."""
+        super().__init__(NODE_NAME, **node_arguments)
+        self._log_handler = forward_logs(self.get_logger())
+        try:
+            self.config: Config = declare_parameters(self)
+        except ValueError:
+            self.destroy_node()
+            raise
+        self._worker: Worker | None = None
+
+    def start(self, predictor: ChunkPredictor, model: ModelIdentity) -> None:
+        """Begin to map with ``predictor``: subscribe, publish, serve."""
+        self._model = model
+        self._backends = backends.in_use()
+        self._newest_ns = 0
+        self._ledger = FrameLedger()
+        self._outputs = MapPublishers(self, lambda: self.config)
+        self._worker = Worker(
+            Slam(self.config, predictor), self.config.image.queue_size, self._ledger, self._outputs
+        )
+        self._map_services = MapServices(
+            self, lambda: self.config, self._worker, model.checkpoint, model.sha256, self._on_reset
+        )
+        self._status = self.create_publisher(MapStatus, "~/status", LATCHED)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._cameras = [
+            CameraInput(self, index, self.config, self._taker(index))
+            for index in range(len(self.config.image_topics))
+        ]
+        self._start_timers()
+        on_change(self, lambda: self.config, self._change)
+        self._worker.start()
+        self._say_start()
+
+    @property
+    def fatal(self) -> str:
+        """Why mapping ended by itself; empty while it goes on."""
+        return self._worker.fatal if self._worker else ""
+
+    def stop(self) -> bool:
+        """Stop publishing and mapping; return whether the worker's thread has ended."""
+        stopped = True
+        if self._worker is not None:
+            self._outputs.close()
+            stopped = self._worker.stop(STOP_TIMEOUT_S)
+        return stopped
+
+    def destroy_node(self) -> None:
+        """Release everything; stop() comes first."""
+        stop_forwarding(self._log_handler)
+        super().destroy_node()
+
+    def _start_timers(self) -> None:
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        config = self.config
+        self._tf_timer = self.create_timer(1.0 / config.tf.rate, self._repeat_tf, clock=steady)
+        self._status_timer = self.create_timer(
+            config.publish.status_period, self._publish_status, clock=steady
+        )
+        self._connect_timer = self.create_timer(CONNECT_PERIOD_S, self._connect, clock=steady)
+
+    def _taker(self, index: int) -> Any:
+        return lambda frame: self._take(index, frame)
+
+    def _take(self, index: int, frame: Frame | None) -> None:
+        """Account for one image and queue it; runs in the executor's thread, never waits."""
+        assert self._worker is not None
+        if frame is None:
+            self._ledger.add(received=1, rejected=1)
+            return
+        self._newest_ns = max(self._newest_ns, frame.stamp_ns)
+        if index == 0:
+            self._outputs.placer.first_camera = frame.camera
+        if self._map_services.is_paused or self._worker.fatal:
+            self._ledger.add(received=1, dropped=1)
+            return
+        self._ledger.add(received=1)
+        self._worker.put_frame(frame)
+
+    def _on_reset(self) -> None:
+        for camera in self._cameras:
+            camera.intake.reset()
+        self._newest_ns = 0
+
+    def _change(self, config: Config) -> None:
+        self.config = config
+        self._tf_timer.timer_period_ns = int(1e9 / config.tf.rate)
+        self._status_timer.timer_period_ns = int(1e9 * config.publish.status_period)
+
+    def _repeat_tf(self) -> None:
+        self._outputs.repeat_transform(self._newest_ns)
+
+    def _connect(self) -> None:
+        for camera in self._cameras:
+            camera.connect()
+        if all(camera.is_connected for camera in self._cameras):
+            self._connect_timer.cancel()
+
+    def _publish_status(self) -> None:
+        assert self._worker is not None
+        state = NodeState(
+            stamp_ns=self._newest_ns,
+            is_paused=self._map_services.is_paused,
+            counts=self._ledger.counts,
+            rejected=sum((camera.intake.rejected for camera in self._cameras), Counter()),
+            report=self._worker.report,
+            input_problems=tuple(camera.problem for camera in self._cameras if camera.problem),
+            missing_transform=self._outputs.missing_transform,
+            map_points=self._outputs.map_points,
+            model=self._model,
+            backends=self._backends,
+        )
+        self._status.publish(map_status(state, self.config))
+        self._diagnostics.publish(diagnostic_array(state, self.get_fully_qualified_name()))
+
+    def _say_start(self) -> None:
+        logger.info("mapping with %s on %s", self._model.checkpoint, self._model.device)
+        logger.info("%s", ", ".join(f"{name}: {used}" for name, used in self._backends.items()))
+        if not self._model.is_trained:
+            logger.warning("%s", UNTRAINED)
+        self._publish_status()
+
+
+class StopRequest:
+    """Turns SIGINT and SIGTERM into a flag; before spinning, into KeyboardInterrupt.
+
+    Loading a checkpoint looks at no flag, hence the exception; further signals change nothing.
+    """
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self.interrupts = True
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, stack: Any) -> None:
+        was_set, self.is_set = self.is_set, True
+        if self.interrupts and not was_set:
+            raise KeyboardInterrupt
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; return 0, or 1 after an error that was said."""
+    stop = StopRequest()
+    node: MappingNode | None = None
+    code = 0
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = MappingNode()
+        _load_and_start(node)
+        stop.interrupts = False
+        _spin(node, stop)
+        code = 1 if node.fatal else 0
+    except KeyboardInterrupt:
+        code = 0
+    except (ValueError, OSError, ImportError) as error:
+        logger.critical("%s", error)
+        print(f"{NODE_NAME}: {error}", file=sys.stderr)
+        code = 1
+    stop.interrupts = False
+    _shut_down(node, code)
+    return code
+
+
+def _load_and_start(node: MappingNode) -> None:
+    from flashvggt_ros.model.predictor import load_predictor  # torch: seconds, after the parameters
+
+    predictor = load_predictor(node.config)
+    card = predictor.card
+    device = f"{predictor.device} ({str(predictor.dtype).removeprefix('torch.')})"
+    node.start(predictor, ModelIdentity(card.name, card.sha256, card.is_trained, device))
+
+
+def _spin(node: MappingNode, stop: StopRequest) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not (stop.is_set or node.fatal):
+        executor.spin_once(timeout_sec=SPIN_TIMEOUT_S)
+    executor.shutdown()
+
+
+def _shut_down(node: MappingNode | None, code: int) -> None:
+    """Leave in order; a chunk that takes longer than STOP_TIMEOUT_S is abandoned."""
+    has_stopped = node.stop() if node is not None else True
+    if node is not None:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    if not has_stopped:  # its thread must not outlive the interpreter: that aborts the process
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""The mapping node as its own process: how it starts, and how it stops."""
+
+import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rclpy
+from flashvggt_ros.msg import MapStatus
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from ros.node_bench import LATCHED, RELIABLE, image_message, start_ros
+from sensor_msgs.msg import Image
+from synthetic import make_world, walk
+
+WORLD = make_world(walk(16))
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros() -> Iterator[None]:
+    start_ros()
+    yield
+    rclpy.try_shutdown()
+
+
+def start(*parameters: str) -> subprocess.Popen[str]:
+    """Start the node with ``name:=value`` parameters."""
+    arguments = itertools.chain.from_iterable(("-p", parameter) for parameter in parameters)
+    return subprocess.Popen(
+        [sys.executable, "-m", "flashvggt_ros.ros.node", "--ros-args", *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def segments(pid: int | str) -> set[str]:
+    """The shared memory files that a process has mapped."""
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    return {line.split()[-1] for line in maps.splitlines() if str(SHARED_MEMORY) in line}
+
+
+class Feeder:
+    """Publishes a walk round and round, so that the model always has work."""
+
+    def __init__(self) -> None:
+        self.node = Node("feeder", use_global_arguments=False)
+        self.images = self.node.create_publisher(Image, "/image", RELIABLE)
+        self.status: list[MapStatus] = []
+        self.node.create_subscription(MapStatus, "/mapping/status", self.status.append, LATCHED)
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+
+    def feed_until_busy(self, process: subprocess.Popen[str], seconds: float = 60.0) -> None:
+        """Publish until a chunk was mapped and more than the next one waits."""
+        end = time.monotonic() + seconds
+        for number, frame in enumerate(itertools.cycle(WORLD.frames)):
+            if self.status and self.status[-1].frames_used and self.status[-1].queue_length > 8:
+                return
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < end, self.status[-1:]
+            if self.images.get_subscription_count():
+                stamp_ns = WORLD.frames[0].stamp_ns + number * 50_000_000
+                self.images.publish(image_message(dataclasses.replace(frame, stamp_ns=stamp_ns)))
+            for _ in range(3):
+                self.executor.spin_once(timeout_sec=0.01)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
+def test_the_node_stops_cleanly_within_three_seconds_while_the_model_runs(
+    signals: tuple[signal.Signals, ...],
+) -> None:
+    process = start("checkpoint:=untrained", "device:=cpu", "chunk.size:=4")
+    feeder = Feeder()
+    try:
+        feeder.feed_until_busy(process)
+        mapped = segments(process.pid)
+        begin = time.monotonic()
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.05)
+        output = process.communicate(timeout=20)[0]
+        seconds = time.monotonic() - begin
+    finally:
+        process.kill()
+        process.wait()
+        feeder.close()
+    assert process.returncode == 0, output
+    assert seconds < 3.0
+    assert "Traceback" not in output
+    assert mapped
+    litter = {path for path in mapped - segments("self") if Path(path).exists()}
+    assert not litter
+    assert feeder.status[-1].is_trained is False
+    assert "the geometry means nothing" in output
+
+
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        ("chunk.size:=999", "chunk.size is 999: it must be within 2 to 64"),
+        ("checkpoint:=/nowhere/weights.safetensors", "/nowhere/weights.safetensors"),
+    ],
+)
+def test_a_bad_start_is_said_without_a_traceback_and_exits_with_1(
+    parameter: str, said: str
+) -> None:
+    process = start(parameter, "device:=cpu")
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert said in output
+    assert "Traceback" not in output
+
+
+def test_a_signal_while_the_checkpoint_loads_stops_the_node_cleanly() -> None:
+    process = start("checkpoint:=untrained", "device:=cpu")
+    domain = Node("watcher", use_global_arguments=False)
+    try:
+        end = time.monotonic() + 60
+        while "mapping" not in domain.get_node_names():  # its parameters are declared by then
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=20)[0]
+    finally:
+        process.kill()
+        process.wait()
+        domain.destroy_node()
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
