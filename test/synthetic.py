@@ -188,12 +188,14 @@ class TruthPredictor:
         if self.pose_noise:
             T_submap_camera = np.stack([self._shaken(T, cache) for T in T_submap_camera])
         depth = self.world.depth[indices] * np.float32(cache.S_submap_world.scale)
-        bad = self._rng.random(depth.shape) < self.outliers
-        if cache.index in self.broken_caches:
-            bad[:] = True
-        factor = np.exp(self._rng.uniform(np.log(0.3), np.log(3.0), depth.shape))
-        noise = 1 + self.depth_noise * self._rng.normal(size=depth.shape)
-        depth = (depth * np.where(bad, factor, np.maximum(noise, 0.1))).astype(np.float32)
+        if self.depth_noise:
+            noise = 1 + self.depth_noise * self._rng.standard_normal(depth.shape, np.float32)
+            depth *= np.maximum(noise, np.float32(0.1))
+        wrong = 1.0 if cache.index in self.broken_caches else self.outliers
+        if wrong:
+            is_wrong = self._rng.random(depth.shape, np.float32) < wrong
+            logs = self._rng.uniform(np.log(0.3), np.log(3.0), np.count_nonzero(is_wrong))
+            depth[is_wrong] *= np.exp(logs)
         calibrations = [f.calibration for f in frames]
         return ChunkPrediction(
             T_submap_camera=T_submap_camera,

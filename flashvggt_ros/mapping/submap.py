@@ -84,17 +84,10 @@ class Submap:
         first = self.frames
         self.stamps += tuple(FrameStamp(frame.stamp_ns, frame.camera) for frame in frames)
         self.T_submap_camera = poses
-        for number, frame in enumerate(frames):
-            self._views[first + number] = View(
-                frame,
-                prediction.depth[number],
-                prediction.confidence[number],
-                prediction.cameras[number],
-                poses[first + number],
-            )
-        for number in list(self._views):
-            if self.shared <= number < self.frames - self._overlap:
-                del self._views[number]
+        for number, frame in enumerate(frames, start=first):
+            if self._is_kept(number):
+                self._views[number] = _view(frame, prediction, number - first, poses[number])
+        self._views = {n: view for n, view in self._views.items() if self._is_kept(n)}
 
     def add_points(self, clouds_camera: Sequence[WeightedCloud]) -> None:
         """Add the clouds of the newest keyframes, each in its camera's frame, submap units."""
@@ -127,8 +120,24 @@ class Submap:
         self._views = {}
         self.before = ()
 
+    def _is_kept(self, number: int) -> bool:
+        return number < self.shared or number >= self.frames - self._overlap
+
     def _view(self, number: int) -> View:
         return replace(self._views[number], T_submap_camera=self.T_submap_camera[number])
+
+
+def _view(
+    frame: Frame, prediction: ChunkPrediction, number: int, T_submap_camera: NDArray[np.float64]
+) -> View:
+    """What a prediction says of one of its keyframes; a copy, to let go of the others."""
+    return View(
+        frame,
+        prediction.depth[number].copy(),
+        prediction.confidence[number].copy(),
+        prediction.cameras[number],
+        T_submap_camera,
+    )
 
 
 def _repeated(before: Sequence[View], frames: Sequence[Frame]) -> int:
