@@ -47,7 +47,7 @@ def cv_bridge() -> Backend:
 
 @functools.cache
 def sensor_msgs_py() -> Backend:
-    """Return sensor_msgs_py.point_cloud2 or its stand-in: create_cloud, read_points."""
+    """Return sensor_msgs_py.point_cloud2 or its stand-in: read_points."""
     return _choose("sensor_msgs_py", "sensor_msgs_py.point_cloud2", _try_cloud)
 
 
@@ -111,12 +111,11 @@ def _probe_in_child(module_name: str) -> Any:
 
 def _try_cloud(module_name: str) -> Any:
     module = importlib.import_module(module_name)
-    from sensor_msgs.msg import PointField
-    from std_msgs.msg import Header
+    from sensor_msgs.msg import PointCloud2, PointField
 
     fields = [PointField(name="x", offset=0, datatype=PointField.FLOAT32, count=1)]
-    points = np.array([(1.5,), (2.5,)], module.dtype_from_fields(fields, 4))
-    cloud = module.create_cloud(Header(), fields, points, 4)
+    cloud = PointCloud2(height=1, width=2, fields=fields, point_step=4, row_step=8)
+    cloud.data.frombytes(np.array([1.5, 2.5], "<f4").tobytes())
     if module.read_points(cloud, ["x"])["x"].tolist() != [1.5, 2.5]:
         raise _Unusable("points come back changed")
     return module

@@ -1,16 +1,13 @@
-"""Stand-in for sensor_msgs_py.point_cloud2: structured arrays to PointCloud2 and back."""
+"""Stand-in for sensor_msgs_py.point_cloud2: PointCloud2 to structured arrays."""
 
 from __future__ import annotations
 
-import array
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
-from std_msgs.msg import Header
 
 _FORMATS = {
     PointField.INT8: "i1",
@@ -37,32 +34,6 @@ def dtype_from_fields(
     if point_step is not None:
         layout["itemsize"] = point_step
     return np.dtype(layout)  # type: ignore[call-overload, no-any-return]
-
-
-def create_cloud(
-    header: Header,
-    fields: Sequence[PointField],
-    points: NDArray[np.void],
-    point_step: int | None = None,
-) -> PointCloud2:
-    """Return an unorganized cloud of structured points (M,) whose type is that of the fields."""
-    wanted = dtype_from_fields(fields, point_step, sys.byteorder != "little")
-    if points.dtype != wanted or points.ndim != 1:
-        raise AssertionError(f"points are {points.ndim}-d {points.dtype}, fields are {wanted}")
-    cloud = PointCloud2(
-        header=header,
-        height=1,
-        width=len(points),
-        is_dense=False,
-        is_bigendian=sys.byteorder != "little",
-        fields=fields,
-        point_step=wanted.itemsize,
-        row_step=wanted.itemsize * len(points),
-    )
-    octets = array.array("B")
-    octets.frombytes(np.ascontiguousarray(points).view(np.uint8).data)
-    cloud.data = octets
-    return cloud
 
 
 def read_points(cloud: PointCloud2, field_names: Sequence[str] | None = None) -> NDArray[np.void]:
