@@ -164,10 +164,16 @@ def select_points(
     is_valid = depth > 0
     if not is_valid.any():
         return WeightedCloud.concatenate(())
-    weakest = np.quantile(confidence[is_valid], config.min_confidence)
-    farthest = config.max_depth * np.median(depth[is_valid])
+    valid = np.flatnonzero(is_valid)
+    weakest = np.quantile(confidence.ravel().take(valid), config.min_confidence)
+    farthest = config.max_depth * np.median(depth.ravel().take(valid))
     is_kept = is_valid & (confidence >= weakest) & (depth <= farthest) & ~_depth_edges(depth)
-    return WeightedCloud(camera.backproject(depth)[is_kept], colors[is_kept], confidence[is_kept])
+    pixels = np.flatnonzero(is_kept)
+    return WeightedCloud(
+        camera.backproject(depth).reshape(-1, 3).take(pixels, axis=0),
+        colors.reshape(-1, 3).take(pixels, axis=0),
+        confidence.ravel().take(pixels),
+    )
 
 
 def _depth_edges(depth: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -60,16 +60,18 @@ def fuse_voxels(cloud: WeightedCloud, voxel_size: float) -> WeightedCloud:
 
 def _voxel_of_each(points: NDArray[np.float32], voxel_size: float) -> NDArray[np.int64]:
     """Rank (M,) of each point's voxel among the occupied ones."""
-    cells = np.floor(points / np.float64(voxel_size)).astype(np.int64)
-    cells -= cells.min(axis=0)
-    extent = [int(size) for size in cells.max(axis=0) + 1]
+    cells = [
+        np.floor(points[:, axis] / np.float64(voxel_size)).astype(np.int64) for axis in range(3)
+    ]
+    cells = [cell - cell.min() for cell in cells]
+    extent = [int(cell.max()) + 1 for cell in cells]
     if math.prod(extent) < 2**62:
-        key = (cells[:, 0] * extent[1] + cells[:, 1]) * extent[2] + cells[:, 2]
+        key = (cells[0] * extent[1] + cells[1]) * extent[2] + cells[2]
         order = np.argsort(key)
         is_next = np.diff(key[order]) != 0
     else:
-        order = np.lexsort(cells.T[::-1])
-        is_next = (np.diff(cells[order], axis=0) != 0).any(axis=1)
+        order = np.lexsort(cells[::-1])
+        is_next = np.any([np.diff(cell[order]) != 0 for cell in cells], axis=0)
     voxel = np.empty(len(points), np.int64)
     voxel[order] = np.concatenate([[0], np.cumsum(is_next)])
     return voxel
