@@ -79,11 +79,14 @@ def _choose(name: str, module_name: str, check: Callable[[str], Any]) -> Backend
     except (ImportError, AttributeError, TypeError, ValueError, AssertionError, _Unusable) as error:
         logger.warning("%s does not work here, its stand-in takes over: %s", name, error)
         return _stand_in(name, str(error).strip().splitlines()[-1] if str(error) else repr(error))
-    try:
-        version = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        version = "of unknown version"
-    return Backend(name, module, f"{name} {version}")
+    return Backend(name, module, f"{name} {_version(name)}")
+
+
+def _version(name: str) -> str:
+    """Return the version of the distribution that has the module: tf2_ros is in tf2_ros_py."""
+    for distribution in metadata.packages_distributions().get(name, ()):
+        return metadata.version(distribution)
+    return "of unknown version"
 
 
 def _stand_in(name: str, reason: str) -> Backend:

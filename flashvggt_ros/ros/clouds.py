@@ -29,8 +29,8 @@ def cloud_message(
 ) -> PointCloud2:
     """Return a cloud of points (M, 3) [m] in ``frame_id`` and colors (M, 3) uint8 RGB.
 
-    Points must be finite: the message says so (is_dense). sensor_msgs_py.create_cloud would
-    copy its memory once or twice more.
+    Points must be finite: the message says so (is_dense). sensor_msgs_py.create_cloud would copy
+    the memory once or twice more.
     """
     if points.ndim != 2 or points.shape[1] != 3 or colors.shape != points.shape:
         raise ValueError(f"points are {points.shape}, colors {colors.shape}: both must be (M, 3)")
@@ -53,7 +53,7 @@ def cloud_message(
         row_step=_POINT.itemsize * len(points),
         is_dense=True,
     )
-    cloud.data.frombytes(rows.view(np.uint8).data)  # other ways copy once more, value by value
+    cloud.data.frombytes(rows.view(np.uint8).data)  # assigning an array copies it again
     return cloud
 
 

@@ -44,6 +44,10 @@ class CvBridge(Ours):
     pass
 """
 
+WORKING_TRANSFORMATIONS = """
+from flashvggt_ros.ros.stand_ins.tf_transformations import *
+"""
+
 
 def test_every_package_says_which_implementation_is_in_use():
     found = backends.in_use()
@@ -57,6 +61,15 @@ def test_a_package_that_works_is_used(install):
     backend = backends.cv_bridge()
     assert backend.module.__name__ == "cv_bridge"
     assert backend.description == "cv_bridge of unknown version"
+
+
+def test_a_package_is_named_with_its_version(install, tmp_path):
+    install("tf_transformations", WORKING_TRANSFORMATIONS)
+    wheel = tmp_path / "ros_transformations-1.0.1.dist-info"
+    wheel.mkdir()
+    (wheel / "METADATA").write_text("Name: ros_transformations\nVersion: 1.0.1\n")
+    (wheel / "top_level.txt").write_text("tf_transformations\n")
+    assert backends.tf_transformations().description == "tf_transformations 1.0.1"
 
 
 @pytest.mark.parametrize(
