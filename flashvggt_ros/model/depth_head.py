@@ -128,7 +128,7 @@ def _add_place(x: Tensor, aspect: float) -> Tensor:
 def _sinusoids(count: int, span: float, channels: int, device: torch.device) -> Tensor:
     """Sines, then cosines (count, channels) of pixel centres over -span..span, base 100."""
     edge = span * (count - 1) / count
-    place = torch.linspace(-edge, edge, count, dtype=torch.float64, device=device)
+    place = torch.linspace(-edge, edge, count, device=device).double()
     half = channels // 2
     steps = torch.arange(half, dtype=torch.float64, device=device) / half
     angle = place[:, None] * 100.0**-steps
