@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -152,14 +153,21 @@ def save_map(
         "checkpoint": checkpoint,
         "checkpoint_hash": checkpoint_hash,
     }
+    stamps_ns = [frame.stamp_ns for frame in trajectory.frames]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
-    partial.mkdir()
-    try:
-        stamps_ns = [frame.stamp_ns for frame in trajectory.frames]
+    with _appearing(folder) as partial:
         write_tum(partial / "trajectory.tum", stamps_ns, trajectory.T_map_camera)
         write_ply(partial / "map.ply", points_map, colors)
         (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """Give a folder beside ``folder`` to write into; rename it on success, else delete it."""
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
+    partial.mkdir()
+    try:
+        yield partial
         for path in (*partial.iterdir(), partial):
             _sync(path)
         partial.rename(folder)

@@ -113,3 +113,9 @@ def test_min_motion_sets_how_far_the_image_must_move() -> None:
     few = sum(decisions(images, KeyframeConfig(min_motion=0.1)))
     many = sum(decisions(images, KeyframeConfig(min_motion=0.01)))
     assert few < 5 < many == 11
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 200), (200, 1), (4, 4), (8, 3000), (3000, 8)])
+def test_images_of_any_size_are_decided(size: tuple[int, int], rng: np.random.Generator) -> None:
+    image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+    assert decisions([image, image, image]) == [True, False, False]
