@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 ParameterValue = bool | int | float | str | tuple[str, ...]
 
@@ -301,7 +301,7 @@ class Parameter:
                 return tuple(value)
         elif self.type is float and isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value)
-        elif type(value) is self.type:
+        elif isinstance(value, (bool, int, float, str)) and type(value) is self.type:
             return value
         wanted = "list of str" if self.type is tuple else self.type.__name__
         raise ValueError(f"{self.name} is {value!r}: it must be of type {wanted}")
@@ -360,6 +360,6 @@ def _declared(section: type, prefix: str) -> Iterator[Parameter]:
         yield Parameter(
             name=prefix + entry.name,
             type=hint if hint in (bool, int, float, str) else tuple,
-            default=entry.default,
+            default=cast(ParameterValue, entry.default),
             **entry.metadata,
         )
