@@ -2,3 +2,11 @@
 
 Structure and facts after FlashVGGT (arXiv 2512.01540) and VGGT (arXiv 2503.11651).
 """
+
+from flashvggt_ros.model.descriptor_cache import DescriptorCache, GradientCache
+from flashvggt_ros.model.flashvggt import FlashVGGT, Prediction
+from flashvggt_ros.model.model_config import PRESETS, ModelConfig
+
+__all__ = [
+    "PRESETS", "DescriptorCache", "FlashVGGT", "GradientCache", "ModelConfig", "Prediction"
+]

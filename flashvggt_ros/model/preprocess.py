@@ -6,7 +6,6 @@ submap. Pixel centers are at integers on both sides, so u_model = (u - left + 0.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -121,9 +120,10 @@ class Preprocessor:
             )
 
     def canvas(self, image: NDArray[np.uint8]) -> Canvas:
-        """Choose the canvas of a submap by its first image: as much of it as patches can fill.
+        """Choose the canvas of a submap by its first image.
 
-        Rows are cut to a multiple of the patch, and portraits to a square, as upstream does.
+        Its rows are the multiple of the patch that loses the least, at most half a patch, of rows
+        or of columns; portraits are cut to a square, as upstream does.
         Raises ImageSizeError for images too small or too wide to give ``kv_downfactor`` patches.
         """
         height, width = image.shape[:2]
@@ -131,7 +131,7 @@ class Preprocessor:
             raise ImageSizeError(
                 f"image is {width}x{height}: the model needs at least {self.least}x{self.least}"
             )
-        rows = math.floor(height * self.width / width / self.patch + 1e-9) * self.patch
+        rows = round(height * self.width / width / self.patch) * self.patch
         if rows < self.least:
             raise ImageSizeError(
                 f"image is {width}x{height}: at width {self.width} it is lower than the "

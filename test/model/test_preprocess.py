@@ -27,14 +27,20 @@ def frame_of(width: int, height: int, calibration: Calibration | None = None) ->
         ((640, 480), (224, 168)),
         ((1920, 1080), (224, 126)),
         ((760, 428), (224, 126)),
-        ((641, 479), (224, 154)),
+        ((641, 479), (224, 168)),
         ((480, 640), (224, 224)),
         ((500, 500), (224, 224)),
-        ((100, 80), (224, 168)),
+        ((100, 80), (224, 182)),
     ],
 )
-def test_the_canvas_is_as_high_as_whole_patches_fit(size, canvas):
+def test_the_canvas_has_the_whole_patches_nearest_to_the_shape_of_the_image(size, canvas):
     assert preprocessor().canvas(frame_of(*size).image) == Canvas(*canvas)
+
+
+def test_little_of_an_image_is_cut_away():
+    for size in ((641, 479), (639, 481), (760, 428), (1000, 700)):
+        crop = Crop.centered(*size, preprocessor().canvas(frame_of(*size).image))
+        assert crop.width * crop.height > 0.95 * size[0] * size[1]
 
 
 @pytest.mark.parametrize("size", [(41, 200), (200, 41), (1000, 100), (1, 1)])
