@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 # Okabe and Ito's palette: told apart under all common kinds of color blindness.
 BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
-MAP_PIXELS = 1200
+LEAST_MAP_PIXELS, MOST_MAP_PIXELS = 240, 1200
 NANOSECONDS = 1e-9
 
 
@@ -115,15 +115,17 @@ def _raster(
 ) -> NDArray[np.uint8]:
     """Image (P, P, 3) of the highest point in each pixel, white where there is none.
 
-    A million points and more take well under a second, where a scatter plot takes a minute.
+    A million points and more take well under a second, where a scatter plot takes a minute. Few
+    points get large pixels, so that surfaces close.
     """
-    cells = np.floor((points[:, :2] - low) * (MAP_PIXELS / size)).astype(np.int64)
-    inside = ((cells >= 0) & (cells < MAP_PIXELS)).all(axis=1)
+    pixels = int(np.clip(1.2 * math.sqrt(len(points)), LEAST_MAP_PIXELS, MOST_MAP_PIXELS))
+    cells = np.floor((points[:, :2] - low) * (pixels / size)).astype(np.int64)
+    inside = ((cells >= 0) & (cells < pixels)).all(axis=1)
     cells, heights, colors = cells[inside], points[inside, 2], colors[inside]
     order = np.argsort(heights, kind="stable")  # the last write to a pixel is the highest
-    picture = np.full((MAP_PIXELS * MAP_PIXELS, 3), 255, np.uint8)
-    picture[(cells[:, 1] * MAP_PIXELS + cells[:, 0])[order]] = colors[order]
-    return picture.reshape(MAP_PIXELS, MAP_PIXELS, 3)
+    picture = np.full((pixels * pixels, 3), 255, np.uint8)
+    picture[(cells[:, 1] * pixels + cells[:, 0])[order]] = colors[order]
+    return picture.reshape(pixels, pixels, 3)
 
 
 def _draw_scale_bar(axes: Any, low: NDArray[np.float64], size: float) -> None:

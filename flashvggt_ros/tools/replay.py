@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -35,6 +35,9 @@ EXAMPLES = """examples:
 
 Writes trajectory.tum (map-from-camera, optical axes, one line per keyframe), map.ply,
 trajectory.png, map_top.png and report.json. Every run on the same input gives the same map."""
+
+if TYPE_CHECKING:
+    from flashvggt_ros.model.checkpoint import CheckpointCard
 
 PROGRAM = "flashvggt_replay"
 logger = logging.getLogger(__name__)
@@ -65,19 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if report["frames_used"] and report["stopped_by"] != "damaged bag" else 1
 
 
-class Checkpoint(Protocol):
-    """What a report says of the weights: ``sha256`` of their file, empty for untrained ones."""
-
-    name: str
-    sha256: str
-    is_trained: bool
-
-
 class Replay:
     """One pass over a bag: feeds its images to a Slam and reports what became of them."""
 
     def __init__(
-        self, bag: Bag, config: Config, predictor: ChunkPredictor[Any], checkpoint: Checkpoint
+        self, bag: Bag, config: Config, predictor: ChunkPredictor[Any], card: CheckpointCard
     ) -> None:
         self.watch = Stopwatch()
         self.slam = Slam(config, TimedPredictor(predictor, self.watch))
@@ -85,7 +80,7 @@ class Replay:
         self.stopped_by = "end of bag"
         self._torn: set[int] = set()
         self._bag = bag
-        self._checkpoint = checkpoint
+        self._card = card
         self._topics = bag.choose_image_topics(config.image_topics)
         self._frames = BagFrames(bag, self._topics, config.image, config.image.camera_info_topics)
 
@@ -126,9 +121,9 @@ class Replay:
         with self.watch.stage("write"):
             files = folder.write_trajectory(trajectory)
             folder.write_map(points, colors)
-            title = f"{self._bag.path.name}, {self._checkpoint.name}"
-            if not self._checkpoint.is_trained:
-                title += " (untrained: the geometry means nothing)"
+            title = f"{self._bag.path.name}, {self._card.name}"
+            if not self._card.is_trained:
+                title += ": the geometry means nothing"
             folder.draw(trajectory, points, colors, title)
         report = self._report(trajectory, len(points), files)
         folder.write_report(report)
@@ -150,7 +145,7 @@ class Replay:
             "frames_read": frames.read,
             "frames_used": len(trajectory.frames),
             "frames_gated": self.slam.gated,
-            "frames_dropped": 0,
+            "frames_dropped": self.slam.keyframes - len(trajectory.frames),
             "frames_rejected": frames.rejected.total(),
             "rejected": dict(frames.rejected),
             "rejected_camera_info": dict(frames.rejected_camera_info),
@@ -159,9 +154,9 @@ class Replay:
             **_peak_memory(),
             "scale": {"value": self.slam.config.scale.fixed, "source": "fixed", "is_metric": False},
             "checkpoint": {
-                "name": self._checkpoint.name,
-                "sha256": self._checkpoint.sha256,
-                "is_trained": self._checkpoint.is_trained,
+                "name": self._card.name,
+                "sha256": self._card.sha256,
+                "is_trained": self._card.is_trained,
             },
             "submaps": self.slam.map.live.index + 1,
             "torn_submaps": len(self._torn),
@@ -216,15 +211,11 @@ def _config(arguments: argparse.Namespace, bag: Bag) -> Config:
     return build_config(values)
 
 
-def _load(config: Config) -> tuple[ChunkPredictor[Any], Checkpoint]:
+def _load(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard]:
     from flashvggt_ros.model.predictor import load_predictor  # torch: seconds that --help can spare
 
     predictor = load_predictor(config)
-    checkpoint = predictor.checkpoint
-    logger.info("checkpoint %s on %s", checkpoint.name, predictor.device)
-    if not checkpoint.is_trained:
-        logger.warning("the weights are untrained: the geometry means nothing")
-    return predictor, checkpoint
+    return predictor, predictor.card
 
 
 def _motion(trajectory: Trajectory) -> dict[str, float]:

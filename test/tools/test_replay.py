@@ -1,5 +1,4 @@
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,26 +7,21 @@ from synthetic import TruthPredictor, make_world, walk
 
 from flashvggt_ros.config import build_config
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
+from flashvggt_ros.model.checkpoint import CheckpointCard
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.replay import Replay, main
 from flashvggt_ros.tools.run_folder import RunFolder
 
 IMAGES = "/camera/image_raw"
+CARD = CheckpointCard("truth", "0" * 64, is_trained=True, parameters=0, revision="")
 STAGES = {"read", "gate", "model", "map", "write"}
-
-
-@dataclass(frozen=True)
-class KnownCheckpoint:
-    name: str = "truth"
-    sha256: str = "0" * 64
-    is_trained: bool = True
 
 
 def replay(bag_path, world, output, *, max_frames=0, topics=(IMAGES,), **values):
     """Map a bag with a predictor that knows the answer; return the report."""
     config = build_config({"image_topics": list(topics), **values})
     with Bag(bag_path) as bag:
-        run = Replay(bag, config, TruthPredictor(world), KnownCheckpoint())
+        run = Replay(bag, config, TruthPredictor(world), CARD)
         run.run(max_frames)
         folder = RunFolder(output)
         folder.create()
@@ -127,7 +121,7 @@ def test_the_calibration_holds_from_the_first_image_on(tmp_path):
 
     with Bag(write_bag(tmp_path / "bag", messages)) as bag:
         config = build_config({"image_topics": [IMAGES]})
-        Replay(bag, config, Watcher(world), KnownCheckpoint()).run()
+        Replay(bag, config, Watcher(world), CARD).run()
     assert len(seen) == 4
     assert all(calibration.pinhole.fx == 100.0 for calibration in seen)
 

@@ -1,0 +1,185 @@
+"""flashvggt_record: write down what a mapping node publishes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+import numpy as np
+import rclpy
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import PointCloud2
+from tf2_msgs.msg import TFMessage
+
+from flashvggt_ros.mapping.map_io import write_ply, write_tum
+from flashvggt_ros.msg import MapStatus
+from flashvggt_ros.ros.clouds import read_cloud
+from flashvggt_ros.ros.messages import matrix, stamp_ns
+
+PROGRAM = "flashvggt_record"
+QUEUE_DEPTH = 1000
+EXAMPLES = """example:
+  flashvggt_record --output out/live --node mapping
+
+Stop it with Ctrl-C. Writes trajectory.tum (the last odometry of each stamp), path.tum (the newest
+path, as corrected since), map.ply (the newest map cloud), status.jsonl (each status as it comes)
+and report.json (messages by topic)."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line until SIGINT, SIGTERM or the duration's end; return 0, or 2."""
+    given = list(sys.argv if argv is None else [PROGRAM, *argv])
+    arguments = _parser().parse_args(remove_ros_args(given)[1:])
+    folder = Path(arguments.output).expanduser()
+    stop = _StopSignal()
+    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
+    node = Node("flashvggt_record")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "status.jsonl").open("w", encoding="utf-8") as status_file:
+            recorder = Recorder(node, arguments.node, status_file)
+            deadline = time.monotonic() + (arguments.duration or float("inf"))
+            while not stop.received and time.monotonic() < deadline:
+                rclpy.spin_once(node, timeout_sec=0.1)
+        print(f"{PROGRAM}: {recorder.write(folder)}")
+    except OSError as error:
+        print(f"{PROGRAM}: cannot write to {folder}: {error}", file=sys.stderr)
+        return 2
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+class Recorder:
+    """Keeps what the node ``target`` publishes; status lines go to ``status_file`` as they come."""
+
+    def __init__(self, node: Node, target: str, status_file: TextIO) -> None:
+        self.messages: Counter[str] = Counter()
+        self._odometry: dict[tuple[int, str], NDArray[np.float64]] = {}
+        self._children: set[str] = set()
+        self._transforms: set[str] = set()
+        self._path: PathMessage | None = None
+        self._cloud: PointCloud2 | None = None
+        self._status_file = status_file
+        base = "/" + target.strip("/")
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        for topic, kind, keep, qos in (
+            (f"{base}/odometry", Odometry, self._keep_odometry, QUEUE_DEPTH),
+            (f"{base}/path", PathMessage, self._keep_path, 10),
+            (f"{base}/cloud", PointCloud2, self._count_only, 10),
+            (f"{base}/map_cloud", PointCloud2, self._keep_cloud, latched),
+            (f"{base}/status", MapStatus, self._keep_status, QUEUE_DEPTH),
+            ("/tf", TFMessage, self._keep_transforms, QUEUE_DEPTH),
+        ):
+            self.messages[topic] = 0
+            node.create_subscription(kind, topic, self._counted(topic, keep), qos)
+
+    def write(self, folder: Path) -> str:
+        """Write the files and return a line that sums them up."""
+        keys = sorted(self._odometry)
+        stamps = [stamp for stamp, _ in keys]
+        poses = np.array([self._odometry[key] for key in keys]).reshape(-1, 4, 4)
+        write_tum(folder / "trajectory.tum", stamps, poses)
+        path = {stamp_ns(entry.header.stamp): matrix(entry.pose)
+                for entry in (self._path.poses if self._path else ())}
+        write_tum(folder / "path.tum", sorted(path),
+                  np.array([path[stamp] for stamp in sorted(path)]).reshape(-1, 4, 4))
+        points, colors = np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8)
+        if self._cloud is not None:
+            points, colors = read_cloud(self._cloud)
+        write_ply(folder / "map.ply", points, colors)
+        report = {
+            "tool": PROGRAM,
+            "messages": dict(self.messages),
+            "poses": len(stamps),
+            "map_points": len(points),
+            "odometry_child_frames": sorted(self._children),
+            "transforms": sorted(self._transforms),
+        }
+        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        return f"{len(stamps)} poses, {len(points)} points in {folder}"
+
+    def _counted(self, topic: str, keep: Any) -> Any:
+        def callback(message: Any) -> None:
+            self.messages[topic] += 1
+            keep(message)
+
+        return callback
+
+    def _keep_odometry(self, message: Odometry) -> None:
+        key = (stamp_ns(message.header.stamp), message.child_frame_id)
+        self._odometry[key] = matrix(message.pose.pose)
+        self._children.add(message.child_frame_id)
+
+    def _keep_path(self, message: PathMessage) -> None:
+        self._path = message
+
+    def _keep_cloud(self, message: PointCloud2) -> None:
+        self._cloud = message
+
+    def _keep_status(self, message: MapStatus) -> None:
+        self._status_file.write(json.dumps(_plain(message)) + "\n")
+        self._status_file.flush()
+
+    def _keep_transforms(self, message: TFMessage) -> None:
+        for entry in message.transforms:
+            self._transforms.add(f"{entry.header.frame_id}->{entry.child_frame_id}")
+
+    def _count_only(self, message: Any) -> None:
+        """Keep nothing: the newest chunk's cloud is part of the map cloud."""
+
+
+class _StopSignal:
+    """Notes SIGINT and SIGTERM, any number of them, so that what was recorded is written."""
+
+    def __init__(self) -> None:
+        self.received = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.received = True
+
+
+def _plain(value: Any) -> Any:
+    """Turn a message into JSON: messages are objects, arrays are lists, NaN is null."""
+    if hasattr(value, "get_fields_and_field_types"):
+        return {name: _plain(getattr(value, name)) for name in value.get_fields_and_field_types()}
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, (str, int, bool)):
+        return value
+    return [_plain(entry) for entry in value]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Write down what a mapping node publishes: trajectory, map, status.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--node", default="mapping", help="name of the node, with its namespace")
+    parser.add_argument("--duration", type=float, default=0.0, metavar="S",
+                        help="stop after S seconds; 0: at Ctrl-C")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

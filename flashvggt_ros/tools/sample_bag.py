@@ -1,0 +1,298 @@
+"""flashvggt_sample_bag: a rosbag2 of a rendered room with known truth, to try everything with."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from scipy.spatial.transform import Rotation
+from tqdm import tqdm
+
+from flashvggt_ros import __version__
+from flashvggt_ros.geometry.camera import Pinhole
+from flashvggt_ros.geometry.se3 import pose, quaternion_from_matrix
+from flashvggt_ros.mapping.map_io import write_tum
+
+if TYPE_CHECKING:
+    from flashvggt_ros.scene import Scene
+
+PROGRAM = "flashvggt_sample_bag"
+IMAGE_TOPIC = "/camera/image_raw/compressed"
+INFO_TOPIC = "/camera/camera_info"
+TRUTH_TOPIC = "/ground_truth/pose"
+CAMERA_FRAME, WORLD_FRAME = "camera_optical", "world"
+TRUTH_FILE, RECIPE_FILE = "groundtruth.tum", "sample.json"
+START_NS = 1_700_000_000_000_000_000
+FOV_X = 1.2  # [rad]
+SPEED = 0.4  # of the hand that carries the camera [m/s]
+LOOK_INWARD, LOOK_UP = 0.6, -0.1  # from straight ahead [rad]
+R_BODY_CAMERA = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # body: x ahead, z up (REP-103)
+JPEG_QUALITY = 90
+FRAMES_AT_ONCE = 5  # rendered in one call: bounds the memory
+EXPOSED_FRAMES = 12  # looked at to set the exposure, which the whole bag shares
+EXAMPLES = """examples:
+  flashvggt_sample_bag --output out/sample
+  flashvggt_sample_bag --output out/long --seconds 60 --rate 15 --size 320x240 --seed 3
+
+Writes a rosbag2 (MCAP) with /camera/image_raw/compressed (JPEG), /camera/camera_info and
+/ground_truth/pose (map-from-camera, optical axes), and groundtruth.tum inside the folder. Equal
+arguments give an equal bag: one that is there already is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that a sample bag depends on. Raises ValueError for what cannot be rendered."""
+
+    seconds: float = 15.0
+    rate: float = 10.0
+    width: int = 640
+    height: int = 480
+    seed: int = 0
+    version: str = __version__
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("seconds", self.seconds, 0.2, 3600), ("rate", self.rate, 0.5, 120),
+            ("width", self.width, 64, 1920), ("height", self.height, 64, 1920),
+            ("seed", self.seed, 0, 2**31 - 1),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}: it must be within {low} to {high}")
+
+    @property
+    def frames(self) -> int:
+        """Number of images."""
+        return max(2, round(self.seconds * self.rate))
+
+    @property
+    def camera(self) -> Pinhole:
+        """The camera, with square pixels."""
+        fov_y = 2 * math.atan(math.tan(FOV_X / 2) * self.height / self.width)
+        return Pinhole.from_fov(FOV_X, fov_y, self.width, self.height)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, or 2 for misuse."""
+    arguments = _parser().parse_args(argv)
+    try:
+        width, height = _size(arguments.size)
+        recipe = Recipe(arguments.seconds, arguments.rate, width, height, arguments.seed)
+        made = make_sample_bag(Path(arguments.output), recipe)
+    except (ValueError, OSError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    print(f"{arguments.output}: {recipe.frames} images, "
+          f"{'rendered' if made else 'there already, with the same arguments'}")
+    return 0
+
+
+def make_sample_bag(path: Path, recipe: Recipe) -> bool:
+    """Make the bag folder ``path`` unless it is there with this recipe; return whether it was made.
+
+    The folder appears complete or not at all. Raises ValueError when ``path`` is something else.
+    """
+    recipe_file = path / RECIPE_FILE
+    if recipe_file.is_file():
+        if json.loads(recipe_file.read_text(encoding="utf-8")) == asdict(recipe):
+            return False
+        shutil.rmtree(path)
+    elif path.exists() and (path.is_file() or any(path.iterdir())):
+        raise ValueError(f"{path} exists and is no sample bag: name a new folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".sample_bag_", dir=path.parent) as folder:
+        partial = Path(folder, path.name)
+        T_world_camera, stamps_ns = _write(partial, recipe)
+        write_tum(partial / TRUTH_FILE, stamps_ns, T_world_camera)
+        (partial / RECIPE_FILE).write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
+        if path.exists():
+            path.rmdir()
+        partial.rename(path)
+    return True
+
+
+def _write(path: Path, recipe: Recipe) -> tuple[NDArray[np.float64], list[int]]:
+    """Render and write the bag; return its poses (N, 4, 4) and stamps."""
+    T_world_camera, images = _rendered(recipe)
+    stamps_ns = [START_NS + round(index * 1e9 / recipe.rate) for index in range(recipe.frames)]
+    messages = _Messages(recipe.camera)
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = messages.connect(writer)
+        steps = zip(stamps_ns, T_world_camera, images, strict=True)
+        for stamp_ns, T, image in tqdm(steps, total=recipe.frames, unit="image", desc="render",
+                                       disable=not sys.stderr.isatty()):
+            for topic, message in (
+                (INFO_TOPIC, messages.camera_info(stamp_ns)),
+                (TRUTH_TOPIC, messages.pose(stamp_ns, T)),
+                (IMAGE_TOPIC, messages.image(stamp_ns, image)),
+            ):
+                data = messages.store.serialize_cdr(message, connections[topic].msgtype)
+                writer.write(connections[topic], stamp_ns, data)
+    return T_world_camera, stamps_ns
+
+
+def _rendered(recipe: Recipe) -> tuple[NDArray[np.float64], Iterator[NDArray[np.uint8]]]:
+    """A walk through a random room: poses T_world_camera (N, 4, 4), and the images one by one."""
+    from flashvggt_ros.scene import Scene  # torch: seconds that --help can spare
+
+    scene = Scene.random(np.random.default_rng(recipe.seed), place="room")
+    T_world_camera = _walk(scene.walk[0].double().numpy(), recipe)
+    return T_world_camera, _images(scene.cleared(T_world_camera), T_world_camera, recipe.camera)
+
+
+def _walk(space: NDArray[np.float64], recipe: Recipe) -> NDArray[np.float64]:
+    """Poses (N, 4, 4) of a hand that carries the camera in a circle at SPEED, as a loop.
+
+    ``space`` (2, 3): corners of the box to stay in [m], z up. The camera looks ahead and across
+    the room, and nods, rolls and bobs a little.
+    """
+    middle, half = space.mean(axis=0), (space[1] - space[0]) / 2
+    radius = min(SPEED * recipe.seconds / (2 * math.pi), 0.8 * half[:2].min())
+    seconds = np.arange(recipe.frames) / recipe.rate
+    angle = SPEED / radius * seconds
+    bob = np.minimum(0.04, 0.5 * half[2]) * np.sin(2.1 * seconds)
+    position = middle + np.stack([radius * np.cos(angle), radius * np.sin(angle), bob], axis=1)
+    yaw = angle + math.pi / 2 + LOOK_INWARD + 0.15 * np.sin(0.9 * seconds)
+    pitch = LOOK_UP + 0.08 * np.sin(1.3 * seconds)
+    roll = 0.04 * np.sin(1.7 * seconds + 1)
+    turns = Rotation.from_euler("ZYX", np.stack([yaw, -pitch, roll], axis=1)).as_matrix()
+    return pose(turns @ R_BODY_CAMERA, position)
+
+
+def _images(
+    scene: Scene, T_world_camera: NDArray[np.float64], camera: Pinhole
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the view (H, W, 3) RGB from each pose, all with one exposure.
+
+    Two threads render, each with one core: torch's own threads, which meet after every small
+    operation, are many times slower on a busy machine.
+    """
+    import torch
+
+    from flashvggt_ros.scene.camera_effects import automatic_gain, develop
+
+    poses = torch.from_numpy(T_world_camera).float()
+    intrinsics = torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy])
+
+    def radiance(part: torch.Tensor) -> torch.Tensor:
+        count = len(part)
+        return scene.cast(
+            part, torch.zeros(count, dtype=torch.int32), intrinsics.expand(count, 4),
+            (camera.height, camera.width), 1, False, torch.zeros(count),
+        )[0]
+
+    def pictures(part: torch.Tensor) -> NDArray[np.uint8]:
+        developed = develop(radiance(part), gain.expand(len(part)))
+        return (developed * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        exposed = poses[:: max(1, len(poses) // EXPOSED_FRAMES)]
+        gain = automatic_gain(radiance(exposed)).log().mean().exp()
+        with ThreadPoolExecutor(2) as pool:
+            for done in pool.map(pictures, poses.split(FRAMES_AT_ONCE)):
+                yield from done
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Messages:
+    """Makes the messages of the bag's three topics."""
+
+    def __init__(self, camera: Pinhole) -> None:
+        self.store = get_typestore(Stores.LATEST)
+        self._types = self.store.types
+        self._camera = camera
+
+    def connect(self, writer: Writer) -> dict[str, Connection]:
+        """Declare the topics in the bag."""
+        kinds = {
+            IMAGE_TOPIC: "sensor_msgs/msg/CompressedImage",
+            INFO_TOPIC: "sensor_msgs/msg/CameraInfo",
+            TRUTH_TOPIC: "geometry_msgs/msg/PoseStamped",
+        }
+        return {topic: writer.add_connection(topic, kind, typestore=self.store)
+                for topic, kind in kinds.items()}
+
+    def image(self, stamp_ns: int, image: NDArray[np.uint8]) -> Any:
+        """Return a CompressedImage (JPEG) of an RGB image."""
+        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        is_done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+        if not is_done:
+            raise OSError("OpenCV could not encode a JPEG image")
+        return self._types["sensor_msgs/msg/CompressedImage"](
+            header=self._header(stamp_ns, CAMERA_FRAME), format="jpeg", data=data.reshape(-1)
+        )
+
+    def camera_info(self, stamp_ns: int) -> Any:
+        """Return the CameraInfo of the camera, which has no distortion."""
+        K = self._camera.matrix
+        region = self._types["sensor_msgs/msg/RegionOfInterest"](
+            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+        )
+        return self._types["sensor_msgs/msg/CameraInfo"](
+            header=self._header(stamp_ns, CAMERA_FRAME), height=self._camera.height,
+            width=self._camera.width, distortion_model="plumb_bob", d=np.zeros(5),
+            k=K.reshape(-1), r=np.eye(3).reshape(-1),
+            p=np.hstack([K, np.zeros((3, 1))]).reshape(-1), binning_x=0, binning_y=0, roi=region,
+        )
+
+    def pose(self, stamp_ns: int, T_world_camera: NDArray[np.float64]) -> Any:
+        """Return the true pose as PoseStamped."""
+        x, y, z = (float(value) for value in T_world_camera[:3, 3])
+        rotation = quaternion_from_matrix(T_world_camera[:3, :3])
+        qx, qy, qz, qw = (float(value) for value in rotation)
+        return self._types["geometry_msgs/msg/PoseStamped"](
+            header=self._header(stamp_ns, WORLD_FRAME),
+            pose=self._types["geometry_msgs/msg/Pose"](
+                position=self._types["geometry_msgs/msg/Point"](x=x, y=y, z=z),
+                orientation=self._types["geometry_msgs/msg/Quaternion"](x=qx, y=qy, z=qz, w=qw),
+            ),
+        )
+
+    def _header(self, stamp_ns: int, frame_id: str) -> Any:
+        seconds, nanoseconds = divmod(stamp_ns, 10**9)
+        stamp = self._types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+        return self._types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ValueError(f"--size {text} is not of the form 640x480")
+    return int(width), int(height)
+
+
+def _parser() -> argparse.ArgumentParser:
+    recipe = Recipe()
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Render a sample rosbag2 with known truth.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the bag")
+    parser.add_argument("--seconds", type=float, default=recipe.seconds, help="length")
+    parser.add_argument("--rate", type=float, default=recipe.rate, help="images per second")
+    parser.add_argument("--size", default=f"{recipe.width}x{recipe.height}", metavar="WxH")
+    parser.add_argument("--seed", type=int, default=recipe.seed, help="of scene and path")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
