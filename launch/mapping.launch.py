@@ -53,7 +53,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
         name="mapping",
         namespace=given.get("namespace"),
         parameters=_parameters(given),
-        ros_arguments=["--log-level", given["log_level"]] if "log_level" in given else [],
+        ros_arguments=_log_level(given),
         output="screen",
     )
     rviz = Node(
@@ -80,6 +80,14 @@ def _parameters(given: dict[str, str]) -> list[object]:
         if name in given:
             parameters.append(_typed(name, kind))
     return parameters
+
+
+def _log_level(given: dict[str, str]) -> list[str]:
+    """Return the level of the node's own logger: ROS itself writes hundreds of lines at debug."""
+    if "log_level" not in given:
+        return []
+    names = [name for name in given.get("namespace", "").split("/") if name]
+    return ["--log-level", f"{'.'.join([*names, 'mapping'])}:={given['log_level']}"]
 
 
 def _typed(name: str, kind: type) -> dict[str, ParameterValue]:
