@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Build, test and use the package in a ROS workspace below build/, as a robot's owner would: once with
+# Build, use and test the package in a ROS workspace below build/, as a robot's owner would: once with
 # copies, once with --symlink-install. Needs colcon and a ROS installation (sourced, or the wheels).
+# usage: colcon_build.sh [--no-test]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source_folder=$PWD
-prefix=$(python3 -c 'import sys; print(sys.prefix)')
-export AMENT_PREFIX_PATH=${AMENT_PREFIX_PATH:-$prefix} CMAKE_PREFIX_PATH=${CMAKE_PREFIX_PATH:-$prefix}
+wheels=$(python3 -c 'import sys; print(sys.prefix)')
+export AMENT_PREFIX_PATH=${AMENT_PREFIX_PATH:-$wheels} CMAKE_PREFIX_PATH=${CMAKE_PREFIX_PATH:-$wheels}
 
 for option in "" --symlink-install; do
     workspace=$source_folder/build/colcon$option
+    prefix=$workspace/install/flashvggt_ros
     rm -rf "$workspace"
     mkdir -p "$workspace/src"
     ln -s "$source_folder" "$workspace/src/flashvggt_ros"
@@ -30,11 +32,14 @@ from flashvggt_ros.srv import SaveMap
 
 print("installed:", Path(flashvggt_ros.__file__).parent, Config().device, MapStatus(), SaveMap)
 PYTHON
+        [ "$(command -v flashvggt_dump_params)" = "$prefix/bin/flashvggt_dump_params" ]
         flashvggt_dump_params --check --root "$source_folder"
-        "$workspace/install/flashvggt_ros/lib/flashvggt_ros/flashvggt_replay" --help > /dev/null
-        echo "== colcon test $option"
-        cd "$workspace"
-        colcon test --packages-select flashvggt_ros
-        colcon test-result --verbose
+        "$prefix/lib/flashvggt_ros/flashvggt_dump_params" --check --root "$source_folder"
     )
 done
+
+if [ "${1:-}" != --no-test ]; then
+    cd "$source_folder/build/colcon"
+    colcon test --packages-select flashvggt_ros --event-handlers console_direct+
+    colcon test-result --verbose
+fi
