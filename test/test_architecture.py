@@ -130,6 +130,14 @@ def test_every_requirement_of_the_package_has_a_pinned_version() -> None:
     assert set(names) <= {line.partition("==")[0] for line in lines}
 
 
+def test_every_library_that_is_imported_is_a_requirement() -> None:
+    names = {"cv2": "opencv-python-headless", "yaml": "PyYAML"}
+    known = {"flashvggt_ros", "triton", *sys.stdlib_module_names}  # torch brings triton along
+    imported = {name.partition(".")[0] for module in MODULES for name in imports(module)} - known
+    libraries = {names.get(name, name) for name in imported if not ROS_PACKAGES.fullmatch(name)}
+    assert libraries == set(setup_cfg()["options"]["install_requires"].split())
+
+
 def test_package_xml_names_every_ros_package_that_is_imported() -> None:
     package = ElementTree.parse(ROOT / "package.xml").getroot()
     declared = {element.text for element in package if "depend" in element.tag}
