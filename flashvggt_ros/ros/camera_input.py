@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -18,6 +21,8 @@ from flashvggt_ros.sensors.rejected_input import RejectedInput
 
 logger = logging.getLogger(__name__)
 
+ImageCheck = Callable[[NDArray[np.uint8]], object]
+
 TYPES = {"sensor_msgs/msg/Image": "raw", "sensor_msgs/msg/CompressedImage": "compressed"}
 MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
@@ -27,16 +32,25 @@ class CameraInput:
 
     ``transport`` auto takes the type of whoever publishes on the topic; where nobody does, but
     somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead.
-    ``take(frame)`` is called with every image, None in place of one that is rejected. Topic names
-    are relative to the node's namespace and can be remapped.
+    ``take(frame)`` is called with every image, None in place of one that is rejected;
+    ``check_image`` raises ValueError for an RGB image (H, W, 3) that the model cannot take. Topic
+    names are relative to the node's namespace and can be remapped.
     """
 
     def __init__(
-        self, node: Node, index: int, config: Config, take: Callable[[Frame | None], None]
+        self,
+        node: Node,
+        index: int,
+        config: Config,
+        take: Callable[[Frame | None], None],
+        check_image: ImageCheck,
     ) -> None:
         self._node = node
         self._config = config
         self._take = take
+        self._check_image = check_image
+        self._unfit = 0
+        self._has_said_type = False
         transports = config.image.transports
         self._transport = transports[index] if len(transports) > 1 else transports[0]
         self.topic = node.resolve_topic_name(config.image_topics[index])
@@ -48,6 +62,11 @@ class CameraInput:
                 CameraInfo, self._info_topic(index), self._on_camera_info, self._qos()
             )
         self.connect()
+
+    @property
+    def rejected(self) -> Counter[str]:
+        """How many messages were rejected, by cause."""
+        return self.intake.rejected + Counter({"unfit_for_model": self._unfit})
 
     @property
     def problem(self) -> str:
@@ -81,7 +100,8 @@ class CameraInput:
         """How images on ``topic`` are carried: raw, compressed or, if nobody publishes, empty."""
         publishers = self._node.get_publishers_info_by_topic(topic)
         carried = {TYPES[info.topic_type] for info in publishers if info.topic_type in TYPES}
-        if publishers and not carried and self._polls == 0:
+        if publishers and not carried and not self._has_said_type:
+            self._has_said_type = True
             logger.warning("%s carries %s, not images", topic, publishers[0].topic_type)
         return "raw" if "raw" in carried else next(iter(carried), "")
 
@@ -105,6 +125,14 @@ class CameraInput:
         try:
             frame = self.intake.frame(message)
         except RejectedInput:  # the intake counts it and says it once
+            self._take(None)
+            return
+        try:
+            self._check_image(frame.image)
+        except ValueError as error:
+            self._unfit += 1
+            if self._unfit == 1:
+                logger.warning("%s: dropped: %s (further ones are counted)", self.topic, error)
             self._take(None)
             return
         self._take(frame)

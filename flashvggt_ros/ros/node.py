@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import rclpy
@@ -20,7 +21,7 @@ from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros import backends
-from flashvggt_ros.ros.camera_input import CameraInput
+from flashvggt_ros.ros.camera_input import CameraInput, ImageCheck
 from flashvggt_ros.ros.diagnostics import (
     UNTRAINED,
     ModelIdentity,
@@ -63,8 +64,16 @@ class MappingNode(Node):
             raise
         self._worker: Worker | None = None
 
-    def start(self, predictor: ChunkPredictor, model: ModelIdentity) -> None:
-        """Begin to map with ``predictor``: subscribe, publish, serve."""
+    def start(
+        self,
+        predictor: ChunkPredictor,
+        model: ModelIdentity,
+        check_image: ImageCheck = lambda image: None,
+    ) -> None:
+        """Begin to map with ``predictor``: subscribe, publish, serve.
+
+        ``check_image`` raises ValueError for an image that the predictor cannot take.
+        """
         self._model = model
         self._backends = backends.in_use()
         self._newest_ns = 0
@@ -79,7 +88,7 @@ class MappingNode(Node):
         self._status = self.create_publisher(MapStatus, "~/status", LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._cameras = [
-            CameraInput(self, index, self.config, self._taker(index))
+            CameraInput(self, index, self.config, partial(self._take, index), check_image)
             for index in range(len(self.config.image_topics))
         ]
         self._start_timers()
@@ -113,9 +122,6 @@ class MappingNode(Node):
             config.publish.status_period, self._publish_status, clock=steady
         )
         self._connect_timer = self.create_timer(CONNECT_PERIOD_S, self._connect, clock=steady)
-
-    def _taker(self, index: int) -> Any:
-        return lambda frame: self._take(index, frame)
 
     def _take(self, index: int, frame: Frame | None) -> None:
         """Account for one image and queue it; runs in the executor's thread, never waits."""
@@ -157,7 +163,7 @@ class MappingNode(Node):
             stamp_ns=self._newest_ns,
             is_paused=self._map_services.is_paused,
             counts=self._ledger.counts,
-            rejected=sum((camera.intake.rejected for camera in self._cameras), Counter()),
+            rejected=sum((camera.rejected for camera in self._cameras), Counter()),
             report=self._worker.report,
             input_problems=tuple(camera.problem for camera in self._cameras if camera.problem),
             missing_transform=self._outputs.missing_transform,
@@ -223,7 +229,8 @@ def _load_and_start(node: MappingNode) -> None:
     predictor = load_predictor(node.config)
     card = predictor.card
     device = f"{predictor.device} ({str(predictor.dtype).removeprefix('torch.')})"
-    node.start(predictor, ModelIdentity(card.name, card.sha256, card.is_trained, device))
+    model = ModelIdentity(card.name, card.sha256, card.is_trained, device)
+    node.start(predictor, model, predictor.preprocessor.canvas)
 
 
 def _spin(node: MappingNode, stop: StopRequest) -> None:

@@ -23,6 +23,7 @@ from flashvggt_ros.slam import Slam
 logger = logging.getLogger(__name__)
 
 FAILURES_TO_GIVE_UP = 3  # in a row: then the cause does not pass by itself
+SAY_AGAIN_S = 30.0
 LATENCIES = 100  # newest chunks that the percentile is taken over
 
 
@@ -90,6 +91,8 @@ class Worker:
         self._held_since = 0.0
         self._last_arrival = 0.0
         self._is_retrying = False
+        self._unsaid_drops = 0
+        self._say_behind_after = 0.0
         self._failures = 0
         self._error = ""
         self._chunks = 0
@@ -114,7 +117,7 @@ class Worker:
         dropped = self._queue.put_frame(frame)
         if dropped:
             self._ledger.add(dropped=dropped)
-            logger.debug("the model is behind: %d waiting images were thinned out", dropped)
+            self._say_behind(dropped)
 
     def submit(self, run: Callable[[Slam], Any]) -> Future:
         """Queue a job behind the images that wait; its result comes in the future.
@@ -128,6 +131,16 @@ class Worker:
         """Forget the map and go on with ``config``; images that wait are dropped at once."""
         self._ledger.add(dropped=self._queue.discard_frames())
         return self._queue.put_job(lambda slam: self._reset(slam, config))
+
+    def _say_behind(self, dropped: int) -> None:
+        self._unsaid_drops += dropped
+        if time.monotonic() >= self._say_behind_after:
+            logger.warning(
+                "the model is behind the images: %d waiting images dropped, every second one",
+                self._unsaid_drops,
+            )
+            self._unsaid_drops = 0
+            self._say_behind_after = time.monotonic() + SAY_AGAIN_S
 
     def _loop(self) -> None:
         while not self.fatal:

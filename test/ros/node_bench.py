@@ -22,6 +22,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.frame import Frame
+from flashvggt_ros.ros.camera_input import ImageCheck
 from flashvggt_ros.ros.diagnostics import ModelIdentity
 from flashvggt_ros.ros.messages import stamp_ns, time_message
 from flashvggt_ros.ros.node import MappingNode
@@ -91,7 +92,12 @@ class Listener:
 class NodeBench:
     """The mapping node and a listener, spun together; parameters as ``chunk__size=4``."""
 
-    def __init__(self, predictor: ChunkPredictor, **parameters: Any) -> None:
+    def __init__(
+        self,
+        predictor: ChunkPredictor,
+        check_image: ImageCheck = lambda image: None,
+        **parameters: Any,
+    ) -> None:
         values = {
             "chunk__size": 4,
             "chunk__overlap": 1,
@@ -109,7 +115,7 @@ class NodeBench:
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.executor.add_node(self.helper)
-        self.node.start(predictor, TRUTH)
+        self.node.start(predictor, TRUTH, check_image)
 
     def spin(self, seconds: float) -> None:
         end = time.monotonic() + seconds

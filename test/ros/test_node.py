@@ -23,6 +23,8 @@ from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.frame import ChunkPrediction, Frame
 from flashvggt_ros.geometry import se3
+from flashvggt_ros.model.model_config import PRESETS
+from flashvggt_ros.model.preprocess import Preprocessor
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns, time_message, transform_stamped
 
@@ -258,6 +260,28 @@ def test_bad_camera_info_is_counted_and_images_go_on(bench: Any) -> None:
     assert (status.frames_used, status.frames_rejected) == (4, 0)
     causes = dict(zip(status.rejected_causes, status.rejected_counts, strict=True))
     assert sum(causes.values()) == 2 and causes["camera_info_size"] == 1
+
+
+def test_an_image_that_the_model_cannot_take_is_rejected_alone(bench: Any) -> None:
+    preprocessor = Preprocessor(PRESETS["flashvggt-mini"], width=0, use_calibration=True)
+    it = bench(check_image=preprocessor.canvas)
+    images = it.publisher()
+    it.play(images, WORLD.frames[:2])
+    tiny = Frame(STAMPS[1] + 1, "camera", WORLD.frames[0].image[:8, :8].copy(), None)
+    it.play(images, [tiny])
+    it.play(images, WORLD.frames[2:4])
+    status = it.settle(5)
+    assert (status.frames_used, status.frames_rejected) == (4, 1)
+    assert list(status.rejected_causes) == ["unfit_for_model"]
+
+
+def test_a_simulation_clock_that_stands_still_starves_nothing(bench: Any) -> None:
+    it = bench(use_sim_time=True)
+    it.play(it.publisher(), WORLD.frames[:6])  # a chunk and a half
+    it.settle(6)
+    it.spin_until(lambda: len(it.listener.heard["/mapping/odometry"]) == 6)
+    before = len(it.listener.transforms)
+    it.spin_until(lambda: len(it.listener.transforms) > before + 3)
 
 
 def test_two_cameras_are_both_mapped_and_one_is_published_on_tf(bench: Any) -> None:
