@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from flashvggt_ros.config import Config
@@ -53,7 +55,7 @@ class CameraInput:
         self._has_said_type = False
         transports = config.image.transports
         self._transport = transports[index] if len(transports) > 1 else transports[0]
-        self.topic = node.resolve_topic_name(config.image_topics[index])
+        self.topic = _resolved(node, "image_topics", config.image_topics[index])
         self.intake = CameraIntake(self.topic, config.image, convert_raw=image_converter())
         self.is_connected = False
         self._polls = 0
@@ -107,7 +109,8 @@ class CameraInput:
 
     def _info_topic(self, index: int) -> str:
         if self._config.image.camera_info_topics:
-            return self._config.image.camera_info_topics[index]
+            topic = self._config.image.camera_info_topics[index]
+            return _resolved(self._node, "image.camera_info_topics", topic)
         folder = self.topic.removesuffix("/compressed").rpartition("/")[0]
         return f"{folder}/camera_info"
 
@@ -142,3 +145,12 @@ class CameraInput:
             self.intake.set_camera_info(message)
         except RejectedInput:  # the intake counts it and says it once
             return
+
+
+def _resolved(node: Node, parameter: str, topic: str) -> str:
+    """The full name of a topic after remapping; ValueError for what is no topic name."""
+    try:
+        validate_topic_name(topic)
+    except InvalidTopicNameException as error:
+        raise ValueError(f"{parameter} has '{topic}', which is no topic name: {error}") from None
+    return str(node.resolve_topic_name(topic))

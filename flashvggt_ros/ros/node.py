@@ -14,6 +14,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -63,6 +64,11 @@ class MappingNode(Node):
             self.destroy_node()
             raise
         self._worker: Worker | None = None
+        self._status = self.create_publisher(MapStatus, "~/status", LATCHED)
+        starting = MapStatus(state=MapStatus.STARTING, checkpoint=self.config.checkpoint)
+        starting.header.frame_id = self.config.tf.map_frame
+        starting.message = f"loading {self.config.checkpoint}"
+        self._status.publish(starting)
 
     def start(
         self,
@@ -85,7 +91,6 @@ class MappingNode(Node):
         self._map_services = MapServices(
             self, lambda: self.config, self._worker, model.checkpoint, model.sha256, self._on_reset
         )
-        self._status = self.create_publisher(MapStatus, "~/status", LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._cameras = [
             CameraInput(self, index, self.config, partial(self._take, index), check_image)
@@ -206,7 +211,7 @@ def main(args: list[str] | None = None) -> int:
     node: MappingNode | None = None
     code = 0
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        _init(args)
         node = MappingNode()
         _load_and_start(node)
         stop.interrupts = False
@@ -215,12 +220,18 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = 0
     except (ValueError, OSError, ImportError) as error:
-        logger.critical("%s", error)
-        print(f"{NODE_NAME}: {error}", file=sys.stderr)
+        get_logger(NODE_NAME).fatal(str(error))
         code = 1
     stop.interrupts = False
     _shut_down(node, code)
     return code
+
+
+def _init(args: list[str] | None) -> None:
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        raise ValueError(f"the ROS arguments cannot be read: {error}") from error
 
 
 def _load_and_start(node: MappingNode) -> None:

@@ -47,6 +47,9 @@ class MapPublishers:
         self._config = config
         frames = config().tf
         self._tree = TransformTree(node, cache_s=TF_CACHE_S)
+        self._is_listening = bool(frames.base_frame)
+        if not self._is_listening:  # nothing is ever looked up: spare the work of hearing /tf
+            self._tree.close()
         self.placer = PosePlacer(frames, self._lookup)
         self._repeater = EdgeRepeater(frames.odom_frame)
         self._odometry = node.create_publisher(Odometry, "~/odometry", ODOMETRY_DEPTH)
@@ -139,7 +142,8 @@ class MapPublishers:
         """Publish nothing from now on; returns once nothing is being published."""
         with self._open:
             self._is_closed = True
-        self._tree.close()
+        if self._is_listening:
+            self._tree.close()
 
     def _send_map(self, path: Path, cloud: PointCloud2) -> None:
         with self._open:

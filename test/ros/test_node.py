@@ -15,7 +15,7 @@ from geometry_msgs.msg import TransformStamped
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from ros.node_bench import NodeBench, image_message, start_ros
+from ros.node_bench import TRUTH, NodeBench, image_message, start_ros
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 from synthetic import TruthCache, TruthPredictor, look, make_world, walk
@@ -27,6 +27,7 @@ from flashvggt_ros.model.model_config import PRESETS
 from flashvggt_ros.model.preprocess import Preprocessor
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns, time_message, transform_stamped
+from flashvggt_ros.ros.node import MappingNode
 
 WORLD = make_world(walk(16))
 STAMPS = [frame.stamp_ns for frame in WORLD.frames]
@@ -275,6 +276,17 @@ def test_an_image_that_the_model_cannot_take_is_rejected_alone(bench: Any) -> No
     assert list(status.rejected_causes) == ["unfit_for_model"]
 
 
+def test_a_topic_name_that_is_none_is_refused_at_the_start() -> None:
+    topics = Parameter("image_topics", value=["bad?name"])
+    node = MappingNode(use_global_arguments=False, parameter_overrides=[topics])
+    try:
+        with pytest.raises(ValueError, match="'bad\\?name', which is no topic name"):
+            node.start(TruthPredictor(WORLD), TRUTH)
+    finally:
+        assert node.stop()
+        node.destroy_node()
+
+
 def test_a_simulation_clock_that_stands_still_starves_nothing(bench: Any) -> None:
     it = bench(use_sim_time=True)
     it.play(it.publisher(), WORLD.frames[:6])  # a chunk and a half
@@ -472,8 +484,8 @@ def test_a_chunk_size_set_at_run_time_counts_from_the_next_reset(bench: Any) -> 
 def test_status_and_diagnostics_say_which_model_runs_and_what_is_missing(bench: Any) -> None:
     it = bench()
     it.spin_until(lambda: it.listener.heard["/diagnostics"])
+    it.spin_until(lambda: it.listener.status.state == MapStatus.WAITING)
     status = it.listener.status
-    assert status.state == MapStatus.WAITING
     assert "no image publisher on /image" in status.message
     assert (status.checkpoint, status.is_trained, status.device) == ("truth", True, "cpu")
     assert (status.scale_source, status.is_metric) == ("fixed", False)
