@@ -49,12 +49,7 @@ class BuildRosInterfaces(build_ext):
         shutil.copy2(source, target)
 
     def _run_cmake(self, stage: Path) -> None:
-        environment = dict(os.environ)
-        own_commands = str(Path(sys.executable).parent)
-        environment["PATH"] = os.pathsep.join([own_commands, os.environ["PATH"]])
-        for variable in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
-            named = os.environ.get(variable, "").split(os.pathsep)
-            environment[variable] = os.pathsep.join(filter(None, [*named, *_ros_prefixes()]))
+        environment = _build_environment()
         cmake = shutil.which("cmake", path=environment["PATH"])
         if cmake is None:
             raise SystemExit("cmake is missing: pip install cmake, or apt install cmake")
@@ -78,11 +73,20 @@ def _belongs_in_a_wheel(path: Path) -> bool:
     return path.is_file() and "__pycache__" not in path.parts
 
 
-def _ros_prefixes() -> list[str]:
-    """Prefixes of this Python's import path into which ROS wheels were installed."""
-    prefixes = []
-    for entry in sys.path:
-        for prefix in Path(entry).parents:
-            if (prefix / "share" / "ament_index").is_dir() and str(prefix) not in prefixes:
-                prefixes.append(str(prefix))
-    return prefixes
+def _build_environment() -> dict[str, str]:
+    """Return the environment in which CMake finds ROS: sourced, or installed by pip."""
+    environment = dict(os.environ)
+    commands = [str(Path(sys.executable).parent), environment["PATH"]]
+    environment["PATH"] = os.pathsep.join(commands)
+    if (Path(sys.prefix) / "share" / "ament_index").is_dir():
+        # pip hides installed modules from a build by PYTHONPATH; the generators are among them.
+        environment.pop("PYTHONPATH", None)
+        for variable in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
+            named = [entry for entry in environment.get(variable, "").split(os.pathsep) if entry]
+            environment[variable] = os.pathsep.join([*named, sys.prefix])
+    elif not environment.get("AMENT_PREFIX_PATH"):
+        raise SystemExit(
+            "no ROS 2 to build the messages with: pip install -r requirements/ros.txt, or source a "
+            "ROS installation and use colcon build"
+        )
+    return environment
