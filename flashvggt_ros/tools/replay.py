@@ -20,7 +20,7 @@ from flashvggt_ros import __version__
 from flashvggt_ros.config import Config, build_config, flatten
 from flashvggt_ros.frame import MapUpdate
 from flashvggt_ros.mapping.map import Trajectory
-from flashvggt_ros.sensors.bag_reader import Bag, BagError
+from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
 from flashvggt_ros.slam import ChunkPredictor, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.run_config import parse_assignments, read_parameter_file
@@ -206,9 +206,21 @@ def _config(arguments: argparse.Namespace, bag: Bag) -> Config:
         {name: getattr(arguments, name) for name in ("checkpoint", "device")
          if getattr(arguments, name) is not None}
     )
-    asked = arguments.image_topic or values.get("image_topics", ())
-    values["image_topics"] = [topic.name for topic in bag.choose_image_topics(asked)]
+    values["image_topics"] = [topic.name for topic in _topics(arguments, values, bag)]
     return build_config(values)
+
+
+def _topics(
+    arguments: argparse.Namespace, values: dict[str, Any], bag: Bag
+) -> tuple[ImageTopic, ...]:
+    """Those of the command line; else those of the parameters, where the bag has them."""
+    if not arguments.image_topic and "image_topics" in values:
+        try:
+            return bag.choose_image_topics(values["image_topics"])
+        except BagError:
+            logger.warning("the bag has not all image_topics of the parameters (%s)",
+                           ", ".join(values["image_topics"]))
+    return bag.choose_image_topics(arguments.image_topic or ())
 
 
 def _load(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard]:

@@ -40,6 +40,7 @@ TRUTH_FILE, RECIPE_FILE = "groundtruth.tum", "sample.json"
 START_NS = 1_700_000_000_000_000_000
 FOV_X = 1.2  # [rad]
 SPEED = 0.4  # of the hand that carries the camera [m/s]
+LEAST_RADIUS = 0.6  # [m]: the view turns slowly in short bags too
 LOOK_INWARD, LOOK_UP = 0.6, -0.1  # from straight ahead [rad]
 R_BODY_CAMERA = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # body: x ahead, z up (REP-103)
 JPEG_QUALITY = 90
@@ -155,13 +156,14 @@ def _rendered(recipe: Recipe) -> tuple[NDArray[np.float64], Iterator[NDArray[np.
 
 
 def _walk(space: NDArray[np.float64], recipe: Recipe) -> NDArray[np.float64]:
-    """Poses (N, 4, 4) of a hand that carries the camera in a circle at SPEED, as a loop.
+    """Poses (N, 4, 4) of a hand that carries the camera in a circle at SPEED.
 
     ``space`` (2, 3): corners of the box to stay in [m], z up. The camera looks ahead and across
     the room, and nods, rolls and bobs a little.
     """
     middle, half = space.mean(axis=0), (space[1] - space[0]) / 2
-    radius = min(SPEED * recipe.seconds / (2 * math.pi), 0.8 * half[:2].min())
+    radius = max(SPEED * recipe.seconds / (2 * math.pi), LEAST_RADIUS)
+    radius = min(radius, 0.8 * half[:2].min())
     seconds = np.arange(recipe.frames) / recipe.rate
     angle = SPEED / radius * seconds
     bob = np.minimum(0.04, 0.5 * half[2]) * np.sin(2.1 * seconds)

@@ -1,17 +1,28 @@
 import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from recorded_bag import camera_info, compressed_image, raw_image, record, write_bag
+from safetensors.torch import save_file
 from synthetic import TruthPredictor, make_world, walk
 
 from flashvggt_ros.config import build_config
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
 from flashvggt_ros.model.checkpoint import CheckpointCard
+from flashvggt_ros.model.flashvggt import FlashVGGT
+from flashvggt_ros.model.model_config import ModelConfig
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.replay import Replay, main
 from flashvggt_ros.tools.run_folder import RunFolder
 
+ROOT = Path(__file__).resolve().parents[2]
 IMAGES = "/camera/image_raw"
 CARD = CheckpointCard("truth", "0" * 64, is_trained=True, parameters=0, revision="")
 STAGES = {"read", "gate", "model", "map", "write"}
@@ -175,3 +186,85 @@ def test_the_command_names_the_limit_of_a_bad_parameter(tmp_path, capsys):
     path = record(tmp_path / "bag", make_world(walk(2)).frames)
     assert main([str(path), "--output", str(tmp_path / "out"), "--set", "chunk.size=1"]) == 2
     assert "chunk.size is 1: it must be within 2 to 64" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def tiny_checkpoint(tmp_path_factory):
+    """Untrained weights of a model that takes milliseconds, on one core."""
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    config = ModelConfig(
+        patch_size=8, image_width=64, position_grid=8, width=32, encoder_depth=1, encoder_heads=2,
+        revision="r1", depth=4, heads=2, taps=(0, 1, 2, 3), camera_depth=1, camera_heads=2,
+        depth_features=16, depth_channels=(8, 8, 16, 16),
+    )
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    weights = {name: value.contiguous() for name, value in FlashVGGT(config).state_dict().items()}
+    save_file(weights, path, metadata={"config": config.to_json()})
+    yield path
+    torch.set_num_threads(threads)
+
+
+def command(bag, output, checkpoint, *more):
+    return [str(bag), "--output", str(output), "--checkpoint", str(checkpoint), "--device", "cpu",
+            "--set", "chunk.size=4", *more]
+
+
+@pytest.mark.parametrize(("storage", "is_compressed"), [("mcap", True), ("sqlite3", False)])
+def test_two_runs_of_the_command_give_the_same_map(
+    tmp_path, capsys, tiny_checkpoint, storage, is_compressed
+):
+    world = make_world(walk(10))
+    bag = record(tmp_path / "bag", world.frames, storage=storage, is_compressed=is_compressed)
+    for output in ("first", "second"):
+        assert main(command(bag, tmp_path / output, tiny_checkpoint)) == 0
+    said = capsys.readouterr().out
+    assert "10 frames read: 10 used" in said
+    stamps, first = read_tum(tmp_path / "first/trajectory.tum")
+    again, second = read_tum(tmp_path / "second/trajectory.tum")
+    assert stamps == again == [frame.stamp_ns for frame in world.frames]
+    assert second == pytest.approx(first, abs=1e-6)
+    clouds = [read_ply(tmp_path / output / "map.ply")[0] for output in ("first", "second")]
+    assert clouds[1] == pytest.approx(clouds[0], abs=1e-6)
+
+
+def test_the_command_may_write_over_its_own_results_and_takes_a_parameter_file(
+    tmp_path, tiny_checkpoint
+):
+    bag = record(tmp_path / "bag", make_world(walk(6)).frames)
+    params = tmp_path / "params.yaml"
+    params.write_text("/**:\n  ros__parameters:\n    image_topics: [elsewhere]\n"
+                      "    chunk: {overlap: 3}\n")
+    output = tmp_path / "out"
+    for _ in range(2):
+        more = ("--params-file", str(params), "--max-frames", "4")
+        assert main(command(bag, output, tiny_checkpoint, *more)) == 0
+    report = json.loads((output / "report.json").read_text())
+    assert report["config"]["chunk.overlap"] == 3
+    assert report["config"]["chunk.size"] == 4
+    assert report["frames_read"] == 4
+    assert report["checkpoint"]["name"] == "tiny.safetensors"
+    assert len(report["checkpoint"]["sha256"]) == 64
+
+
+def test_a_signal_ends_the_command_with_what_was_mapped(tmp_path, tiny_checkpoint):
+    frames = make_world(walk(20)).frames
+    many = [replace(frames[i % 20], stamp_ns=(i + 1) * 10**8) for i in range(600)]
+    bag = record(tmp_path / "bag", many)
+    output = tmp_path / "out"
+    arguments = command(bag, output, tiny_checkpoint)
+    process = subprocess.Popen([sys.executable, "-m", "flashvggt_ros.tools.replay", *arguments],
+                               cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not output.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "INCOMPLETE: ended by signal" in said
+    report = json.loads((output / "report.json").read_text())
+    assert 0 < report["frames_read"] < 600
+    assert report["frames_read"] == accounted(report)
+    assert len(read_tum(output / "trajectory.tum")[0]) == report["frames_used"] > 0

@@ -1,0 +1,55 @@
+import cv2
+import numpy as np
+
+from flashvggt_ros.tools.plots import draw_comparison, draw_map, draw_trajectory
+
+NONE = np.empty((0, 3))
+
+
+def pixels(path):
+    return cv2.imread(str(path))[..., ::-1].reshape(-1, 3)
+
+
+def has_color(path, color):
+    return (np.abs(pixels(path).astype(int) - color).max(axis=1) < 12).sum()
+
+
+def test_the_map_shows_the_colors_of_the_cloud_but_not_of_its_ceiling(tmp_path):
+    rng = np.random.default_rng(0)
+    floor = np.column_stack([rng.uniform(-2, 2, (40_000, 2)), np.zeros(40_000)])
+    ceiling = floor + np.array([0, 0, 3])
+    colors = np.repeat(np.array([[200, 30, 40], [20, 60, 220]], np.uint8), 40_000, axis=0)
+    points = np.vstack([floor, ceiling]).astype(np.float32)
+    positions = np.array([[0, 0, 1.0], [1, 1, 1.2]])
+    draw_map(tmp_path / "map.png", points, colors, positions, "room")
+    assert has_color(tmp_path / "map.png", [200, 30, 40]) > 10_000
+    assert has_color(tmp_path / "map.png", [20, 60, 220]) < 100
+
+
+def test_two_million_points_are_drawn(tmp_path):
+    points = np.random.default_rng(0).normal(size=(2_000_000, 3)).astype(np.float32)
+    colors = np.full((2_000_000, 3), 90, np.uint8)
+    draw_map(tmp_path / "map.png", points, colors, np.zeros((1, 3)), "many")
+    assert has_color(tmp_path / "map.png", [90, 90, 90]) > 10_000
+
+
+def test_nothing_to_draw_is_still_a_picture(tmp_path):
+    draw_map(tmp_path / "map.png", NONE.astype(np.float32), NONE.astype(np.uint8), NONE, "empty")
+    draw_trajectory(tmp_path / "path.png", np.empty(0, np.int64), NONE, "empty")
+    assert len(pixels(tmp_path / "map.png")) > 10_000
+    assert len(pixels(tmp_path / "path.png")) > 10_000
+
+
+def test_a_map_of_one_point_and_one_pose_is_drawn(tmp_path):
+    one = np.ones((1, 3), np.float32)
+    draw_map(tmp_path / "map.png", one, one.astype(np.uint8), one.astype(np.float64), "one")
+    assert len(pixels(tmp_path / "map.png")) > 10_000
+
+
+def test_truth_and_estimate_are_drawn_in_colors_that_differ(tmp_path):
+    truth = np.cumsum(np.ones((50, 3)), axis=0)
+    seconds = np.arange(50.0)
+    errors = {"after Sim(3)": seconds, "after SE(3)": seconds[::-1]}
+    draw_comparison(tmp_path / "both.png", truth, truth * [1, 0.5, 1], seconds, errors, 2, "both")
+    assert has_color(tmp_path / "both.png", [0, 114, 178]) > 200
+    assert has_color(tmp_path / "both.png", [213, 94, 0]) > 200
