@@ -1,0 +1,102 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from flashvggt_ros.msg import MapStatus
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
+from rclpy.context import Context
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
+from synthetic import walk
+from tf2_msgs.msg import TFMessage
+
+from flashvggt_ros.mapping.map_io import read_ply, read_tum
+from flashvggt_ros.ros.clouds import cloud_message
+from flashvggt_ros.ros.messages import (
+    odometry_message,
+    path_message,
+    pose_stamped,
+    transform_stamped,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+DOMAIN = int(os.environ["ROS_DOMAIN_ID"])
+STAMPS = [1_700_000_000_123_456_789 + i * 100_000_001 for i in range(5)]
+T_MAP_CAMERA = walk(5)
+
+
+@pytest.fixture
+def node():
+    context = Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    node = rclpy.create_node("mapping", context=context, namespace="/robot",
+                             use_global_arguments=False)
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def test_what_a_node_publishes_is_written_down(tmp_path, node):
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publishers = {
+        "odometry": node.create_publisher(Odometry, "~/odometry", 100),
+        "path": node.create_publisher(PathMessage, "~/path", latched),
+        "map_cloud": node.create_publisher(PointCloud2, "~/map_cloud", latched),
+        "status": node.create_publisher(MapStatus, "~/status", latched),
+        "tf": node.create_publisher(TFMessage, "/tf", 100),
+    }
+    recorder = subprocess.Popen(
+        [sys.executable, "-m", "flashvggt_ros.ros.recorder", "--output", str(tmp_path / "out"),
+         "--node", "/robot/mapping"], cwd=ROOT,
+    )
+    wait_for(lambda: all(p.get_subscription_count() for p in publishers.values()), "no recorder")
+    for stamp, T in zip(STAMPS, T_MAP_CAMERA, strict=True):
+        publishers["odometry"].publish(odometry_message(np.eye(4), stamp, "map", "camera"))
+        publishers["odometry"].publish(odometry_message(T, stamp, "map", "camera"))
+    corrected = [pose_stamped(T, s, "map") for s, T in zip(STAMPS, T_MAP_CAMERA, strict=True)]
+    publishers["path"].publish(path_message(corrected[:3], "map"))
+    points = np.arange(30, dtype=np.float32).reshape(10, 3)
+    colors = np.arange(30, dtype=np.uint8).reshape(10, 3)
+    publishers["map_cloud"].publish(cloud_message(points, colors, "map", STAMPS[-1]))
+    transform = transform_stamped("map", "camera", T_MAP_CAMERA[0], STAMPS[0])
+    publishers["tf"].publish(TFMessage(transforms=[transform]))
+    publishers["status"].publish(MapStatus(frames_received=7, rejected_causes=["truncated"],
+                                           rejected_counts=[2]))
+    status_file = tmp_path / "out/status.jsonl"
+    wait_for(lambda: status_file.read_text().count("\n"), "no status was recorded")
+    time.sleep(0.5)
+    recorder.send_signal(signal.SIGINT)
+    recorder.send_signal(signal.SIGINT)  # as ros2 launch may do
+    assert recorder.wait(20) == 0
+
+    stamps, poses = read_tum(tmp_path / "out/trajectory.tum")
+    assert stamps == STAMPS
+    assert poses == pytest.approx(T_MAP_CAMERA, abs=1e-9)
+    assert read_tum(tmp_path / "out/path.tum")[0] == STAMPS[:3]
+    recorded_points, recorded_colors = read_ply(tmp_path / "out/map.ply")
+    assert (recorded_points == points).all()
+    assert (recorded_colors == colors).all()
+    status = json.loads(status_file.read_text().splitlines()[-1])
+    assert status["frames_received"] == 7
+    assert dict(zip(status["rejected_causes"], status["rejected_counts"], strict=True)) == {
+        "truncated": 2
+    }
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["messages"]["/robot/mapping/odometry"] == 10
+    assert report["messages"]["/robot/mapping/cloud"] == 0
+    assert report["transforms"] == ["map->camera"]
