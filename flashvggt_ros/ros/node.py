@@ -83,6 +83,7 @@ class MappingNode(Node):
         self._model = model
         self._backends = backends.in_use()
         self._newest_ns = 0
+        self._has_reset = False
         self._ledger = FrameLedger()
         self._outputs = MapPublishers(self, lambda: self.config)
         self._worker = Worker(
@@ -134,7 +135,9 @@ class MappingNode(Node):
         if frame is None:
             self._ledger.add(received=1, rejected=1)
             return
-        self._newest_ns = max(self._newest_ns, frame.stamp_ns)
+        is_newer = frame.stamp_ns > self._newest_ns
+        self._newest_ns = frame.stamp_ns if is_newer or self._has_reset else self._newest_ns
+        self._has_reset = False
         if index == 0:
             self._outputs.placer.first_camera = frame.camera
         if self._map_services.is_paused or self._worker.fatal:
@@ -146,7 +149,7 @@ class MappingNode(Node):
     def _on_reset(self) -> None:
         for camera in self._cameras:
             camera.intake.reset()
-        self._newest_ns = 0
+        self._has_reset = True  # stamps may begin anew
 
     def _change(self, config: Config) -> None:
         self.config = config

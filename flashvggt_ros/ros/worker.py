@@ -70,7 +70,7 @@ class Worker:
     with the images it has: a paused simulation clock starves nothing. A failing chunk is logged,
     its images are counted as dropped, and mapping goes on in a fresh submap; out of memory, the
     same images are tried again in chunks of half the size. After three failures in a row the
-    thread ends, ``fatal`` says why and ``on_fatal`` is called.
+    thread ends and ``fatal`` says why; it is empty before.
     """
 
     def __init__(
@@ -79,13 +79,11 @@ class Worker:
         queue_size: int,
         ledger: FrameLedger,
         output: MapOutput,
-        on_fatal: Callable[[], None] = lambda: None,
     ) -> None:
         self.fatal = ""
         self._slam = slam
         self._ledger = ledger
         self._output = output
-        self._on_fatal = on_fatal
         self._queue = WorkQueue(queue_size)
         self._held: list[Frame] = []  # keyframes without a pose, as slam holds them
         self._held_since = 0.0
@@ -157,7 +155,6 @@ class Worker:
                 self._recover(failure, was_job=isinstance(work, Job))
             self.report = self._snapshot()
         self._queue.close()
-        self._on_fatal()
 
     def _perform(self, work: Arrival | Job | None) -> None:
         if self._is_retrying:

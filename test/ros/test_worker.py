@@ -29,6 +29,20 @@ class TroubledPredictor(TruthPredictor):
         return super().predict(frames, cache)
 
 
+class Hold:
+    """Trouble that keeps the model busy until it is released."""
+
+    def __init__(self) -> None:
+        self.is_busy, self._released = threading.Event(), threading.Event()
+
+    def __call__(self, frames: Sequence[Frame]) -> None:
+        self.is_busy.set()
+        assert self._released.wait(20)
+
+    def release(self) -> None:
+        self._released.set()
+
+
 class Recorder:
     """A MapOutput that keeps what it is given."""
 
@@ -62,13 +76,18 @@ class Bench:
         self.slam = Slam(self.config, TroubledPredictor(self.world, trouble))
         self.ledger = FrameLedger()
         self.output = Recorder()
-        self.ended = threading.Event()
-        self.worker = Worker(self.slam, queue_size, self.ledger, self.output, self.ended.set)
+        self.worker = Worker(self.slam, queue_size, self.ledger, self.output)
 
     def send(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
             self.ledger.add(received=1)
             self.worker.put_frame(frame)
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        end = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
     def finish(self) -> None:
         """Wait until everything sent so far is mapped."""
@@ -104,9 +123,7 @@ def test_an_image_that_shows_nothing_new_is_counted_as_gated() -> None:
     first = WORLD.frames[0]
     with Bench() as bench:
         bench.send([Frame(first.stamp_ns + i, first.camera, first.image, None) for i in range(10)])
-        deadline = time.monotonic() + 10
-        while bench.ledger.counts.waiting > 1 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        bench.wait_until(lambda: bench.ledger.counts.waiting == 1)
         counts = bench.ledger.counts
         assert (counts.gated, counts.used, counts.waiting) == (9, 0, 1)
 
@@ -114,23 +131,19 @@ def test_an_image_that_shows_nothing_new_is_counted_as_gated() -> None:
 def test_a_chunk_closes_by_the_wall_clock_when_no_image_comes() -> None:
     with Bench(chunk__max_wait=0.2) as bench:
         bench.send(bench.world.frames[:3])
-        deadline = time.monotonic() + 10
-        while not bench.output.updates and time.monotonic() < deadline:
-            time.sleep(0.01)
+        bench.wait_until(lambda: bench.output.updates)
         assert placed(bench) == [frame.stamp_ns for frame in bench.world.frames[:3]]
         assert bench.ledger.counts.waiting == 0
 
 
 def test_images_that_overflow_the_queue_are_counted_and_thinned_evenly() -> None:
-    hold = threading.Event()
-    with Bench(trouble=lambda frames: hold.wait(20) and None, queue_size=8) as bench:
+    hold = Hold()
+    with Bench(trouble=hold, queue_size=8) as bench:
         bench.send(bench.world.frames[:4])  # a chunk, which the model does not finish
-        deadline = time.monotonic() + 10
-        while bench.worker._queue.frames and time.monotonic() < deadline:
-            time.sleep(0.01)
+        bench.wait_until(hold.is_busy.is_set)
         bench.send(bench.world.frames[4:])
         assert bench.ledger.counts.dropped == 12
-        hold.set()
+        hold.release()
         bench.finish()
         counts = bench.ledger.counts
         assert (counts.received, counts.used, counts.dropped, counts.waiting) == (24, 12, 12, 0)
@@ -182,7 +195,7 @@ def test_out_of_memory_with_the_smallest_chunk_gives_up() -> None:
 
     with Bench(trouble=always) as bench:
         bench.send(bench.world.frames)
-        assert bench.ended.wait(20)
+        bench.wait_until(lambda: bench.worker.fatal)
         assert "MemoryError: none left" in bench.worker.fatal
 
 
@@ -192,18 +205,18 @@ def test_three_failures_in_a_row_end_the_thread_and_say_why() -> None:
 
     with Bench(trouble=always) as bench:
         bench.send(bench.world.frames)
-        assert bench.ended.wait(20)
+        bench.wait_until(lambda: bench.worker.fatal)
         assert bench.worker.fatal.startswith("mapping failed 3 times in a row")
         assert "broken for good" in bench.worker.fatal
         assert bench.ledger.counts.used == 0
 
 
 def test_reset_drops_what_waits_and_begins_anew() -> None:
-    hold = threading.Event()
-    with Bench(trouble=lambda frames: hold.wait(20) and None) as bench:
+    hold = Hold()
+    with Bench(trouble=hold) as bench:
         bench.send(bench.world.frames[:12])
         reset = bench.worker.reset(build_config({"chunk.size": 5, "chunk.max_wait": 30.0}))
-        hold.set()
+        hold.release()
         reset.result(timeout=20)
         assert bench.output.cleared == 1
         assert bench.slam.map.frames == 0
@@ -237,13 +250,13 @@ def test_a_failed_job_tells_its_caller_and_disturbs_nothing() -> None:
 
 
 def test_stopping_cancels_jobs_and_reports_a_thread_that_is_still_busy() -> None:
-    hold = threading.Event()
-    bench = Bench(trouble=lambda frames: hold.wait(20) and None)
+    hold = Hold()
+    bench = Bench(trouble=hold)
     bench.worker.start()
     bench.send(bench.world.frames[:4])
-    time.sleep(0.3)
+    bench.wait_until(hold.is_busy.is_set)
     job: Future = bench.worker.submit(lambda slam: None)
     assert not bench.worker.stop(0.1)
     assert job.cancelled()
-    hold.set()
+    hold.release()
     assert bench.worker.stop(10)
