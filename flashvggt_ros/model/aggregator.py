@@ -31,13 +31,15 @@ class Features:
     """What the body of the model knows of a chunk of N frames.
 
     ``encoder`` (B, N, patches, C): the image encoder's patch tokens. ``taps``: four times
-    (B, N, specials + patches, 2C), the stored outputs of frame and descriptor blocks.
+    (B, N, specials + patches, 2C), the stored outputs of frame and descriptor blocks. ``last``: the
+    same of the last pair of blocks, often the last tap itself.
     ``camera_tokens`` (B, K, 2C): of all K frames of the memory so far, this chunk's last.
     ``grid``: patch rows and columns. ``specials``: tokens before the patches, the camera's first.
     """
 
     encoder: Tensor
     taps: tuple[Tensor, ...]
+    last: Tensor
     camera_tokens: Tensor
     grid: tuple[int, int]
     specials: int
@@ -93,18 +95,23 @@ class Aggregator(nn.Module):
         encoder = self.patch_embed(((images - self.mean) / self.std).flatten(0, 1))
         encoder = encoder.unflatten(0, (batch, count))
         x = torch.cat([self._special_tokens(batch, count, memory.seen == 0), encoder], dim=2)
-        if keyframes is None:
+        if config.kv_downfactor == 1:
+            keyframes = ()  # every frame is at full resolution anyway
+        elif keyframes is None:
             keyframes = self._keyframes(x, memory.seen == 0)
         chunk = _ChunkKeys(config, grid, count, keyframes, x.device)
         memory.begin(chunk_layout(config, grid, count, batch=batch, references=len(keyframes)))
-        taps = self._run_blocks(x, chunk, memory)
-        camera_tokens = memory.end(taps[-1][:, :, 0])
-        return Features(encoder, taps, camera_tokens, grid, config.specials)
+        outputs = self._run_blocks(x, chunk, memory)
+        last = outputs[config.depth - 1]
+        taps = tuple(outputs[index] for index in config.taps)
+        camera_tokens = memory.end(last[:, :, 0])
+        return Features(encoder, taps, last, camera_tokens, grid, config.specials)
 
-    def _run_blocks(self, x: Tensor, chunk: _ChunkKeys, memory: Memory) -> tuple[Tensor, ...]:
+    def _run_blocks(self, x: Tensor, chunk: _ChunkKeys, memory: Memory) -> dict[int, Tensor]:
+        """Outputs (B, N, tokens, 2C) of the block pairs that are tapped, and of the last one."""
         batch, count, tokens, _ = x.shape
         layers = {block: layer for layer, block in enumerate(self.config.descriptor_blocks)}
-        taps = []
+        outputs = {}
         x = x.flatten(0, 1)
         for index in range(self.config.depth):
             block = self.global_blocks[index]
@@ -118,9 +125,9 @@ class Aggregator(nn.Module):
                 ).reshape(batch * count, tokens, -1)
             else:
                 x = block(x, chunk.frame_turn)
-            if index in self.config.taps:
-                taps.append(torch.cat([within, x], dim=-1).unflatten(0, (batch, count)))
-        return tuple(taps)
+            if index in (*self.config.taps, self.config.depth - 1):
+                outputs[index] = torch.cat([within, x], dim=-1).unflatten(0, (batch, count))
+        return outputs
 
     def _special_tokens(self, batch: int, count: int, is_first: bool) -> Tensor:
         """Camera and register tokens (B, N, specials, C)."""
@@ -145,9 +152,11 @@ def chunk_layout(
 ) -> ChunkLayout:
     """Tell what a memory has to hold of a chunk of ``count`` frames of ``grid`` patches.
 
-    ``references``: frames kept at full resolution besides.
+    ``references``: frames kept at full resolution besides, where descriptors are coarser than that.
     """
     rows, columns = grid
+    if config.kv_downfactor == 1:
+        references = 0
     cells = (rows // config.kv_downfactor) * (columns // config.kv_downfactor)
     return ChunkLayout(
         batch=batch,

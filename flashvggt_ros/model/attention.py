@@ -100,7 +100,7 @@ class Block(nn.Module):
         self.attn = Attention(width, heads, is_qk_normed=is_qk_normed)
         self.ls1 = LayerScale(width, layer_scale)
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
-        self.mlp = Mlp(width, int(width * mlp_ratio), width)
+        self.mlp = Mlp(width, round(width * mlp_ratio), width)
         self.ls2 = LayerScale(width, layer_scale)
 
     def forward(self, x: Tensor, turn: Rotation | None = None) -> Tensor:

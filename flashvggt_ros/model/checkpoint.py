@@ -151,14 +151,15 @@ def _build(config: ModelConfig, weights: dict[str, Tensor], path: Path) -> Flash
     """Make a model around the tensors themselves, so that big files are not copied."""
     with torch.device("meta"):
         model = FlashVGGT(config)
-    weights = _without_ignored(weights, path)
+    weights = without_ignored(weights, path)
     _check_names(model.state_dict(), weights, path)
     model.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
     model.aggregator.set_normalization("cpu")
     return model.eval().requires_grad_(False)
 
 
-def _without_ignored(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def without_ignored(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Drop what upstream's files may hold besides: VGGT's other heads, caches left in buffers."""
     kept = {}
     ignored: dict[str, int] = {}
     for name, value in weights.items():

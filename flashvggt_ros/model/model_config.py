@@ -16,8 +16,10 @@ class ModelConfig:
     (nearest descriptors in the global blocks ``descriptor_range``, first and last inclusive;
     the other global blocks attend within each frame). ``variant``: stream sees a sequence in
     chunks against a memory, single sees it whole, with keyframes. ``position_grid``: side of the
-    encoder's learned position embedding [patches]. ``taps``: block pairs whose outputs the heads
-    read. ``image_width``: width of images the weights were trained for [px].
+    encoder's learned position embedding [patches]. ``taps``: block pairs whose outputs the depth
+    head reads, fine to coarse (the camera head reads the last pair's). ``kv_downfactor`` 1 is
+    attention among all patches, as in VGGT. ``image_width``: width of images the weights were
+    trained for [px].
     """
 
     revision: str = "r2"
@@ -69,10 +71,8 @@ class ModelConfig:
             raise ValueError("depth_channels must be multiples of 4, depth_features one of 8")
 
     def _check_blocks(self) -> None:
-        if len(self.taps) != 4 or sorted(set(self.taps)) != list(self.taps):
-            raise ValueError(f"taps {self.taps} must be four increasing block indices")
-        if self.taps[0] < 0 or self.taps[-1] != self.depth - 1:
-            raise ValueError(f"taps {self.taps} must end with the last block, {self.depth - 1}")
+        if len(self.taps) != 4 or not all(0 <= tap < self.depth for tap in self.taps):
+            raise ValueError(f"taps {self.taps} must be four blocks from 0 to {self.depth - 1}")
         if not self.descriptor_blocks:
             raise ValueError(f"descriptor_range {self.descriptor_range} contains no block")
 

@@ -80,6 +80,103 @@ def test_keyframes_that_are_named_twice_count_twice(tmp_path):
     assert main([str(path)]) == 1
 
 
+def test_keyframes_may_come_as_one_row_per_sequence(tmp_path):
+    path = single_forward_golden(tmp_path / "single.safetensors", [0, 2], [[0, 2]])
+
+    assert main([str(path)]) == 0
+
+
+def rewritten(path: Path, config: dict[str, object], **metadata: str | None) -> Path:
+    """The first golden with other metadata; what is None is left out."""
+    said = metadata_of(GOLDENS[0])
+    sizes = json.loads(said["config"]) | config
+    sizes = {name: value for name, value in sizes.items() if value is not None}
+    said |= {"config": json.dumps(sizes)} | metadata
+    save_file(load_file(GOLDENS[0]), path, {k: v for k, v in said.items() if v is not None})
+    return path
+
+
+def test_sizes_are_read_off_the_weights_where_the_metadata_leaves_them_out(tmp_path):
+    derived = ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio",
+               "num_register_tokens", "dino_depth", "cam_trunk_depth", "dpt_features",
+               "dpt_out_channels", "init_values", "rope_freq", "keyframe_every",
+               "global_start_idx", "global_end_idx")
+    path = tmp_path / "short.safetensors"
+
+    rewritten(path, dict.fromkeys(derived) | {"rev": "R1"}, keyframe_indices=None)
+
+    assert main([str(path)]) == 0
+
+
+def test_a_chunk_size_that_is_left_out_means_one_chunk(tmp_path):
+    for spelling in (None, "null"):
+        path = rewritten(tmp_path / "whole.safetensors", {}, chunk_size=spelling)
+
+        assert read_golden(path).chunk_size is None
+        assert main([str(path)]) == 1  # the truth is that of chunks of two
+
+
+@pytest.mark.parametrize(
+    ("config", "metadata", "said"),
+    [
+        ({"kv_downfactor": None}, {}, "does not say 'kv_downfactor'"),
+        ({"variant": None}, {}, "does not say 'variant'"),
+        ({"dino_heads": "2"}, {}, "not supported between"),
+        ({"rev": 3}, {}, "revision is 'r3'"),
+        ({"variant": "both"}, {}, "variant is 'both'"),
+        ({"intermediate_layer_idx": [0, 1, 2, 4]}, {}, "four blocks from 0 to 3"),
+        ({}, {"chunk_size": "0"}, "chunk_size is 0"),
+        ({}, {"chunk_size": "two"}, "Expecting value"),
+        ({"variant": "single"}, {"keyframe_indices": "[[0], [1]]"}, "one list of frames"),
+        ({"variant": "single"}, {"keyframe_indices": "[0, 6]"}, "within 0 to 5"),
+    ],
+)
+def test_what_a_file_lacks_or_gets_wrong_is_said(tmp_path, capsys, config, metadata, said):
+    path = rewritten(tmp_path / "odd.safetensors", config, **metadata)
+
+    assert main([str(path)]) == 2
+
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_checked(tmp_path, capsys):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no tensors")
+
+    assert main([str(broken), str(tmp_path / "absent"), str(GOLDENS[0])]) == 2
+
+    printed = capsys.readouterr()
+    assert len(printed.err.splitlines()) == 2
+    assert "broken.safetensors" in printed.err
+    assert "pose_enc" in printed.out
+
+
+def test_what_we_do_not_compute_is_not_compared_and_litter_is_not_loaded(tmp_path, capsys):
+    tensors = load_file(GOLDENS[0])
+    tensors["expected.world_points"] = torch.zeros(1, 6, 112, 140, 3)
+    tensors["weights.aggregator.global_blocks.0.attn.x_kv_cache"] = torch.zeros(1, 80, 32)
+    path = tmp_path / "more.safetensors"
+    save_file(tensors, path, metadata_of(GOLDENS[0]))
+
+    assert main([str(path)]) == 0
+
+    assert "world_points                                             not compared" in (
+        capsys.readouterr().out
+    )
+
+
+def test_several_sequences_at_once_are_checked_too(tmp_path):
+    tensors = load_file(GOLDENS[0])
+    tensors["images_u8"] = tensors["images_u8"].expand(2, -1, -1, -1, -1).contiguous()
+    for name in ("pose_enc", "depth", "depth_conf"):
+        tensors[f"expected.{name}"] = torch.cat([tensors[f"expected.{name}"]] * 2)
+    tensors = {name: value for name, value in tensors.items() if "intermediate" not in name}
+    path = tmp_path / "batch.safetensors"
+    save_file(tensors, path, metadata_of(GOLDENS[0]))
+
+    assert main([str(path)]) == 0
+
+
 def test_intermediate_results_are_compared_too():
     golden = read_golden(GOLDENS[1])
 

@@ -114,6 +114,33 @@ def test_a_long_single_forward_pass_chooses_keyframes_of_its_own(make_model, ima
     assert (chosen - model(images, keyframes=[0]).depth).abs().max() > 1e-5
 
 
+@pytest.mark.parametrize("revision", ["r1", "r2"])
+def test_without_coarsening_no_frame_counts_twice(make_model, images, revision):
+    sizes = {"revision": revision, "kv_downfactor": 1, "descriptor_range": (0, 3)}
+    single, stream = make_model(variant="single", **sizes), make_model(**sizes)
+    cache = stream.new_cache()
+
+    ours = stream.forward_chunk(images, cache)
+
+    tokens, layers, key_and_value, bytes_each = 7 * (5 + 4 * 6), 4, 2 * 16, 4
+    assert cache.nbytes == tokens * layers * key_and_value * bytes_each
+    torch.testing.assert_close(single(images).depth, ours.depth)
+    torch.testing.assert_close(single(images, keyframes=[0, 3, 0]).depth, ours.depth)
+
+
+def test_the_camera_head_reads_the_last_block_and_the_depth_head_the_taps(make_model, images):
+    model = make_model(taps=(0, 1, 1, 2))
+    before = model(images)
+
+    model.aggregator.global_blocks[3].mlp.fc2.bias.add_(1.0)
+
+    after = model(images)
+    assert torch.equal(after.depth, before.depth)
+    assert (after.pose_enc - before.pose_enc).abs().max() > 1e-3
+    model.aggregator.global_blocks[2].mlp.fc2.bias.add_(1.0)
+    assert (model(images).depth - before.depth).abs().max() > 1e-5
+
+
 def test_gradients_reach_every_weight_through_chunks(make_model, images):
     model = make_model().requires_grad_(True)
     cache, depth = GradientCache(), 0.0
@@ -168,8 +195,8 @@ def test_a_config_survives_its_text():
     [
         ({"revision": "r3"}, "revision"),
         ({"width": 100}, "multiple of 4"),
-        ({"taps": (0, 1, 2, 3)}, "last block"),
-        ({"taps": (4, 4, 17, 23)}, "increasing"),
+        ({"taps": (4, 11, 17, 24)}, "four blocks from 0 to 23"),
+        ({"taps": (4, 11, 23)}, "four blocks"),
         ({"kv_downfactor": 0}, "at least 1"),
         ({"descriptor_range": (30, 40)}, "contains no block"),
     ],
