@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import resource
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from flashvggt_ros.slam import ChunkPredictor, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.run_config import parse_assignments, read_parameter_file
 from flashvggt_ros.tools.run_folder import RunFolder
+from flashvggt_ros.tools.stop_signals import StopSignals
 from flashvggt_ros.tools.stopwatch import Stopwatch, TimedGate, TimedPredictor
 
 EXAMPLES = """examples:
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from flashvggt_ros.model.checkpoint import CheckpointCard
 
 PROGRAM = "flashvggt_replay"
+FAILURES_TO_GIVE_UP = 3  # in a row
+COMPLETE = ("end of bag", "max-frames")
 logger = logging.getLogger(__name__)
 
 
@@ -65,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(_summary(report, folder.path))
     if report["stopped_by"] == "signal":
         return 130
-    return 0 if report["frames_used"] and report["stopped_by"] != "damaged bag" else 1
+    return 0 if report["frames_used"] and report["stopped_by"] in COMPLETE else 1
 
 
 class Replay:
@@ -79,6 +81,7 @@ class Replay:
         self.slam.keyframe_gate = TimedGate(config.keyframe, self.watch)
         self.stopped_by = "end of bag"
         self._torn: set[int] = set()
+        self._failures = 0
         self._bag = bag
         self._card = card
         self._topics = bag.choose_image_topics(config.image_topics)
@@ -89,7 +92,7 @@ class Replay:
         images = iter(self._frames)
         total = sum(topic.messages for topic in self._topics)
         total = min(total, max_frames) if max_frames else total
-        with _Signals() as signals, _progress(total) as bar:
+        with StopSignals() as signals, _progress(total) as bar:
             while not (max_frames and self._frames.read >= max_frames):
                 try:
                     with self.watch.stage("read"):
@@ -101,17 +104,18 @@ class Replay:
                     self.stopped_by = "damaged bag"
                     break
                 if frame is not None:
-                    with self.watch.stage("map"):
-                        self._note(self.slam.add_frame(frame))
+                    self._map(partial(self.slam.add_frame, frame))
                 bar.update()
+                if self._failures >= FAILURES_TO_GIVE_UP:
+                    self.stopped_by = "failure"
+                    break
                 if signals.received:
                     logger.warning("stopped by a signal; what came before is written")
                     self.stopped_by = "signal"
                     break
             else:
                 self.stopped_by = "max-frames"
-            with self.watch.stage("map"):
-                self._note(self.slam.flush())
+            self._map(self.slam.flush)
 
     def write(self, folder: RunFolder) -> dict[str, Any]:
         """Write trajectory, map, pictures and report; return the report."""
@@ -129,8 +133,18 @@ class Replay:
         folder.write_report(report)
         return report
 
-    def _note(self, update: MapUpdate | None) -> None:
+    def _map(self, step: Callable[[], MapUpdate | None]) -> None:
+        """Take a step of slam; like in the node, a chunk that fails is lost, the map goes on."""
+        try:
+            with self.watch.stage("map"):
+                update = step()
+        except (RuntimeError, ValueError):
+            logger.exception("a chunk was lost; going on in a fresh submap")
+            self._failures += 1
+            self.slam.close_submap()
+            return
         if update is not None:
+            self._failures = 0
             (self._torn.discard if update.is_joined else self._torn.add)(update.submap)
 
     def _report(self, trajectory: Trajectory, points: int, files: dict[str, str]) -> dict[str, Any]:
@@ -165,27 +179,6 @@ class Replay:
             "trajectories": files,
             "config": flatten(self.slam.config),
         }
-
-
-class _Signals:
-    """Notes the first SIGINT or SIGTERM instead of dying of it; a second one acts as usual."""
-
-    def __init__(self) -> None:
-        self.received = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.received = True
-        signal.signal(number, self._before[number])
 
 
 @contextmanager
@@ -256,7 +249,8 @@ def _summary(report: dict[str, Any], folder: Path) -> str:
     causes = ", ".join(f"{count} {cause}" for cause, count in report["rejected"].items())
     lines = [
         f"{report['frames_read']} frames read: {report['frames_used']} used, "
-        f"{report['frames_gated']} gated, {report['frames_rejected']} rejected"
+        f"{report['frames_gated']} gated, {report['frames_dropped']} dropped, "
+        f"{report['frames_rejected']} rejected"
         + (f" ({causes})" if causes else ""),
         f"{report['map_points']} points, path {report['path_length_m']:.2f} m "
         f"(scale {report['scale']['value']:.4g} {report['scale']['source']}, not metric), "
@@ -265,7 +259,7 @@ def _summary(report: dict[str, Any], folder: Path) -> str:
     ]
     if not report["checkpoint"]["is_trained"]:
         lines.append("WARNING: the weights are untrained: the geometry means nothing.")
-    if report["stopped_by"] not in ("end of bag", "max-frames"):
+    if report["stopped_by"] not in COMPLETE:
         lines.append(f"INCOMPLETE: ended by {report['stopped_by']}; what came before is written.")
     if not report["frames_used"]:
         lines.append("NOTHING MAPPED: no frame found a place in the map.")

@@ -8,16 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from recorded_bag import camera_info, compressed_image, raw_image, record, write_bag
-from safetensors.torch import save_file
 from synthetic import TruthPredictor, make_world, walk
 
 from flashvggt_ros.config import build_config
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
 from flashvggt_ros.model.checkpoint import CheckpointCard
-from flashvggt_ros.model.flashvggt import FlashVGGT
-from flashvggt_ros.model.model_config import ModelConfig
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.replay import Replay, main
 from flashvggt_ros.tools.run_folder import RunFolder
@@ -28,11 +24,13 @@ CARD = CheckpointCard("truth", "0" * 64, is_trained=True, parameters=0, revision
 STAGES = {"read", "gate", "model", "map", "write"}
 
 
-def replay(bag_path, world, output, *, max_frames=0, topics=(IMAGES,), **values):
+def replay(
+    bag_path, world, output, *, max_frames=0, topics=(IMAGES,), predictor=None, **values
+):
     """Map a bag with a predictor that knows the answer; return the report."""
     config = build_config({"image_topics": list(topics), **values})
     with Bag(bag_path) as bag:
-        run = Replay(bag, config, TruthPredictor(world), CARD)
+        run = Replay(bag, config, predictor or TruthPredictor(world), CARD)
         run.run(max_frames)
         folder = RunFolder(output)
         folder.create()
@@ -150,6 +148,41 @@ def test_a_damaged_bag_leaves_what_came_before(tmp_path):
     assert report["frames_read"] < 8
 
 
+class Failing(TruthPredictor):
+    """A predictor whose model fails at the given calls."""
+
+    def __init__(self, world, failing_calls):
+        super().__init__(world)
+        self.failing_calls, self.calls = failing_calls, 0
+
+    def predict(self, frames, cache):
+        self.calls += 1
+        if self.calls - 1 in self.failing_calls:
+            raise RuntimeError("the model gave depth that are not finite")
+        return super().predict(frames, cache)
+
+
+def test_a_chunk_that_fails_is_counted_as_dropped_and_the_map_goes_on(tmp_path):
+    world = make_world(walk(16))
+    values = {"chunk.size": 4}
+    bag = record(tmp_path / "bag", world.frames)
+    report = replay(bag, world, tmp_path / "out", predictor=Failing(world, [1]), **values)
+    assert report["frames_read"] == 16 == accounted(report)
+    assert report["frames_dropped"] == 4
+    assert report["frames_used"] == 12 == len(read_tum(tmp_path / "out/trajectory.tum")[0])
+    assert report["stopped_by"] == "end of bag"
+
+
+def test_a_model_that_always_fails_ends_the_run(tmp_path):
+    world = make_world(walk(20))
+    bag = record(tmp_path / "bag", world.frames)
+    predictor = Failing(world, range(100))
+    report = replay(bag, world, tmp_path / "out", predictor=predictor, **{"chunk.size": 4})
+    assert report["stopped_by"] == "failure"
+    assert report["frames_used"] == 0
+    assert report["frames_read"] == 12 == accounted(report)
+
+
 @pytest.mark.parametrize(
     ("bag", "words"),
     [("nowhere", "there is no bag at"), ("file.mcap", "not a readable rosbag2")],
@@ -188,24 +221,6 @@ def test_the_command_names_the_limit_of_a_bad_parameter(tmp_path, capsys):
     assert "chunk.size is 1: it must be within 2 to 64" in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def tiny_checkpoint(tmp_path_factory):
-    """Untrained weights of a model that takes milliseconds, on one core."""
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    config = ModelConfig(
-        patch_size=8, image_width=64, position_grid=8, width=32, encoder_depth=1, encoder_heads=2,
-        revision="r1", depth=4, heads=2, taps=(0, 1, 2, 3), camera_depth=1, camera_heads=2,
-        depth_features=16, depth_channels=(8, 8, 16, 16),
-    )
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    weights = {name: value.contiguous() for name, value in FlashVGGT(config).state_dict().items()}
-    save_file(weights, path, metadata={"config": config.to_json()})
-    yield path
-    torch.set_num_threads(threads)
-
-
 def command(bag, output, checkpoint, *more):
     return [str(bag), "--output", str(output), "--checkpoint", str(checkpoint), "--device", "cpu",
             "--set", "chunk.size=4", *more]
@@ -220,7 +235,7 @@ def test_two_runs_of_the_command_give_the_same_map(
     for output in ("first", "second"):
         assert main(command(bag, tmp_path / output, tiny_checkpoint)) == 0
     said = capsys.readouterr().out
-    assert "10 frames read: 10 used" in said
+    assert "10 frames read: 10 used, 0 gated, 0 dropped, 0 rejected" in said
     stamps, first = read_tum(tmp_path / "first/trajectory.tum")
     again, second = read_tum(tmp_path / "second/trajectory.tum")
     assert stamps == again == [frame.stamp_ns for frame in world.frames]
