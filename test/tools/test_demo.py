@@ -31,7 +31,7 @@ def child(tmp_path, name, code):
 
 def test_a_child_that_fails_is_quoted(tmp_path):
     code = "import sys; print('out of coffee'); sys.exit(3)"
-    with (
+    with (  # noqa: PT012
         pytest.raises(ChildError, match=r"no_such_command ended[\s\S]*out of coffee"),
         child(tmp_path, "no_such_command", code) as broken,
     ):
