@@ -66,7 +66,8 @@ $(stamps)/colcon: $(stamps)/dependencies
 	@$(pip_install) -r requirements/colcon.txt
 	@touch $@
 
-$(stamps)/underlay: $(stamps)/dependencies $(shell find underlay cmake -type f -not -path "*/build/*" -not -path "*.egg-info/*" -not -path "*/__pycache__/*")
+$(stamps)/underlay: $(stamps)/dependencies cmake/interface_wheel.py cmake/ros_wheels.cmake \
+    $(wildcard underlay/tf2_msgs/* underlay/tf2_msgs/msg/*)
 	@echo "Building tf2_msgs"
 	@$(pip_install) --no-build-isolation --no-deps --force-reinstall ./underlay/tf2_msgs
 	@touch $@
