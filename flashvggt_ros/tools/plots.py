@@ -139,8 +139,8 @@ def _draw_scale_bar(axes: Any, low: NDArray[np.float64], size: float) -> None:
 
 def _mark_ends(axes: Any, positions: NDArray[np.float64]) -> None:
     if len(positions):
-        axes.plot(*positions[0], "o", color=GREEN, label="start")
-        axes.plot(*positions[-1], "s", color=ORANGE, label="end")
+        axes.plot(*positions[0], "o", color=GREEN, label="start", zorder=5)
+        axes.plot(*positions[-1], "s", color=ORANGE, label="end", zorder=5)
         axes.legend(loc="best")
 
 
