@@ -20,9 +20,14 @@ class Cache(Protocol):
     """A descriptor cache: the memory of one submap."""
 
     @property
-    def frames(self) -> int: ...
+    def frames(self) -> int:
+        """How many frames' descriptors it holds."""
+        ...
+
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Size of the descriptors held [bytes]."""
+        ...
 
 
 CacheT = TypeVar("CacheT", bound=Cache)
