@@ -18,8 +18,8 @@ class ModelConfig:
     chunks against a memory, single sees it whole, with keyframes. ``position_grid``: side of the
     encoder's learned position embedding [patches]. ``taps``: block pairs whose outputs the depth
     head reads, fine to coarse (the camera head reads the last pair's). ``kv_downfactor`` 1 is
-    attention among all patches, as in VGGT. ``image_width``: width of images the weights were
-    trained for [px].
+    attention among all patches, as in VGGT, earlier chunks' too. ``image_width``: width of
+    images the weights were trained for [px].
     """
 
     revision: str = "r2"

@@ -165,6 +165,20 @@ def test_what_we_do_not_compute_is_not_compared_and_litter_is_not_loaded(tmp_pat
     )
 
 
+def test_a_file_without_the_truth_gives_our_results_and_nothing_else(tmp_path, capsys):
+    tensors = load_file(GOLDENS[0])
+    bare = {name: value for name, value in tensors.items() if not name.startswith("expected.")}
+    path, output = tmp_path / "bare.safetensors", tmp_path / "ours.safetensors"
+    save_file(bare, path, metadata_of(GOLDENS[0]))
+
+    assert main([str(path)]) == 2
+    assert "what to expect of pose_enc, depth, depth_conf" in capsys.readouterr().err
+
+    assert main([str(path), "--output", str(output)]) == 0
+    for name, value in load_file(output).items():
+        assert relative_rms(value, tensors[f"expected.{name}"]) <= LIMIT
+
+
 def test_several_sequences_at_once_are_checked_too(tmp_path):
     tensors = load_file(GOLDENS[0])
     tensors["images_u8"] = tensors["images_u8"].expand(2, -1, -1, -1, -1).contiguous()
