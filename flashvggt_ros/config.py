@@ -138,10 +138,10 @@ class SubmapConfig:
 
 @dataclass(frozen=True, slots=True)
 class ScaleConfig:
-    """Where metres come from."""
+    """Where meters come from."""
 
     fixed: float = param(
-        1.0, "Metres per unit of the model's first submap; not measured, so the map is not metric "
+        1.0, "Meters per unit of the model's first submap; not measured, so the map is not metric "
         "[m].", low=1.0e-4, high=1.0e4,
     )
 

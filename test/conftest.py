@@ -3,6 +3,7 @@
 import importlib.util
 import os
 
+from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.ros.environment import add_wheels_to_prefix_path
 
 if os.environ.get("ROS_DISTRO") == "humble":
@@ -11,6 +12,7 @@ else:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # above 101: ports in use
 
+let_idle_threads_sleep()
 HAS_ROS = importlib.util.find_spec("rclpy") is not None
 collect_ignore = [] if HAS_ROS else ["ros"]
 if HAS_ROS:

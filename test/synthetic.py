@@ -25,7 +25,7 @@ R_WORLD_FORWARD = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # optical axe
 
 
 class Room:
-    """A box of 8 x 6 x 3 m, centred on the world's z axis, with three boxes standing in it."""
+    """A box of 8 x 6 x 3 m, centered on the world's z axis, with three boxes standing in it."""
 
     LOW, HIGH = np.array([-4.0, -3.0, 0.0]), np.array([4.0, 3.0, 3.0])
     BOXES = (
@@ -141,7 +141,7 @@ class TruthCache:
 
 
 class TruthPredictor:
-    """A ChunkPredictor that knows the world; frames are recognised by stamp and camera.
+    """A ChunkPredictor that knows the world; frames are recognized by stamp and camera.
 
     ``depth_noise``: standard deviation relative to depth. ``outliers``: share of pixels whose depth
     is wrong by a factor of 0.3 to 3. ``pose_noise``: standard deviation of positions [m] and
@@ -171,7 +171,7 @@ class TruthPredictor:
         self._index = {(f.stamp_ns, f.camera): i for i, f in enumerate(world.frames)}
 
     def new_cache(self) -> TruthCache:
-        """Begin a memory with a random frame, and a scale of 0.4 to 2.5 units per metre."""
+        """Begin a memory with a random frame, and a scale of 0.4 to 2.5 units per meter."""
         scale = float(np.exp(self._rng.uniform(np.log(0.4), np.log(2.5))))
         turn = se3.matrix_from_quaternion(self._rng.normal(size=4))
         cache = TruthCache(self._caches, Sim3(scale, turn, self._rng.normal(0, 3, 3)))

@@ -19,6 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"config", "frame", "geometry"}
 MAY_IMPORT = {
     "config": set(),
+    "cpu_threads": set(),
     "geometry": set(),
     "frame": {"geometry"},
     "sensors": BASE,
@@ -26,8 +27,8 @@ MAY_IMPORT = {
     "mapping": BASE,
     "scene": BASE,
     "slam": BASE | {"mapping"},
-    "tools": BASE | {"sensors", "model", "mapping", "scene", "slam"},
-    "ros": BASE | {"sensors", "model", "mapping", "slam", "msg", "srv"},
+    "tools": BASE | {"cpu_threads", "sensors", "model", "mapping", "scene", "slam"},
+    "ros": BASE | {"cpu_threads", "sensors", "model", "mapping", "slam", "msg", "srv"},
 }
 ROS_PACKAGES = re.compile(
     r"rclpy|launch|launch_ros|ament_index_python|cv_bridge|tf2_\w+|tf_transformations"

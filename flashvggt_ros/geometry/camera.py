@@ -13,7 +13,7 @@ DISTORTION_COEFFICIENTS = {"none": 0, "plumb_bob": 5, "rational_polynomial": 8, 
 
 @dataclass(frozen=True, slots=True)
 class Pinhole:
-    """Ideal camera: u = fx x/z + cx, v = fy y/z + cy; pixel centres at integer (u, v) [px]."""
+    """Ideal camera: u = fx x/z + cx, v = fy y/z + cy; pixel centers at integer (u, v) [px]."""
 
     fx: float
     fy: float

@@ -67,7 +67,7 @@ def align_points(
     *,
     is_symmetric: bool = False,
 ) -> Sim3:
-    """Return the S that minimises sum w |target - S source|^2 (Umeyama, PAMI 1991, eq. 34 to 43).
+    """Return the S that minimizes sum w |target - S source|^2 (Umeyama, PAMI 1991, eq. 34 to 43).
 
     ``source`` and ``target`` are (M, 3), ``weights`` (M,) not negative. Noise in ``source`` makes
     that scale too small; with ``is_symmetric`` it is the ratio of both spreads instead (Horn, JOSA

@@ -14,11 +14,11 @@ from flashvggt_ros.frame import Frame
 WIDTH = 160  # of the small image that is tracked [px]
 CORNERS = 150
 MIN_CORNERS = 12  # fewer of them, and the thumbnail decides
-CORNER_STRENGTH = 4e-4  # smallest eigenvalue of the gradients; noise of 10 grey levels stays below
+CORNER_STRENGTH = 4e-4  # smallest eigenvalue of the gradients; noise of 10 gray levels stays below
 ROUND_TRIP = 1.0  # a point tracked there and back again returns this closely [px]
 THUMBNAIL = (16, 12)  # [px]
-THUMBNAIL_CONTRAST = 2.0  # standard deviation below which an image shows nothing [grey levels]
-THUMBNAIL_CHANGE = 6.0  # mean difference, after that of the brightness [grey levels]
+THUMBNAIL_CONTRAST = 2.0  # standard deviation below which an image shows nothing [gray levels]
+THUMBNAIL_CHANGE = 6.0  # mean difference, after that of the brightness [gray levels]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class KeyframeGate:
     """Compares each image with the last keyframe of the same camera.
 
     Corners (Shi and Tomasi) are tracked from the keyframe into the image (Lucas and Kanade in
-    pyramids, there and back again) on an image of 160 px width, normalised against exposure. The
+    pyramids, there and back again) on an image of 160 px width, normalized against exposure. The
     first image of a camera always passes. Later ones pass where the median corner has moved by
     ``min_motion``, or where fewer than ``min_tracked`` of the corners are still seen. An image
     without any contrast never does: it shows nothing. After a keyframe with hardly any corners a
@@ -47,10 +47,10 @@ class KeyframeGate:
 
     def accepts(self, frame: Frame) -> bool:
         """Whether ``frame`` shows something new; if so, later frames are compared with it."""
-        grey = _small_grey(frame.image)
-        thumbnail = cv2.resize(grey, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
+        gray = _small_gray(frame.image)
+        thumbnail = cv2.resize(gray, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
         thumbnail -= thumbnail.mean()
-        image = _normalised(grey)
+        image = _normalized(gray)
         keyframe = self._keyframes.get(frame.camera)
         if keyframe is not None and not self._shows_new(keyframe, image, thumbnail):
             return False
@@ -73,21 +73,21 @@ class KeyframeGate:
         return bool(np.median(motion) >= self._config.min_motion * image.shape[1])
 
 
-def _small_grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey image of at most 160 px width, each pixel the mean of those that it replaces."""
+def _small_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Gray image of at most 160 px width, each pixel the mean of those that it replaces."""
     height, width = image.shape[:2]
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     if width > WIDTH:
         size = (WIDTH, max(1, round(height * WIDTH / width)))
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(grey, np.uint8)
+        gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(gray, np.uint8)
 
 
-def _normalised(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _normalized(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the image at mean 128 and contrast 50: exposure and gain make no difference."""
-    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey))
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(gray))
     gain = min(4.0, 50.0 / max(deviation, 1e-6))  # bounded: noise is not to become texture
-    smooth = cv2.GaussianBlur(grey, (0, 0), 0.8)
+    smooth = cv2.GaussianBlur(gray, (0, 0), 0.8)
     return np.asarray(cv2.convertScaleAbs(smooth, alpha=gain, beta=128 - gain * mean), np.uint8)
 
 

@@ -34,7 +34,7 @@ class Map:
     """A chain of submaps; the last one is live and grows, the others are closed.
 
     The map frame is that of REP-103 with its origin at the first camera, which is taken as level.
-    Of a closed submap only poses and one voxelised cloud are kept, so that memory grows with the
+    Of a closed submap only poses and one voxelized cloud are kept, so that memory grows with the
     space seen and the keyframes placed, not with images. ``version`` changes with the map.
     """
 
@@ -51,7 +51,7 @@ class Map:
 
     @property
     def scale(self) -> float:
-        """Metres per unit of the live submap."""
+        """Meters per unit of the live submap."""
         return self.live.S_map_submap.scale
 
     @property

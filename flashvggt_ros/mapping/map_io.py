@@ -136,7 +136,7 @@ def save_map(
 ) -> None:
     """Write a map as a new folder, which appears complete or not at all.
 
-    ``points_map`` (M, 3) [m], ``colors`` (M, 3) RGB, ``scale`` [m per unit of the newest submap].
+    ``points_map`` (M, 3) [m], ``colors`` (M, 3) RGB, ``scale`` [m per unit of the first submap].
     Raises FileExistsError when the folder exists, OSError when it cannot be written.
     """
     folder = Path(folder)

@@ -1,4 +1,4 @@
-"""Coloured points and their fusion in voxels."""
+"""Colored points and their fusion in voxels."""
 
 from __future__ import annotations
 

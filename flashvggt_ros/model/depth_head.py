@@ -126,7 +126,7 @@ def _add_place(x: Tensor, aspect: float) -> Tensor:
 
 
 def _sinusoids(count: int, span: float, channels: int, device: torch.device) -> Tensor:
-    """Sines, then cosines (count, channels) of pixel centres over -span..span, base 100."""
+    """Sines, then cosines (count, channels) of pixel centers over -span..span, base 100."""
     edge = span * (count - 1) / count
     place = torch.linspace(-edge, edge, count, device=device).double()
     half = channels // 2

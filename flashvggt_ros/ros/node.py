@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from flashvggt_ros.config import Config
+from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros import backends
@@ -238,6 +239,7 @@ def _init(args: list[str] | None) -> None:
 
 
 def _load_and_start(node: MappingNode) -> None:
+    let_idle_threads_sleep()
     from flashvggt_ros.model.predictor import load_predictor  # torch: seconds, after the parameters
 
     predictor = load_predictor(node.config)

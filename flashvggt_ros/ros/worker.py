@@ -48,8 +48,8 @@ class WorkerReport:
     """The worker as its status shows it; ``error`` is empty while all is well.
 
     ``latency_s``: newest chunk, last image received to poses published; ``latency_p50_s`` and
-    ``latency_p95_s``: percentiles over the recent chunks [s]. ``scale``: metres per unit of the
-    live submap.
+    ``latency_p95_s``: percentiles over the recent chunks [s]. ``scale``: meters per unit of the
+    first submap.
     """
 
     error: str
@@ -281,7 +281,7 @@ class Worker:
             submaps=slam.map.live.index + 1 if slam.map.frames else 0,
             cache_frames=slam.cache.frames,
             cache_bytes=slam.cache.nbytes,
-            scale=slam.map.scale,
+            scale=slam.config.scale.fixed,
             chunks=self._chunks,
             latency_s=float(latencies[-1]),
             latency_p50_s=float(np.percentile(latencies, 50)),

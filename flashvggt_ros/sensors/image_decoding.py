@@ -63,7 +63,7 @@ ENCODINGS: dict[str, Encoding] = {
     "bgra8": Encoding(1, 4, cv2.COLOR_BGRA2RGB),
     "mono8": Encoding(1, 1, cv2.COLOR_GRAY2RGB),
     "mono16": Encoding(2, 1, cv2.COLOR_GRAY2RGB),
-    # Without a color meaning: grey, and OpenCV's order of channels.
+    # Without a color meaning: gray, and OpenCV's order of channels.
     "8UC1": Encoding(1, 1, cv2.COLOR_GRAY2RGB),
     "8UC3": Encoding(1, 3, cv2.COLOR_BGR2RGB),
     "16UC1": Encoding(2, 1, cv2.COLOR_GRAY2RGB),
@@ -129,7 +129,7 @@ def decode_compressed(message: Any, max_megapixels: float) -> RgbImage:
     """Decode a JPEG or PNG to RGB (H, W, 3): new, contiguous memory. Raises RejectedInput.
 
     What the stream is, is told from its first bytes; of ``format`` only a depth transport is
-    heeded. Grey is replicated and alpha is dropped.
+    heeded. Gray is replicated and alpha is dropped.
     """
     form = read_text(message, "format")
     if "compresseddepth" in form.lower():

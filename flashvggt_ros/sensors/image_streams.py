@@ -1,6 +1,6 @@
 """JPEG and PNG streams, read as far as their headers go: their size, and whether they are whole.
 
-Decoders fill what is missing of a truncated JPEG with grey and say nothing, and take the memory
+Decoders fill what is missing of a truncated JPEG with gray and say nothing, and take the memory
 that a header asks for; both are found here, before decoding. Sources: ITU-T T.81 annex B (JPEG
 markers), W3C PNG specification section 5 (chunks).
 """

@@ -129,7 +129,7 @@ def _raster(
 
 
 def _draw_scale_bar(axes: Any, low: NDArray[np.float64], size: float) -> None:
-    """Draw a bar of 1, 2 or 5 times a power of ten metres, about a fifth of the picture."""
+    """Draw a bar of 1, 2 or 5 times a power of ten meters, about a fifth of the picture."""
     power = 10.0 ** math.floor(math.log10(size / 5))
     length = max(step * power for step in (1, 2, 5) if step * power <= size / 5)
     left, bottom = low + 0.04 * size

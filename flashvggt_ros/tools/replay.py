@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from flashvggt_ros import __version__
 from flashvggt_ros.config import Config, build_config, flatten
+from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import MapUpdate
 from flashvggt_ros.mapping.map import Trajectory
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
@@ -217,6 +218,7 @@ def _topics(
 
 
 def _load(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard]:
+    let_idle_threads_sleep()
     from flashvggt_ros.model.predictor import load_predictor  # torch: seconds that --help can spare
 
     predictor = load_predictor(config)

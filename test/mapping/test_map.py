@@ -50,10 +50,10 @@ def test_the_map_begins_at_the_first_camera_with_x_forward_and_z_up() -> None:
 
 def test_scale_fixed_is_metres_per_unit_of_the_first_submap() -> None:
     steps = []
-    for metres in (1.0, 2.5):
-        mapped, predictor = Map(config(scale__fixed=metres)), TruthPredictor(LEVEL)
+    for meters in (1.0, 2.5):
+        mapped, predictor = Map(config(scale__fixed=meters)), TruthPredictor(LEVEL)
         update = feed(mapped, predictor, predictor.new_cache(), LEVEL.frames)
-        assert mapped.scale == metres
+        assert mapped.scale == meters
         steps.append(np.linalg.norm(update.T_map_camera[3, :3, 3]))
     assert steps[1] == pytest.approx(2.5 * steps[0])
 

@@ -11,7 +11,7 @@ from flashvggt_ros.mapping.submap import Submap, select_points
 
 WORLD = make_world(walk(6))
 ALL_PIXELS = MapConfig(min_confidence=0.0, max_depth=1000.0)
-GREY = np.full((PINHOLE.height, PINHOLE.width, 3), 128, np.uint8)
+GRAY = np.full((PINHOLE.height, PINHOLE.width, 3), 128, np.uint8)
 
 
 def grown(overlap: int = 2, gauge_drift: float = 0.0) -> Submap:
@@ -46,7 +46,7 @@ def select(
 ) -> np.ndarray:
     if confidence is None:
         confidence = np.full_like(depth, 2)
-    return select_points(depth, confidence, GREY, PINHOLE, config).points
+    return select_points(depth, confidence, GRAY, PINHOLE, config).points
 
 
 def test_poses_of_the_newest_chunk_supersede_those_before() -> None:
@@ -103,8 +103,8 @@ def test_the_cloud_lies_on_the_walls_and_closing_does_not_change_it() -> None:
     np.testing.assert_array_equal(before.colors, after.colors)
     S_camera_submap = Sim3.from_pose(submap.T_submap_camera[0], 1.0).inverse()
     unit = np.linalg.norm(submap.T_submap_camera[5, :3, 3] - submap.T_submap_camera[0, :3, 3])
-    metres = np.linalg.norm(WORLD.T_world_camera[5, :3, 3] - WORLD.T_world_camera[0, :3, 3])
-    S_world_camera = Sim3.from_pose(WORLD.T_world_camera[0], metres / unit)
+    meters = np.linalg.norm(WORLD.T_world_camera[5, :3, 3] - WORLD.T_world_camera[0, :3, 3])
+    S_world_camera = Sim3.from_pose(WORLD.T_world_camera[0], meters / unit)
     points_world = (S_world_camera @ S_camera_submap).transform_points(after.points)
     assert (np.abs(points_world).max(axis=0) < [4.001, 3.001, 3.001]).all()
     assert points_world[:, 2].min() > -0.001

@@ -11,12 +11,12 @@ from flashvggt_ros.sensors.image_decoding import ENCODINGS, decode_compressed, d
 from flashvggt_ros.sensors.rejected_input import RejectedInput
 
 RGB = picture()
-GREY = RGB[..., 0]
+GRAY = RGB[..., 0]
 DEEP = (np.arange(48 * 64, dtype=np.uint32).reshape(48, 64) * 21 + 7).astype(np.uint16)
 
 
-def as_rgb(grey):
-    return np.repeat(grey[..., None], 3, axis=2)
+def as_rgb(gray):
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def with_alpha(rgb):
@@ -64,8 +64,8 @@ def mosaic(rgb, pattern):
         ("8UC3", RGB[..., ::-1], RGB),
         ("rgba8", with_alpha(RGB), RGB),
         ("bgra8", with_alpha(RGB[..., ::-1]), RGB),
-        ("mono8", GREY, as_rgb(GREY)),
-        ("8UC1", GREY, as_rgb(GREY)),
+        ("mono8", GRAY, as_rgb(GRAY)),
+        ("8UC1", GRAY, as_rgb(GRAY)),
     ],
 )
 def test_eight_bit_encodings_give_the_exact_colors(encoding, values, expected, padding):
@@ -77,7 +77,7 @@ def test_eight_bit_encodings_give_the_exact_colors(encoding, values, expected, p
 @pytest.mark.parametrize("padding", [0, 1, 64])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
-def test_sixteen_bit_grey_is_scaled_to_the_full_range_in_either_byte_order(
+def test_sixteen_bit_gray_is_scaled_to_the_full_range_in_either_byte_order(
     encoding, order, padding
 ):
     values = DEEP.astype(f"{order}u2")
@@ -214,7 +214,7 @@ def test_jpeg_gives_the_colors_within_its_loss(form, is_progressive):
     assert np.abs(decoded.astype(int) - SMOOTH).max() <= 6
 
 
-def test_grey_jpeg_is_replicated():
+def test_gray_jpeg_is_replicated():
     decoded = decode_compressed(compressed(encoded(".jpg", SMOOTH[..., 0])), 34.0)
     np.testing.assert_array_equal(decoded[..., 0], decoded[..., 2])
     assert np.abs(decoded[..., 1].astype(int) - SMOOTH[..., 0]).max() <= 8
@@ -225,11 +225,11 @@ def test_grey_jpeg_is_replicated():
     [
         (RGB[..., ::-1], RGB),
         (with_alpha(RGB[..., ::-1]), RGB),
-        (GREY, as_rgb(GREY)),
+        (GRAY, as_rgb(GRAY)),
         (DEEP, as_rgb(np.rint(DEEP / 257).astype(np.uint8))),
         ((RGB[..., ::-1].astype(np.uint16) * 257), RGB),
     ],
-    ids=["color", "alpha", "grey", "grey 16 bit", "color 16 bit"],
+    ids=["color", "alpha", "gray", "gray 16 bit", "color 16 bit"],
 )
 @pytest.mark.parametrize("form", ["png", "bgr8; png compressed bgr8"])
 def test_png_gives_the_exact_colors(values, expected, form):

@@ -1,0 +1,51 @@
+"""Whether the model's threads sleep while they wait, in the processes that run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CALLERS = {
+    "replay": "from flashvggt_ros.tools.replay import _load as start; "
+              "from flashvggt_ros.config import Config as thing",
+    "node": "from flashvggt_ros.ros.node import _load_and_start as start; "
+            "from flashvggt_ros.ros.node import MappingNode as thing",
+}
+
+
+def policy_after(program: str, **environment: str) -> str:
+    names = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}; import os; print(os.environ['OMP_WAIT_POLICY'])"],
+        env=names | environment, cwd=ROOT, capture_output=True, text=True, check=True,
+    )
+    return done.stdout.split()[-1]
+
+
+def test_threads_sleep_unless_the_user_says_otherwise() -> None:
+    program = "from flashvggt_ros.cpu_threads import let_idle_threads_sleep as f; assert f()"
+    assert policy_after(program) == "PASSIVE"
+    assert policy_after(program, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_it_is_asked_for_before_torch_is_loaded(caller: str) -> None:
+    program = (
+        f"import sys; {CALLERS[caller]}; assert 'torch' not in sys.modules\n"
+        "from types import SimpleNamespace\n"
+        "class Torchless:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.startswith('torch'):\n"
+        "            raise ImportError('torch')\n"
+        "sys.meta_path.insert(0, Torchless())\n"
+        "try:\n"
+        "    start(SimpleNamespace(config=None))\n"
+        "except ImportError:\n"
+        "    pass\n"
+        "else:\n"
+        "    raise SystemExit('torch was not asked for')\n"
+    )
+    assert policy_after(program + "pass") == "PASSIVE"
