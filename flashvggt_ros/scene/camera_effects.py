@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -24,39 +25,56 @@ def automatic_gain(radiance: Tensor) -> Tensor:
     return TARGET_BRIGHTNESS / squashed
 
 
-def photograph(radiance: Tensor, frames: int, generator: torch.Generator) -> Tensor:
+def photograph(
+    radiance: Tensor,
+    frames: int,
+    generator: torch.Generator,
+    kernel: Callable[..., Tensor] | None = None,
+) -> Tensor:
     """Return pictures (B*N, 3, H, W) in 0..1 as a random real camera takes them.
 
     ``radiance`` (B*N, 3, H, W) is linear. Each of the B sequences of N = ``frames`` pictures has
-    its own camera: exposure that drifts, white balance, tone curve, vignetting, focus, noise and
-    compression.
+    its own camera: exposure that drifts, white balance, tone curve, vignetting, focus and noise;
+    the first half of the sequences is compressed. ``kernel`` may be ``expose`` compiled.
     """
-    count = len(radiance)
-    batch = count // frames
+    batch = len(radiance) // frames
     rand = _Random(batch, frames, radiance.device, generator)
     gain = automatic_gain(radiance).view(batch, frames)
     mean = gain.log().mean(1, keepdim=True)
     follow = rand.sequence(0.0, 1.0)  # how far the exposure follows each picture
     drift = rand.drift() * rand.sequence(0.0, 0.3)
     gain = (mean + follow * (gain.log() - mean) + drift + rand.normal_sequence(0.35)).exp()
-    x = radiance * gain.view(-1, 1, 1, 1)
-    x = x * rand.color(0.12)
-    x = x * _vignette(x, rand.sequence(0.0, 0.5).clamp(min=0.1) - 0.1, frames)
-    contrast = rand.sequence(0.8, 1.3)
-    gamma = rand.sequence(1.7, 2.6)
-    power = (1 / gamma).expand(batch, frames).reshape(-1, 1, 1, 1)
-    x = x / (1 + 0.25 * x * rand.chance(0.5))
-    x = x.clamp(1e-6, 1.0) ** power
+    pictures = (kernel or expose)(
+        radiance,
+        gain.reshape(-1, 1, 1, 1) * rand.color(0.12),
+        rand.sequence_map(-0.1, 0.5).clamp(min=0),
+        0.25 * rand.chance(0.5),
+        1 / rand.sequence_map(1.7, 2.6),
+        rand.sequence_map(0.8, 1.3),
+        rand.sequence_map(0.4, 1.3),
+        rand.chance(0.4) * rand.sequence_map(0.0, 1.0),
+        rand.sequence_map(0.0, 0.03) * rand.chance(0.7),
+    )
+    half = batch // 2 * frames
+    if half:
+        step = rand.sequence_map(0.01, 0.08)[:half]
+        pictures = torch.cat([_jpeg(pictures[:half], step), pictures[half:]])
+    return pictures
+
+
+def expose(
+    radiance: Tensor, gain: Tensor, vignetting: Tensor, shoulder: Tensor, power: Tensor,
+    contrast: Tensor, saturation: Tensor, defocus: Tensor, noise: Tensor,
+) -> Tensor:
+    """Pictures (F, 3, H, W) from radiance and settings that broadcast against (F, 3, 1, 1)."""
+    x = radiance * gain * (1 - vignetting * _corner_distance(radiance))
+    x = (x / (1 + shoulder * x)).clamp(1e-6, 1.0) ** power
     middle = x.mean((1, 2, 3), keepdim=True)
-    x = middle + (x - middle) * contrast.expand(batch, frames).reshape(-1, 1, 1, 1)
+    x = middle + (x - middle) * contrast
     grey = x.mean(1, keepdim=True)
-    saturation = rand.sequence(0.4, 1.3).expand(batch, frames).reshape(-1, 1, 1, 1)
     x = grey + (x - grey) * saturation
-    x = _defocus(x, rand.chance(0.4) * rand.sequence_map(0.0, 1.0))
-    sigma = rand.sequence_map(0.0, 0.03) * rand.chance(0.7)
-    x = x + sigma * torch.randn(x.shape, device=x.device)
-    x = x.clamp(0, 1)
-    return torch.where(rand.chance(0.5) > 0, _jpeg(x, rand.sequence_map(0.01, 0.08)), x)
+    x = x + defocus * (_blurred(x) - x)
+    return (x + noise * torch.randn_like(x)).clamp(0, 1)
 
 
 class _Random:
@@ -68,7 +86,8 @@ class _Random:
         self.batch, self.frames, self.device, self.generator = batch, frames, device, generator
 
     def _rand(self, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self.generator).to(self.device, non_blocking=True)
+        draw = torch.rand(*shape, generator=self.generator, device=self.generator.device)
+        return draw.to(self.device)
 
     def sequence(self, low: float, high: float) -> Tensor:
         return low + (high - low) * self._rand(self.batch, 1)
@@ -91,22 +110,24 @@ class _Random:
         return torch.sin(2 * math.pi * (self._rand(self.batch, 1) * time + self._rand(self.batch, 1)))
 
 
-def _vignette(x: Tensor, strength: Tensor, frames: int) -> Tensor:
+def _corner_distance(x: Tensor) -> Tensor:
+    """Squared distance (H, W) from the middle of the picture, 1 at its corners."""
     height, width = x.shape[-2:]
     v = torch.linspace(-1, 1, height, device=x.device)[:, None]
     u = torch.linspace(-1, 1, width, device=x.device)[None, :]
-    falloff = (u * u + v * v) / 2
-    per_picture = strength.expand(-1, frames).reshape(-1, 1, 1, 1)
-    return 1 - per_picture * falloff
+    return (u * u + v * v) / 2
 
 
-def _defocus(x: Tensor, sigma: Tensor) -> Tensor:
-    """Blend in a 5x5 binomial blur; ``sigma`` (F, 1, 1, 1) in 0..1 is its share."""
-    kernel = torch.tensor([1.0, 4, 6, 4, 1], device=x.device, dtype=x.dtype) / 16
-    flat = x.flatten(0, 1)[:, None]
-    flat = F.conv2d(F.pad(flat, (2, 2, 0, 0), mode="replicate"), kernel.view(1, 1, 1, 5))
-    flat = F.conv2d(F.pad(flat, (0, 0, 2, 2), mode="replicate"), kernel.view(1, 1, 5, 1))
-    return x + sigma * (flat.view_as(x) - x)
+def _blurred(x: Tensor) -> Tensor:
+    """Blur with a 5x5 binomial kernel; the border is repeated."""
+    height, width = x.shape[-2:]
+    x = F.pad(x, (2, 2, 2, 2), mode="replicate")
+    weights = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+    rows = sum(w * x[..., k : k + height, :] for k, w in enumerate(weights))
+    assert isinstance(rows, Tensor)
+    columns = sum(w * rows[..., k : k + width] for k, w in enumerate(weights))
+    assert isinstance(columns, Tensor)
+    return columns
 
 
 def _jpeg(x: Tensor, step: Tensor) -> Tensor:

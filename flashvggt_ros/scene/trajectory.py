@@ -115,14 +115,19 @@ class _Noise:
         self.generator = generator
 
     def random(self, size: int) -> Tensor:
-        return torch.rand(self.batch, size, generator=self.generator).to(self.device)
+        draw = torch.rand(
+            self.batch, size, generator=self.generator, device=self.generator.device
+        )
+        return draw.to(self.device)
 
     def uniform(self, low: float, high: float) -> Tensor:
         return low + (high - low) * self.random(1)
 
     def normal(self, scale: float) -> Tensor:
-        draw = torch.randn(self.batch, 1, generator=self.generator).to(self.device)
-        return scale * draw
+        draw = torch.randn(
+            self.batch, 1, generator=self.generator, device=self.generator.device
+        )
+        return scale * draw.to(self.device)
 
     def sign(self) -> Tensor:
         return torch.where(self.random(1) < 0.15, -1.0, 1.0)

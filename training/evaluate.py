@@ -1,0 +1,158 @@
+"""Score a checkpoint on unseen synthetic sequences, seen in chunks as on a robot.
+
+    python -m training.evaluate --checkpoint FILE --sequences 200 --frames 32 --chunk 8
+
+Prints a table and, as the last line, JSON. Seeds and (where ``--textures``/unseen exists) the
+photographs were never trained on. Per sequence: rotation error and angle of the translation of
+each frame against the first (medians over frames), ATE after Sim(3) alignment in percent of the
+path, AbsRel of depth after the alignment's scale, and the field of view's error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flashvggt_ros.model.checkpoint import load_checkpoint
+from flashvggt_ros.model.flashvggt import FlashVGGT
+from flashvggt_ros.scene.textures import Textures
+from training import losses
+from training.sequences import Batch, Motion, ScenePool, load_photographs
+
+Array = NDArray[np.float64]
+SEED = 1_000_003
+ROWS = (
+    ("rotation", "rotation error [deg]"), ("rotation_truth", "true rotation from frame 0 [deg]"),
+    ("rotation_step", "rotation error between neighbours [deg]"),
+    ("direction", "translation direction error [deg]"), ("ate", "ATE after Sim(3) [% of path]"),
+    ("absrel", "depth AbsRel"), ("fov", "field of view error [deg]"),
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--sequences", type=int, default=200)
+    parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--chunk", type=int, default=8)
+    parser.add_argument("--height", type=int, default=168)
+    parser.add_argument("--width", type=int, default=224)
+    parser.add_argument("--textures", type=Path, default=Path(".textures"))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    model, _ = load_checkpoint(options.checkpoint, name=options.checkpoint.name)
+    model = model.to(options.device)
+    started = time.monotonic()
+    result = evaluate(
+        model, options.sequences, options.frames, options.chunk, (options.height, options.width),
+        options.textures / "unseen", torch.device(options.device),
+    )
+    print(f"{options.sequences} sequences of {options.frames} frames, chunks of {options.chunk}, "
+          f"{time.monotonic() - started:.0f} s")
+    print(f"{'':34}{'median':>10}{'mean':>10}")
+    for name, label in ROWS:
+        print(f"{label:34}{result[name]['median']:10.3f}{result[name]['mean']:10.3f}")
+    print(json.dumps(result))
+
+
+def evaluate(
+    model: FlashVGGT, sequences: int, frames: int, chunk: int, size: tuple[int, int],
+    photographs: Path | None, device: torch.device,
+) -> dict[str, dict[str, float]]:
+    """Median and mean over sequences of each score of ROWS."""
+    rng = np.random.default_rng(SEED)
+    textures = Textures.with_photographs(rng, load_photographs(photographs), 4)
+    pool = ScenePool(max(64, sequences), textures, SEED, 0)
+    pool.to(device)
+    generator = torch.Generator(device).manual_seed(SEED)
+    at_once = 8 if device.type == "cuda" else 1
+    scores: list[dict[str, float]] = []
+    while len(scores) < sequences:
+        with torch.inference_mode():
+            batch = pool.draw(at_once, frames, size, Motion(), generator, samples=4)
+            pose, depth = predict(model, batch.images, chunk)
+        scores += sequence_scores(pose, depth, batch)
+    pool.close()
+    return {name: {"median": float(np.median([s[name] for s in scores])),
+                   "mean": float(np.mean([s[name] for s in scores]))} for name, _ in ROWS}
+
+
+def predict(model: FlashVGGT, images: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """Poses (B, N, 9) and depth (B, N, H, W) of sequences (B, N, 3, H, W) in chunks."""
+    cache = model.new_cache()
+    depths = []
+    for part in images.split(chunk, dim=1):
+        prediction = model.forward_chunk(part, cache)
+        depths.append(prediction.depth[..., 0])
+    return prediction.pose_enc, torch.cat(depths, 1)
+
+
+def sequence_scores(pose: Tensor, depth: Tensor, batch: Batch) -> list[dict[str, float]]:
+    """Scores of each sequence of a batch."""
+    target = losses.truth(batch)
+    R = losses.rotation_matrix(pose[..., 3:7]).double().cpu().numpy()
+    t = pose[..., :3].double().cpu().numpy()
+    R_true, t_true = target.R.double().cpu().numpy(), target.t.double().cpu().numpy()
+    fov = torch.rad2deg((pose - target.pose_enc)[..., 7:].abs()).mean((1, 2)).cpu().numpy()
+    result = []
+    for i in range(len(R)):
+        centers = -np.einsum("nji,nj->ni", R[i], t[i])
+        true_centers = -np.einsum("nji,nj->ni", R_true[i], t_true[i])
+        error, scale = align_sim3(centers, true_centers)
+        path = np.linalg.norm(np.diff(true_centers, axis=0), axis=1).sum()
+        valid = target.is_valid[i]
+        # Depth is judged at the scale of its first image, the unit that the model is trained for.
+        relative = ((depth[i] - target.depth[i]).abs() / target.depth[i])[valid]
+        moved = np.linalg.norm(true_centers, axis=1) > 0.05 * path
+        steps = np.einsum("nij,nkj->nik", R[i][1:], R[i][:-1])
+        steps_true = np.einsum("nij,nkj->nik", R_true[i][1:], R_true[i][:-1])
+        result.append({
+            "rotation": float(np.median(angles(R[i][1:], R_true[i][1:]))),
+            "rotation_truth": float(np.median(angles(R_true[i][1:], np.eye(3)[None]))),
+            "rotation_step": float(np.median(angles(steps, steps_true))),
+            "direction": float(np.median(_between(centers[moved], true_centers[moved]))),
+            "ate": 100 * error / max(path, 1e-6),
+            "absrel": float(relative.mean()),
+            "fov": float(fov[i]),
+        })
+    return result
+
+
+def angles(R: Array, R_true: Array) -> Array:
+    """Angles (N,) between rotations [degrees]."""
+    cosine = (np.einsum("nij,nij->n", R, np.broadcast_to(R_true, R.shape)) - 1) / 2
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def _between(a: Array, b: Array) -> Array:
+    if not len(a):
+        return np.zeros(1)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosine = (a * b).sum(1) / np.maximum(norms, 1e-9)
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def align_sim3(points: Array, reference: Array) -> tuple[float, float]:
+    """Root mean square distance (N, 3) to ``reference`` after the best similarity; its scale.
+
+    Umeyama, 1991.
+    """
+    a, b = points - points.mean(0), reference - reference.mean(0)
+    u, s, vt = np.linalg.svd(b.T @ a / len(a))
+    sign = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
+    variance = (a**2).sum() / len(a)
+    scale = float(np.trace(np.diag(s) @ sign) / max(variance, 1e-12))
+    aligned = scale * a @ (u @ sign @ vt).T
+    return float(np.sqrt(((aligned - b) ** 2).sum(1).mean())), scale
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""Endless training sequences: random scenes, random camera paths, random cameras."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from flashvggt_ros.scene import primitives
+from flashvggt_ros.scene.camera_effects import photograph
+from flashvggt_ros.scene.layout import MOST_PRIMITIVES, Layout, compose
+from flashvggt_ros.scene.scene import Scene
+from flashvggt_ros.scene.textures import SIDE, Textures
+from flashvggt_ros.scene.trajectory import trajectory
+
+FARTHEST = 45.0  # depth beyond this is sky or as good as sky [m]
+PLACE_SHARES = {"room": 0.65, "corridor": 0.2, "street": 0.15}
+MOTION_SHARES = (0.45, 0.2, 0.1, 0.25)  # hand, robot, turn, orbit
+LAYOUTS_A_TASK = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Range of motion between neighbouring frames: means per sequence are drawn log-uniformly."""
+
+    step: tuple[float, float] = (0.02, 0.2)  # [m] in a room; streets are larger by their pace
+    turn: tuple[float, float] = (math.radians(1.5), math.radians(12.0))  # [rad]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """B sequences of N frames.
+
+    ``images`` (B, N, 3, H, W) in 0..1; ``depth`` (B, N, H, W) [m]; ``T_world_camera``
+    (B, N, 4, 4); ``intrinsics`` (B, 4): fx, fy, cx, cy [px].
+    """
+
+    images: Tensor
+    depth: Tensor
+    T_world_camera: Tensor
+    intrinsics: Tensor
+
+
+def load_photographs(folder: Path | None, most: int = 100_000) -> NDArray[np.uint8]:
+    """Pictures (M, 256, 256, 3) of a folder's JPEG files, in order of their names."""
+    names = sorted(folder.glob("*.jpg"))[:most] if folder is not None and folder.is_dir() else []
+    pictures = [np.asarray(Image.open(name).convert("RGB").resize((SIDE, SIDE))) for name in names]
+    return np.stack(pictures) if pictures else np.zeros((0, SIDE, SIDE, 3), np.uint8)
+
+
+def _compose_many(seed: int, kinds: dict[str, tuple[int, ...]]) -> list[Layout]:
+    rng = np.random.default_rng(seed)
+    textures = Textures(torch.zeros(0, dtype=torch.int32), kinds)
+    places = rng.choice(list(PLACE_SHARES), LAYOUTS_A_TASK, p=list(PLACE_SHARES.values()))
+    return [compose(str(place), textures, rng) for place in places]
+
+
+class ScenePool:
+    """A pool of composed scenes on the device, renewed in the background by worker processes.
+
+    Build it before the device is first used: the workers are forked.
+    """
+
+    def __init__(self, size: int, textures: Textures, seed: int, workers: int) -> None:
+        self._kinds, self._seed = textures.kinds, seed
+        self._size = size - size % LAYOUTS_A_TASK
+        self._workers = workers
+        self._next_slot = 0
+        self._textures = textures
+        self._tasks: list[Future[list[Layout]]] = []
+        if workers:
+            self._executor = ProcessPoolExecutor(workers, get_context("fork"))
+            self._tasks = [self._submit() for _ in range(self._size // LAYOUTS_A_TASK)]
+            layouts = [layout for task in self._tasks for layout in task.result()]
+            self._tasks = []
+        else:
+            tasks = self._size // LAYOUTS_A_TASK
+            layouts = [layout for task in range(tasks)
+                       for layout in _compose_many(seed + task, self._kinds)]
+        scene = Scene.of(layouts, textures)
+        missing = MOST_PRIMITIVES - scene.rows.shape[1]
+        if missing:
+            absent = torch.from_numpy(primitives.absent()).expand(len(layouts), missing, -1)
+            groups = torch.zeros(len(layouts), missing, dtype=torch.long)
+            scene = dataclasses.replace(
+                scene, rows=torch.cat([scene.rows, absent], 1),
+                groups=torch.cat([scene.groups, groups], 1),
+            )
+        self.scenes = scene
+
+    def _submit(self) -> Future[list[Layout]]:
+        self._seed += 1
+        return self._executor.submit(_compose_many, self._seed, self._kinds)
+
+    def to(self, device: torch.device) -> None:
+        """Move the pool to a device."""
+        self.scenes = _move(self.scenes, device)
+
+    def refresh(self) -> None:
+        """Put newly composed scenes in the place of old ones, as far as they are ready."""
+        if not self._workers:
+            return
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.remove(task)
+            self._replace(Scene.of(task.result(), self._textures))
+        while len(self._tasks) < self._workers:
+            self._tasks.append(self._submit())
+
+    def _replace(self, fresh: Scene) -> None:
+        slots = slice(self._next_slot, self._next_slot + LAYOUTS_A_TASK)
+        most = fresh.rows.shape[1]
+        self.scenes.rows[slots, :most] = fresh.rows.to(self.scenes.rows.device)
+        self.scenes.groups[slots] = 0
+        self.scenes.groups[slots, :most] = fresh.groups.to(self.scenes.rows.device)
+        for name in ("counts", "lights", "walk", "pace"):
+            target = getattr(self.scenes, name)
+            target[slots] = getattr(fresh, name).to(target.device)
+        self._next_slot = (self._next_slot + LAYOUTS_A_TASK) % self._size
+
+    def close(self) -> None:
+        """Stop the workers."""
+        if self._workers:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def draw(
+        self,
+        sequences: int,
+        frames: int,
+        size: tuple[int, int],
+        motion: Motion,
+        generator: torch.Generator,
+        *,
+        samples: int = 4,
+        shadows: bool = True,
+        is_photographed: bool = True,
+        kernel: Callable[..., Tensor] | None = None,
+    ) -> Batch:
+        """Render a batch of ``sequences`` of ``frames`` pictures of ``size`` (H, W)."""
+        device = self.scenes.rows.device
+        choice = torch.randint(self._size, (sequences,), generator=generator,
+                               device=generator.device)
+        scenes = _varied(_select(self.scenes, choice.to(device)), generator)
+        poses = _paths(scenes, frames, motion, generator)
+        scenes = scenes.cleared(poses)
+        intrinsics = _cameras(sequences, size, generator).to(device)
+        sequence = torch.arange(sequences, device=device).repeat_interleave(
+            frames, output_size=sequences * frames)
+        blur = _rand(generator, sequences, 1) ** 3 * 0.5
+        blur = blur * (_rand(generator, sequences, 1) < 0.6)
+        blur = blur.expand(-1, frames).clone()
+        blur[:, -1] = 0
+        radiance, depth = scenes.cast(
+            poses.flatten(0, 1), sequence.int(), intrinsics[sequence], size, samples,
+            shadows, blur.flatten(),
+        )
+        if is_photographed:
+            images = photograph(radiance, frames, generator, kernel)
+        else:
+            images = radiance.clamp(0, 1) ** 0.4545
+        shape = (sequences, frames)
+        return Batch(images.unflatten(0, shape), depth.unflatten(0, shape), poses, intrinsics)
+
+
+def _move(scenes: Scene, device: torch.device) -> Scene:
+    moved = {field.name: getattr(scenes, field.name).to(device)
+             for field in dataclasses.fields(scenes)}
+    return Scene(**moved)
+
+
+def _select(scenes: Scene, index: Tensor) -> Scene:
+    names = ("rows", "counts", "groups", "lights", "walk", "pace")
+    return dataclasses.replace(scenes, **{name: getattr(scenes, name)[index] for name in names})
+
+
+def _rand(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(*shape, generator=generator, device=generator.device)
+
+
+def _varied(scenes: Scene, generator: torch.Generator) -> Scene:
+    """Give scenes other textures, tints and light, so that a composed scene serves many times."""
+    device, draws = scenes.rows.device, generator.device
+    batch, most = scenes.rows.shape[:2]
+    total = scenes.textures.count
+    kept = torch.arange(total, device=draws).expand(batch, -1)
+    other = torch.randint(1, total, (batch, total), generator=generator, device=draws)
+    is_changed = _rand(generator, batch, total) < 0.7
+    mapping = torch.where(is_changed, other, kept).float().to(device)
+    rows = scenes.rows.clone()
+    old = rows[..., primitives.TEXTURE].long()
+    new = mapping.gather(1, old.flatten(1)).view_as(old)
+    skies = scenes.textures.kinds["sky"]
+    is_sky = (old >= skies[0]) & (old <= skies[-1])
+    rows[..., primitives.TEXTURE] = torch.where(is_sky, old.float(), new)
+    tint = 1 + 0.25 * torch.randn(batch, most, 1, generator=generator, device=draws)
+    tint = tint * (1 + 0.08 * torch.randn(batch, most, 3, generator=generator, device=draws))
+    rows[..., primitives.TINT] = (rows[..., primitives.TINT] * tint.to(device)).clamp(0.03, 1.2)
+    detail = 2 ** (2.5 * _rand(generator, batch, most) - 1).to(device)
+    scale = rows[..., primitives.SCALE]
+    rows[..., primitives.SCALE] = torch.where((scale > 0) & ~is_sky[..., 0], scale * detail, scale)
+    rows[..., primitives.OFFSET] = _rand(generator, batch, most, 2).to(device)
+    lights = scenes.lights.clone()
+    lights[:, 17] *= _rand(generator, batch).to(device) ** 0.5
+    return dataclasses.replace(scenes, rows=rows, lights=lights)
+
+
+def _log_uniform(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
+    return low * (high / low) ** _rand(generator, count)
+
+
+def _paths(scenes: Scene, frames: int, motion: Motion, generator: torch.Generator) -> Tensor:
+    device, count = scenes.rows.device, len(scenes.rows)
+    shares = torch.tensor(MOTION_SHARES, device=generator.device)
+    kinds = torch.multinomial(shares, count, True, generator=generator)
+    step = _log_uniform(*motion.step, count, generator).to(device) * scenes.pace / 0.1
+    turn = _log_uniform(*motion.turn, count, generator).to(device)
+    return trajectory(kinds.to(device), scenes.walk, step, turn, frames, generator)
+
+
+def _cameras(count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Intrinsics (B, 4): 50 to 100 degrees across the longer side, the centre in the middle."""
+    height, width = size
+    fov = torch.deg2rad(50 + 50 * _rand(generator, count))
+    focal = max(height, width) / 2 / torch.tan(fov / 2)
+    stretch = 1 + 0.04 * (_rand(generator, count) - 0.5)
+    center = torch.tensor([width / 2, height / 2], device=fov.device).expand(count, 2)
+    return torch.cat([focal[:, None], (focal * stretch)[:, None], center], 1)

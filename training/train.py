@@ -1,0 +1,300 @@
+"""Train the compact checkpoint on endless synthetic scenes.
+
+    torchrun --nproc-per-node 2 -m training.train --seconds 560 --out OUT     # several GPUs
+    python -m training.train --seconds 560 --out OUT                          # one GPU
+    python -m training.train --device cpu --tiny --steps 3 --out OUT          # a smoke test
+
+A run lasts ``--seconds``, its start included, and covers the part ``--begin`` to ``--end`` of the
+whole schedule (0 to 1). It goes on from ``--state`` where that file exists, else from the weights
+``--init``, else from nothing. Progress is printed as lines of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch._dynamo
+import torch.distributed as dist
+from torch import Tensor
+
+from flashvggt_ros.model.flashvggt import PRESETS, FlashVGGT, ModelConfig
+from flashvggt_ros.scene.camera_effects import expose
+from flashvggt_ros.scene.textures import Textures
+from training.checkpoints import load_into, save_parts
+from training.fast_blocks import use_fast_blocks
+from training.optimizer import Optimizer
+from training.sequences import Motion, ScenePool, load_photographs
+from training.student import Student, initialize
+
+WARM_UP_STEPS = 80
+DECAY_SHARE = 0.3  # of the schedule, at its end
+LAST_RATE = 0.03  # of the full rate, at the very end
+EMA_DECAY = 0.998
+GRIDS = (((12, 16), 0.7), ((11, 16), 0.1), ((10, 16), 0.1), ((14, 14), 0.1))  # patches
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Until ``end`` of the schedule: sequences of ``frames``, in chunks of one of ``chunks``."""
+
+    end: float
+    frames: int
+    chunks: tuple[tuple[int, ...], ...]
+    motion: Motion
+
+
+PHASES = (
+    Phase(0.10, 4, ((4,),), Motion((0.03, 0.15), (math.radians(2), math.radians(8)))),
+    Phase(0.65, 8, ((8,), (8,), (4, 4)), Motion((0.03, 0.2), (math.radians(2), math.radians(12)))),
+    Phase(0.85, 16, ((8, 8), (16,), (4, 4, 8)), Motion()),
+    Phase(1.01, 32, ((8, 8, 8, 8), (8, 16, 8), (16, 16)), Motion()),
+)
+TINY_PHASES = (Phase(1.01, 4, ((2, 2), (4,)), Motion()),)
+
+
+def main() -> None:
+    """Run the command line."""
+    options = _options()
+    started = time.monotonic()
+    rank, world = _distributed()
+    run = Run(options, rank, world)
+    run.train(started)
+    run.pool.close()
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights")
+    parser.add_argument("--seconds", type=float, default=1e9, help="time to train, start included")
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--begin", type=float, default=0.0)
+    parser.add_argument("--end", type=float, default=1.0)
+    parser.add_argument("--frames", type=int, default=768, help="frames a step and process")
+    parser.add_argument("--muon-rate", type=float, default=3e-3)
+    parser.add_argument("--adam-rate", type=float, default=1e-3)
+    parser.add_argument("--init", type=Path)
+    parser.add_argument("--state", type=Path)
+    parser.add_argument("--textures", type=Path, default=Path(".textures"))
+    parser.add_argument("--pool", type=int, default=4096, help="scenes held")
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) // 2 - 2))
+    parser.add_argument("--seed", type=int, default=0,
+                        help="of the scenes; give another one when going on")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--log-every", type=int, default=50)
+    parser.add_argument("--tiny", action="store_true", help="a toy model, for tests")
+    return parser.parse_args()
+
+
+def _distributed() -> tuple[int, int]:
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    return rank, world
+
+
+def tiny_config() -> ModelConfig:
+    """A toy of the same structure, for tests on a CPU."""
+    return ModelConfig(
+        revision="r1", kv_downfactor=2, patch_size=14, image_width=56, position_grid=4, width=64,
+        encoder_depth=1, encoder_heads=1, depth=4, heads=1, taps=(0, 1, 2, 3),
+        descriptor_range=(0, 3), layer_scale=0.2, camera_depth=1, camera_heads=2,
+        camera_mlp_ratio=1.0, depth_features=16, depth_channels=(8, 8, 16, 16),
+    )
+
+
+class Run:
+    """One run of the training loop on one process."""
+
+    def __init__(self, options: argparse.Namespace, rank: int, world: int) -> None:
+        self.options, self.rank, self.world = options, rank, world
+        seed = options.seed * 1009 + rank
+        rng = np.random.default_rng(seed)
+        photographs = load_photographs(options.textures)
+        textures = Textures.with_photographs(rng, photographs, 2 if options.tiny else 12)
+        pool = 64 if options.tiny else options.pool
+        workers = 0 if options.tiny else options.workers
+        self.pool = ScenePool(pool, textures, seed % 2**31, workers)
+        self._use_device(options.device)
+        self.pool.to(self.device)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        torch.manual_seed(options.seed)
+        torch._dynamo.config.recompile_limit = 64
+        self.expose = torch.compile(expose, dynamic=True) if options.compile else expose
+        self.config = tiny_config() if options.tiny else PRESETS["flashvggt-mini"]
+        self.student = Student(FlashVGGT(self.config))
+        initialize(self.student)
+        if options.init is not None:
+            load_into(self.student.model, options.init)
+        self.student.to(self.device)
+        use_fast_blocks(self.student.model, options.compile)
+        self.optimizer = Optimizer(self.student)
+        self.average = {name: p.detach().clone() for name, p in self.student.named_parameters()}
+        self.step = 0
+        if options.state is not None and options.state.exists():
+            self._load_state()
+        self._say(photographs=len(photographs), textures=textures.count, world=world,
+                  parameters=sum(p.numel() for p in self.student.model.parameters()))
+
+    def _use_device(self, kind: str) -> None:
+        if kind == "cuda":
+            local = int(os.environ.get("LOCAL_RANK", 0))
+            torch.cuda.set_device(local)
+            self.device = torch.device("cuda", local)
+            torch.backends.cuda.matmul.allow_tf32 = True
+            torch.backends.cudnn.allow_tf32 = True
+        else:
+            self.device = torch.device(kind)
+        if self.world > 1:
+            dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+            self.clock = dist.new_group(backend="gloo")
+
+    def train(self, started: float) -> None:
+        """Step until the time or the number of steps is used up; save at the end."""
+        options = self.options
+        last = time.monotonic()
+        begin = last
+        deadline = started + options.seconds - 12.0
+        first_step = self.step
+        frames_done = 0
+        sums: dict[str, Tensor] = {}
+        saved = last
+        while self.step - first_step < options.steps:
+            now = time.monotonic()
+            share = max((now - begin) / max(deadline - begin, 1e-6),
+                        (self.step - first_step) / options.steps)
+            share = self._agree(share)
+            if share >= 1:
+                break
+            progress = options.begin + (options.end - options.begin) * share
+            parts, frames = self._train_step(progress, self.step - first_step)
+            frames_done += frames
+            for name, value in parts.items():
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+            self.step += 1
+            if self.step % options.log_every == 0:
+                means = {name: round(float(value) / options.log_every, 4)
+                         for name, value in sums.items()}
+                sums = {}
+                now = time.monotonic()
+                self._say(step=self.step, progress=round(progress, 4),
+                          frames_per_second=round(frames_done * self.world / (now - last)), **means)
+                last, frames_done = now, 0
+            if time.monotonic() - saved > 200:
+                saved = time.monotonic()
+                self._save_weights()
+        self._save()
+
+    def _agree(self, share: float) -> float:
+        """The first process's clock, so that all stop together."""
+        if self.world == 1:
+            return share
+        value = torch.tensor([share])
+        dist.broadcast(value, 0, group=self.clock)
+        return float(value)
+
+    def _train_step(self, progress: float, steps_here: int) -> tuple[dict[str, Tensor], int]:
+        phases = TINY_PHASES if self.options.tiny else PHASES
+        phase = next(phase for phase in phases if progress < phase.end)
+        dice = random.Random(self.options.seed + self.step)
+        grid = (4, 4) if self.options.tiny else _weighted(dice, GRIDS)
+        sizes = list(dice.choice(phase.chunks))
+        sequences = max(1, self.options.frames // phase.frames)
+        patch = self.config.patch_size
+        self.pool.refresh()
+        with torch.no_grad():
+            batch = self.pool.draw(
+                sequences, phase.frames, (grid[0] * patch, grid[1] * patch), phase.motion,
+                self.generator, samples=self._samples(progress), kernel=self.expose,
+                shadows=not self.options.tiny and dice.random() < 0.5,
+            )
+        is_cuda = self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_cuda):
+            total, parts = self.student(batch, sizes, max(1, phase.frames // 4))
+        total.backward()
+        norm = self._reduce_gradients()
+        rate = self._rate(progress, steps_here)
+        self.optimizer.step(rate * self.options.muon_rate, rate * self.options.adam_rate)
+        self._update_average()
+        return parts | {"loss": total, "gradient": norm}, sequences * phase.frames
+
+    def _samples(self, progress: float) -> int:
+        if self.options.tiny:
+            return 1
+        return 2 if progress < 0.6 else 4
+
+    def _rate(self, progress: float, steps_here: int) -> float:
+        warm = min(1.0, (steps_here + 1) / WARM_UP_STEPS)
+        left = min(1.0, (1 - progress) / DECAY_SHARE)
+        return warm * (LAST_RATE + (1 - LAST_RATE) * left)
+
+    @torch.no_grad()
+    def _reduce_gradients(self) -> Tensor:
+        """Average gradients over processes, clip their norm to 1, and return the norm before."""
+        gradients = [p.grad for p in self.student.parameters() if p.requires_grad]
+        flat = torch.cat([g.flatten() for g in gradients])
+        if self.world > 1:
+            dist.all_reduce(flat)
+            flat /= self.world
+        norm = flat.norm()
+        flat = (flat * (1.0 / (norm + 1e-6)).clamp(max=1.0)).nan_to_num(0.0, 0.0, 0.0)
+        parts = flat.split([g.numel() for g in gradients])
+        torch._foreach_copy_(gradients, [x.view_as(g) for x, g in zip(parts, gradients,
+                                                                     strict=True)])
+        return norm
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(EMA_DECAY, (self.step + 1) / (self.step + 10))
+        parameters = [p for _, p in self.student.named_parameters()]
+        torch._foreach_lerp_(list(self.average.values()), parameters, 1 - decay)
+        for parameter in parameters:
+            parameter.grad = None
+
+    def _save_weights(self) -> None:
+        if self.rank:
+            return
+        self.options.out.mkdir(parents=True, exist_ok=True)
+        weights = {name.removeprefix("model."): value for name, value in self.average.items()
+                   if name.startswith("model.")}
+        save_parts(weights, self.config, self.options.out, "flashvggt-mini")
+
+    def _save(self) -> None:
+        self._save_weights()
+        if self.options.state is not None and not self.rank:
+            self.options.state.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({"student": self.student.state_dict(), "average": self.average,
+                        "optimizer": self.optimizer.state_dict(), "step": self.step},
+                       self.options.state)
+        memory = torch.cuda.max_memory_allocated() / 2**30 if self.device.type == "cuda" else 0.0
+        self._say(saved=self.step, peak_gib=round(memory, 1))
+
+    def _load_state(self) -> None:
+        state = torch.load(self.options.state, map_location=self.device, weights_only=True)
+        self.student.load_state_dict(state["student"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def _say(self, **values: object) -> None:
+        if not self.rank:
+            print(json.dumps(values), flush=True)
+
+
+def _weighted(dice: random.Random, choices: tuple[tuple[tuple[int, int], float], ...]
+              ) -> tuple[int, int]:
+    values, weights = zip(*choices, strict=True)
+    return dice.choices(values, weights)[0]
+
+
+if __name__ == "__main__":
+    main()
