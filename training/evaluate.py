@@ -106,7 +106,7 @@ def sequence_scores(pose: Tensor, depth: Tensor, batch: Batch) -> list[dict[str,
     for i in range(len(R)):
         centers = -np.einsum("nji,nj->ni", R[i], t[i])
         true_centers = -np.einsum("nji,nj->ni", R_true[i], t_true[i])
-        error, scale = align_sim3(centers, true_centers)
+        error, _ = align_sim3(centers, true_centers)
         path = np.linalg.norm(np.diff(true_centers, axis=0), axis=1).sum()
         valid = target.is_valid[i]
         # Depth is judged at the scale of its first image, the unit that the model is trained for.

@@ -17,7 +17,8 @@ from flashvggt_ros.model.attention import Attention, Block
 from flashvggt_ros.model.flashvggt import FlashVGGT
 from flashvggt_ros.model.rope import Rotation, rotate
 
-Compiler = Callable[[Callable[..., object]], Callable[..., object]]
+Kernel = Callable[..., Tensor]
+Compiler = Callable[[Kernel], Kernel]
 
 
 def _norm(x: Tensor, w: Tensor, b: Tensor, eps: float) -> Tensor:

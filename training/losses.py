@@ -182,8 +182,10 @@ def patch_truth(target: Truth, patch: int) -> PatchTruth:
     return PatchTruth(points, is_valid, patch, (height // patch, width // patch))
 
 
-def matching_loss(features: Tensor, patches: PatchTruth, target: Truth, pairs: list[tuple[int, int]],
-                  temperature: Tensor) -> tuple[Tensor, Tensor]:
+def matching_loss(
+    features: Tensor, patches: PatchTruth, target: Truth, pairs: list[tuple[int, int]],
+    temperature: Tensor,
+) -> tuple[Tensor, Tensor]:
     """InfoNCE between patch features (B, N, P, D) of frame pairs; also the share matched right.
 
     The true place of a patch's centre in the other frame lies between patches: the target is

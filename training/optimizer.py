@@ -18,7 +18,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     """Nearly orthogonal matrices (M, r, c) with the singular vectors of the given ones."""
     a, b, c = NEWTON_SCHULZ
-    x = matrices.to(torch.bfloat16)
+    x = matrices.to(torch.bfloat16) if matrices.is_cuda else matrices
     is_tall = x.shape[-2] > x.shape[-1]
     x = x.mT if is_tall else x
     x = x / (x.float().norm(dim=(-2, -1), keepdim=True).to(x.dtype) + 1e-7)
@@ -63,7 +63,7 @@ class Optimizer:
         self.adam.step()
         names = list(self.muon)
         buffers = [self.momentum[name] for name in names]
-        gradients = [self.muon[name].grad for name in names]
+        gradients = [gradient_of(self.muon[name]) for name in names]
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
         looks = torch._foreach_lerp(gradients, buffers, momentum)  # Nesterov
         shapes: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
@@ -88,6 +88,13 @@ class Optimizer:
         self.adam.load_state_dict(state["adam"])
         for name, value in state["momentum"].items():
             self.momentum[name].copy_(value)
+
+
+def gradient_of(parameter: nn.Parameter) -> Tensor:
+    """The gradient of a parameter, which every parameter must have."""
+    if parameter.grad is None:
+        raise RuntimeError("a parameter took no part in the loss")
+    return parameter.grad
 
 
 def _is_hidden(name: str) -> bool:

@@ -104,8 +104,8 @@ def scores(pose: Tensor, target: losses.Truth) -> dict[str, Tensor]:
     moved = true_centers[:, 1:].norm(dim=-1) > 0.05
     direction = torch.rad2deg(direction.clamp(-1, 1).acos())
     direction = torch.where(moved, direction, torch.nan)
-    return {"rotation": torch.rad2deg(angle).median(), "rotation_truth": torch.rad2deg(truth).median(),
-            "direction": direction.nanmedian()}
+    return {"rotation": torch.rad2deg(angle).median(),
+            "rotation_truth": torch.rad2deg(truth).median(), "direction": direction.nanmedian()}
 
 
 def _angle(R: Tensor) -> Tensor:
@@ -119,10 +119,9 @@ def initialize(student: Student) -> None:
     """Set what a start from scratch wants larger than the fine-tuning defaults of the model."""
     model = student.model
     with torch.no_grad():
-        for block in model.camera_head.trunk:
-            block.ls1.gamma.fill_(0.2)
-            block.ls2.gamma.fill_(0.2)
         for name, parameter in model.named_parameters():
+            if name.startswith("camera_head.trunk.") and name.endswith("gamma"):
+                parameter.fill_(0.2)
             if name.endswith(("camera_token", "register_token", "cls_token", "register_tokens")):
                 parameter.normal_(std=0.1)
         last = model.camera_head.pose_branch.fc2

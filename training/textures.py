@@ -43,7 +43,7 @@ def main() -> None:
     written = 0
     for package, (limit, prefixes) in SOURCES.items():
         deb = download(package, options.packages)
-        pictures = [name_and_data for name_and_data in _pictures(deb, prefixes)]
+        pictures = list(_pictures(deb, prefixes))
         rng = np.random.default_rng(len(package))
         kept = 0
         for index in rng.permutation(len(pictures)):
@@ -98,7 +98,7 @@ def _is_color(name: str) -> bool:
 def _usable(data: bytes) -> Image.Image | None:
     """Return the centre square at SIZE, or None where it is small, empty or transparent."""
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture: Image.Image = Image.open(io.BytesIO(data))
         picture.load()
     except (OSError, ValueError, NotImplementedError, SyntaxError):
         return None

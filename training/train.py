@@ -31,7 +31,7 @@ from flashvggt_ros.scene.camera_effects import expose
 from flashvggt_ros.scene.textures import Textures
 from training.checkpoints import load_into, save_parts
 from training.fast_blocks import use_fast_blocks
-from training.optimizer import Optimizer
+from training.optimizer import Optimizer, gradient_of
 from training.sequences import Motion, ScenePool, load_photographs
 from training.student import Student, initialize
 
@@ -240,7 +240,7 @@ class Run:
     @torch.no_grad()
     def _reduce_gradients(self) -> Tensor:
         """Average gradients over processes, clip their norm to 1, and return the norm before."""
-        gradients = [p.grad for p in self.student.parameters() if p.requires_grad]
+        gradients = [gradient_of(p) for p in self.student.parameters() if p.requires_grad]
         flat = torch.cat([g.flatten() for g in gradients])
         if self.world > 1:
             dist.all_reduce(flat)
@@ -255,7 +255,7 @@ class Run:
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(EMA_DECAY, (self.step + 1) / (self.step + 10))
-        parameters = [p for _, p in self.student.named_parameters()]
+        parameters: list[Tensor] = list(self.student.parameters())
         torch._foreach_lerp_(list(self.average.values()), parameters, 1 - decay)
         for parameter in parameters:
             parameter.grad = None

@@ -107,7 +107,8 @@ class _Random:
 
     def drift(self) -> Tensor:
         time = torch.arange(self.frames, device=self.device) / 8
-        return torch.sin(2 * math.pi * (self._rand(self.batch, 1) * time + self._rand(self.batch, 1)))
+        turns, phase = self._rand(self.batch, 1), self._rand(self.batch, 1)
+        return torch.sin(2 * math.pi * (turns * time + phase))
 
 
 def _corner_distance(x: Tensor) -> Tensor:

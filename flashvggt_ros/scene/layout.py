@@ -132,7 +132,7 @@ def _on_wall(composer: Composer, half: Array, height: float, count: int,
         center[axis], center[1 - axis], center[2] = sign * half[axis], along, z
         size[axis], size[1 - axis] = depth, w
         if surface == "sky":
-            frame = size + [0.06, 0.06, 0.06]
+            frame = size + 0.06
             frame[axis] = 0.6 * depth
             composer.add(BOX, center, frame, np.eye(3), "wood", contrast=0.4)
         composer.add(BOX, center, size, np.eye(3), surface, **options)

@@ -74,10 +74,3 @@ def absent() -> NDArray[np.float32]:
     row[HALF] = 1.0
     row[KIND] = ABSENT
     return row
-
-
-def corners(row: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The eight corners (8, 3) of the box around a primitive, in the world [m]."""
-    matrix = row[MATRIX].reshape(3, 4).astype(np.float64)
-    unit = np.stack(np.meshgrid([-1, 1], [-1, 1], [-1, 1], indexing="ij"), -1).reshape(8, 3)
-    return np.linalg.solve(matrix[:, :3], (unit - matrix[:, 3]).T).T

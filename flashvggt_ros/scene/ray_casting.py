@@ -72,7 +72,7 @@ def mean_pose(poses: Tensor) -> Tensor:
 
 
 class View:
-    """Rays of one frame: one origin, directions (3, H*W) with unit length along the optical axis."""
+    """Rays of one frame: one origin, directions (3, H*W) of unit length along the optical axis."""
 
     def __init__(
         self, T: Tensor, intrinsics: Tensor, size: tuple[int, int], offset: tuple[float, float]

@@ -1,4 +1,4 @@
-"""The ray caster as one Triton kernel: the same image as ``ray_casting``, a few hundred times faster.
+"""The ray caster as one Triton kernel: the same image as ``ray_casting``, much faster.
 
 One program casts a block of pixels of one frame: all samples, shading and shadow rays, and the
 depth of the pixel centre.
@@ -116,7 +116,7 @@ def _interval(row, ox, oy, oz, dx, dy, dz, kind):
 def _closest(table, count, ox, oy, oz, dx, dy, dz):
     best = tl.zeros_like(dx) + FAR
     index = tl.zeros_like(dx).to(tl.int32)
-    for number in range(0, count):
+    for number in range(count):
         row = table + number * ROW
         kind = tl.load(row + 15)
         if kind < 2.5:
@@ -298,7 +298,7 @@ def _render_kernel(rows, counts, lights, atlas, scene_of_frame, poses, intrinsic
     blue = tl.zeros([BLOCK], tl.float32)
     t = tl.zeros([BLOCK], tl.float32)
     index = tl.zeros([BLOCK], tl.int32)
-    for sample in range(0, SAMPLES + 1):
+    for sample in range(SAMPLES + 1):
         if (SAMPLES > 1) | (sample < SAMPLES):
             pose = poses + (frame * (SAMPLES + 1) + sample) * 12
             x = (column + tl.load(offsets + 2 * sample) - cx) / fx

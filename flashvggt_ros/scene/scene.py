@@ -105,7 +105,7 @@ class Scene:
         )
         gone = near | ((self.groups > 0) & (groups.gather(1, self.groups) > 0))
         rows = self.rows.clone()
-        rows[..., primitives.KIND] = torch.where(gone, primitives.ABSENT, rows[..., primitives.KIND])
+        rows[..., primitives.KIND].masked_fill_(gone, primitives.ABSENT)
         return dataclasses.replace(self, rows=rows)
 
     def render(
@@ -154,9 +154,10 @@ class Scene:
             poses, intrinsics.to(device), size, shadows,
         )
         if device.type == "cuda":
-            from flashvggt_ros.scene import ray_casting_triton
+            # Triton comes with PyTorch for GPUs alone.
+            from flashvggt_ros.scene.ray_casting_triton import render
 
-            return ray_casting_triton.render(*arguments)
+            return render(*arguments)
         return ray_casting.render(*arguments)
 
 
