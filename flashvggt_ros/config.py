@@ -52,7 +52,7 @@ class ImageConfig:
         "topic.",
     )
     queue_size: int = param(
-        64, "Images that may wait for the model; beyond it every second one is dropped [frames].",
+        32, "Images that may wait for the model; beyond it every second one is dropped [frames].",
         low=2, high=1024,
     )
     max_megapixels: float = param(
@@ -128,7 +128,7 @@ class SubmapConfig:
     """When a descriptor cache is closed and a fresh one continues."""
 
     max_frames: int = param(
-        64, "Keyframes after which a new submap begins [frames].", low=4, high=100_000
+        24, "Keyframes after which a new submap begins [frames].", low=4, high=100_000
     )
     min_inliers: float = param(
         0.3, "Least share of shared pixels that must agree for two submaps to be joined "
