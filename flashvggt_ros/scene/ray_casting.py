@@ -87,22 +87,31 @@ class View:
         self.directions = T[:3, :3] @ camera
         self.origin = T[:3, 3]
 
-    def rectangle(self, row: Tensor) -> tuple[int, int, int, int] | None:
-        """Rows and columns (top, bottom, left, right) that can see a primitive; None: nothing."""
+    def rectangles(self, table: Tensor) -> list[list[int]]:
+        """Rows and columns (top, bottom, left, right) that can see each primitive (P, 32).
+
+        Empty (top = bottom) for what is behind the camera, outside the picture, or absent.
+        """
         height, width = self.size
-        matrix = row[layout.MATRIX].view(3, 4).double()
-        unit = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.double)] * 3)
-        world = torch.linalg.solve(matrix[:, :3], unit.T.to(matrix) - matrix[:, 3:])
-        camera = self.T[:3, :3].double().T @ (world - self.T[:3, 3:].double())
-        if bool((camera[2] < EPSILON).all()):
-            return None
-        if bool((camera[2] < 0.05).any()):
-            return 0, height, 0, width
-        u = camera[0] / camera[2] * self.fx + self.cx
-        v = camera[1] / camera[2] * self.fy + self.cy
-        left, right = max(int(u.min()) - 1, 0), min(int(u.max()) + 3, width)
-        top, bottom = max(int(v.min()) - 1, 0), min(int(v.max()) + 3, height)
-        return (top, bottom, left, right) if left < right and top < bottom else None
+        matrix = table[:, layout.MATRIX].unflatten(1, (3, 4))
+        squared = table[:, layout.HALF].square()[..., None]
+        axes = matrix[..., :3] * squared  # rows of M are r / half: the inverse's columns
+        center = -(axes * matrix[..., 3:]).sum(1)
+        signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3).to(table)
+        world = center[:, None] + (signs[:, :, None] * axes[:, None]).sum(2)  # (P, 8, 3)
+        camera = (world - self.T[:3, 3]) @ self.T[:3, :3]
+        z = camera[..., 2]
+        is_seen = (z > EPSILON).any(1) & (table[:, layout.KIND] != layout.ABSENT)
+        is_near = (z < 0.05).any(1)
+        depth = z.clamp(min=0.05)
+        u = camera[..., 0] / depth * self.fx + self.cx
+        v = camera[..., 1] / depth * self.fy + self.cy
+        bounds = torch.stack([v.amin(1) - 1, v.amax(1) + 3, u.amin(1) - 1, u.amax(1) + 3], 1)
+        whole = torch.tensor([0, height, 0, width]).to(table)
+        bounds = torch.where(is_near[:, None], whole, bounds)
+        limits = torch.tensor([height, height, width, width]).to(table)
+        bounds = torch.minimum(bounds.clamp(min=0), limits) * is_seen[:, None]
+        return bounds.int().tolist()
 
 
 def closest_hit(table: Tensor, view: View) -> tuple[Tensor, Tensor]:
@@ -111,11 +120,10 @@ def closest_hit(table: Tensor, view: View) -> tuple[Tensor, Tensor]:
     depth = torch.full((height, width), FAR, device=table.device)
     index = torch.zeros(height, width, dtype=torch.long, device=table.device)
     directions = view.directions.view(3, height, width)
-    for number, row in enumerate(table):
-        rectangle = None if float(row[layout.KIND]) == layout.ABSENT else view.rectangle(row)
-        if rectangle is None:
+    for number, (top, bottom, left, right) in enumerate(view.rectangles(table)):
+        if top >= bottom or left >= right:
             continue
-        top, bottom, left, right = rectangle
+        row = table[number]
         part = directions[:, top:bottom, left:right].reshape(3, -1)
         near, far = interval(row, view.origin[:, None], part)
         t = torch.where(near > EPSILON, near, far).view(bottom - top, right - left)
