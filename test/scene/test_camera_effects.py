@@ -1,6 +1,11 @@
 import torch
 
-from flashvggt_ros.scene.camera_effects import TARGET_BRIGHTNESS, automatic_gain, develop, photograph
+from flashvggt_ros.scene.camera_effects import (
+    TARGET_BRIGHTNESS,
+    automatic_gain,
+    develop,
+    photograph,
+)
 
 
 def radiance(frames=8, size=(24, 36)):
