@@ -74,10 +74,13 @@ def evaluate(
     pool.to(device)
     generator = torch.Generator(device).manual_seed(SEED)
     at_once = 8 if device.type == "cuda" else 1
+    threads = torch.get_num_threads()
     scores: list[dict[str, float]] = []
     while len(scores) < sequences:
         with torch.inference_mode():
+            torch.set_num_threads(1)  # rendering on a CPU: small tensors
             batch = pool.draw(at_once, frames, size, Motion(), generator, samples=4)
+            torch.set_num_threads(threads)
             pose, depth = predict(model, batch.images, chunk)
         scores += sequence_scores(pose, depth, batch)
     pool.close()
