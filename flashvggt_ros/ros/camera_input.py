@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.subscription import Subscription
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -30,10 +31,11 @@ MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
 
 class CameraInput:
-    """Subscribes to an image topic as soon as it is known how it is carried, and converts.
+    """Subscribes to an image topic, raw or compressed as it is carried, and converts.
 
-    ``transport`` auto takes the type of whoever publishes on the topic; where nobody does, but
-    somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead.
+    ``transport`` auto begins with what the topic's name suggests, so that no first image is missed,
+    and changes to the type of whoever publishes on the topic where that differs. Where nobody does,
+    but somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead.
     ``take(frame)`` is called with every image, None in place of one that is rejected;
     ``check_image`` raises ValueError for an RGB image (H, W, 3) that the model cannot take. Topic
     names are relative to the node's namespace and can be remapped.
@@ -58,6 +60,8 @@ class CameraInput:
         self.topic = _resolved(node, "image_topics", config.image_topics[index])
         self.intake = CameraIntake(self.topic, config.image, convert_raw=image_converter())
         self.is_connected = False
+        self._subscription: Subscription | None = None
+        self._subscribed = ("", "")
         self._polls = 0
         if config.predictor.use_camera_info:
             node.create_subscription(
@@ -80,7 +84,7 @@ class CameraInput:
         return ""
 
     def connect(self) -> None:
-        """Subscribe if the topic's type is known by now; call it until is_connected."""
+        """Subscribe, and follow the type of the topic's publisher; call it until is_connected."""
         if self.is_connected:
             return
         transport = self._transport if self._transport != "auto" else self._published(self.topic)
@@ -88,15 +92,24 @@ class CameraInput:
             compressed = f"{self.topic}/compressed"
             if self._published(compressed) == "compressed":
                 self.topic, transport = compressed, "compressed"
-        self._polls += 1
         if transport:
+            self._subscribe(transport)
             self.is_connected = True
-            self._node.create_subscription(
-                MESSAGES[transport], self.topic, self._on_image, self._qos()
-            )
             logger.info("images from %s (%s)", self.topic, transport)
-        elif self._polls == 1:
+        elif self._polls == 0:
+            self._subscribe("compressed" if self.topic.endswith("/compressed") else "raw")
             logger.info("waiting for a publisher on %s", self.topic)
+        self._polls += 1
+
+    def _subscribe(self, transport: str) -> None:
+        if self._subscribed == (self.topic, transport):
+            return
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = self._node.create_subscription(
+            MESSAGES[transport], self.topic, self._on_image, self._qos()
+        )
+        self._subscribed = (self.topic, transport)
 
     def _published(self, topic: str) -> str:
         """How images on ``topic`` are carried: raw, compressed or, if nobody publishes, empty."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import rclpy
@@ -13,9 +14,10 @@ from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.srv import SaveMap
 from geometry_msgs.msg import TransformStamped
 from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from ros.node_bench import TRUTH, NodeBench, image_message, start_ros
+from ros.node_bench import RELIABLE, TRUTH, NodeBench, image_message, start_ros
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 from synthetic import TruthCache, TruthPredictor, look, make_world, walk
@@ -231,20 +233,54 @@ def test_bad_images_are_counted_by_cause_and_the_node_goes_on(bench: Any) -> Non
     assert sum(counts.values()) == 2 * len(faults)
 
 
-def test_truncated_jpegs_are_rejected_and_whole_ones_mapped(bench: Any) -> None:
-    import cv2
+def compressed_message(frame: Frame, kind: str) -> CompressedImage:
+    data = cv2.imencode(f".{kind}", frame.image[..., ::-1])[1].tobytes()
+    message = CompressedImage(format=kind, data=data)
+    message.header.frame_id = frame.camera
+    message.header.stamp = time_message(frame.stamp_ns)
+    return message
 
-    it = bench(image_topics=["/cam/image_raw"])
-    images = it.publisher("/cam/image_raw/compressed", CompressedImage)
+
+@pytest.fixture
+def camera() -> Iterator[Node]:
+    """A node with a DDS participant of its own, as in a process of its own.
+
+    One participant cannot carry two types on one topic, not even one after the other.
+    """
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = Node("camera", context=context, use_global_arguments=False)
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+@pytest.mark.parametrize("topic", ["/cam/image_raw/compressed", "/cam/image_raw", "/cam/stream"])
+def test_compressed_images_are_mapped_and_truncated_ones_rejected(
+    bench: Any, camera: Node, topic: str, kind: str
+) -> None:
+    it = bench(image_topics=[topic.removesuffix("/compressed")])
+    images = camera.create_publisher(CompressedImage, topic, RELIABLE)
+    it.spin_until(images.get_subscription_count)
     for i, frame in enumerate(WORLD.frames[:4]):
-        data = cv2.imencode(".png", frame.image[..., ::-1])[1].tobytes()
-        message = CompressedImage(format="png", data=data[: len(data) // 2] if i == 1 else data)
-        message.header.frame_id = frame.camera
-        message.header.stamp = time_message(frame.stamp_ns)
+        message = compressed_message(frame, kind)
+        if i == 1:
+            message.data = message.data[: len(message.data) // 2]
         images.publish(message)
         it.spin(0.02)
     status = it.settle(4)
     assert (status.frames_used, status.frames_rejected) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind"), [("/cam/image_raw", Image), ("/cam/image_raw/compressed", CompressedImage)]
+)
+def test_the_node_listens_before_anybody_publishes(bench: Any, topic: str, kind: type) -> None:
+    it = bench(image_topics=[topic])
+    it.spin_until(lambda: it.helper.get_subscriptions_info_by_topic(topic))
+    (subscription,) = it.helper.get_subscriptions_info_by_topic(topic)
+    assert subscription.topic_type == f"sensor_msgs/msg/{kind.__name__}"
 
 
 def test_bad_camera_info_is_counted_and_images_go_on(bench: Any) -> None:
