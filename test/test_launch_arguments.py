@@ -1,0 +1,23 @@
+"""The launch file's arguments, read without ``launch``, which only a ROS installation has."""
+
+import ast
+from pathlib import Path
+
+from flashvggt_ros.config import parameters
+
+LAUNCH_FILE = Path(__file__).parents[1] / "launch" / "mapping.launch.py"
+OF_ROS = {"params_file", "use_sim_time", "namespace", "log_level"}
+
+
+def test_arguments_are_those_of_ros_and_parameters_of_the_node_without_defaults() -> None:
+    tree = ast.parse(LAUNCH_FILE.read_text())
+    constants = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    arguments = set(constants["ARGUMENTS"])
+    assert arguments >= OF_ROS | {"image_topics", "checkpoint", "device"}
+    assert arguments - OF_ROS <= {parameter.name for parameter in parameters()}
+    assert constants["NOT_GIVEN"] == ""
+    assert any(isinstance(node, ast.Constant) and node.value == "rviz" for node in ast.walk(tree))
