@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 SEED = 1_000_003
 ROWS = (
     ("rotation", "rotation error [deg]"), ("rotation_truth", "true rotation from frame 0 [deg]"),
-    ("rotation_step", "rotation error between neighbours [deg]"),
+    ("rotation_step", "rotation error between neighbors [deg]"),
     ("direction", "translation direction error [deg]"), ("ate", "ATE after Sim(3) [% of path]"),
     ("absrel", "depth AbsRel"), ("fov", "field of view error [deg]"),
 )

@@ -19,7 +19,7 @@ class Truth:
     """Targets of B sequences: world is the first camera, its mean point distance is 1.
 
     ``pose_enc`` (B, N, 9) as the camera head gives it; ``R`` (B, N, 3, 3), ``t`` (B, N, 3):
-    camera-from-world; ``depth`` (B, N, H, W) and ``is_valid``; ``scale`` (B,): metres per unit;
+    camera-from-world; ``depth`` (B, N, H, W) and ``is_valid``; ``scale`` (B,): meters per unit;
     ``spread`` (B,): root mean square of t, at least 0.3.
     """
 
@@ -56,7 +56,7 @@ def truth(batch: Batch) -> Truth:
 
 
 def pixel_rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
-    """Directions (B, H, W, 3) of unit length along z through the pixel centres."""
+    """Directions (B, H, W, 3) of unit length along z through the pixel centers."""
     device = intrinsics.device
     u = (torch.arange(width, device=device) - intrinsics[:, 2:3]) / intrinsics[:, 0:1]
     v = (torch.arange(height, device=device) - intrinsics[:, 3:4]) / intrinsics[:, 1:2]
@@ -162,7 +162,7 @@ def depth_loss(depth: Tensor, confidence: Tensor, target: Tensor, is_valid: Tens
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchTruth:
-    """Geometry at patch centres: ``points`` (B, N, P, 3) in the first camera, ``is_valid``."""
+    """Geometry at patch centers: ``points`` (B, N, P, 3) in the first camera, ``is_valid``."""
 
     points: Tensor
     is_valid: Tensor
@@ -171,7 +171,7 @@ class PatchTruth:
 
 
 def patch_truth(target: Truth, patch: int) -> PatchTruth:
-    """Points of the patch centres."""
+    """Points of the patch centers."""
     height, width = target.depth.shape[-2:]
     rays = pixel_rays(target.intrinsics, height, width)
     middle = slice(patch // 2, None, patch)
@@ -188,7 +188,7 @@ def matching_loss(
 ) -> tuple[Tensor, Tensor]:
     """InfoNCE between patch features (B, N, P, D) of frame pairs; also the share matched right.
 
-    The true place of a patch's centre in the other frame lies between patches: the target is
+    The true place of a patch's center in the other frame lies between patches: the target is
     bilinear over the four nearest. Patches that leave the image or are hidden do not count.
     """
     sources = [i for i, _ in pairs]

@@ -31,7 +31,7 @@ LAYOUTS_A_TASK = 32
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """Range of motion between neighbouring frames: means per sequence are drawn log-uniformly."""
+    """Range of motion between neighboring frames: means per sequence are drawn log-uniformly."""
 
     step: tuple[float, float] = (0.02, 0.2)  # [m] in a room; streets are larger by their pace
     turn: tuple[float, float] = (math.radians(1.5), math.radians(12.0))  # [rad]
@@ -227,7 +227,7 @@ def _paths(scenes: Scene, frames: int, motion: Motion, generator: torch.Generato
 
 
 def _cameras(count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Intrinsics (B, 4): 50 to 100 degrees across the longer side, the centre in the middle."""
+    """Intrinsics (B, 4): 50 to 100 degrees across the longer side, the center in the middle."""
     height, width = size
     fov = torch.deg2rad(50 + 50 * _rand(generator, count))
     focal = max(height, width) / 2 / torch.tan(fov / 2)

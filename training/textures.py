@@ -68,7 +68,7 @@ def download(package: str, folder: Path) -> Path:
 
 
 def _pictures(deb: Path, prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of the colour pictures in a package, archives inside included."""
+    """Yield name and bytes of the color pictures in a package, archives inside included."""
     process = subprocess.Popen(["dpkg", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE)
     with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
         for member in tar:
@@ -96,7 +96,7 @@ def _is_color(name: str) -> bool:
 
 
 def _usable(data: bytes) -> Image.Image | None:
-    """Return the centre square at SIZE, or None where it is small, empty or transparent."""
+    """Return the center square at SIZE, or None where it is small, empty or transparent."""
     try:
         picture: Image.Image = Image.open(io.BytesIO(data))
         picture.load()

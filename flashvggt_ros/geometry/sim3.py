@@ -80,16 +80,16 @@ def align_points(
         raise ValueError("cannot align points whose weights sum to zero")
     share = weights / total
     source_mean, target_mean = share @ source, share @ target
-    source_centred, target_centred = source - source_mean, target - target_mean
-    covariance = (target_centred * share[:, None]).T @ source_centred
+    source_centered, target_centered = source - source_mean, target - target_mean
+    covariance = (target_centered * share[:, None]).T @ source_centered
     U, spread, Vt = np.linalg.svd(covariance)
     if not spread[1] > 1e-12 * spread[0] or not np.isfinite(spread).all():
         raise ValueError(f"cannot align {len(source)} points: they lie on one line")
     signs = np.ones(3)
     signs[2] = np.sign(np.linalg.det(U) * np.linalg.det(Vt))
     rotation = (U * signs) @ Vt
-    source_variance = float(share @ (source_centred**2).sum(axis=1))
-    target_variance = float(share @ (target_centred**2).sum(axis=1))
+    source_variance = float(share @ (source_centered**2).sum(axis=1))
+    target_variance = float(share @ (target_centered**2).sum(axis=1))
     scale = float(spread @ signs) / source_variance
     if is_symmetric:
         scale = math.sqrt(target_variance / source_variance)

@@ -71,8 +71,8 @@ def expose(
     x = (x / (1 + shoulder * x)).clamp(1e-6, 1.0) ** power
     middle = x.mean((1, 2, 3), keepdim=True)
     x = middle + (x - middle) * contrast
-    grey = x.mean(1, keepdim=True)
-    x = grey + (x - grey) * saturation
+    gray = x.mean(1, keepdim=True)
+    x = gray + (x - gray) * saturation
     x = x + defocus * (_blurred(x) - x)
     return (x + noise * torch.randn_like(x)).clamp(0, 1)
 

@@ -1,6 +1,6 @@
-"""Things that stand in a scene, each a group of primitives in metres, z up, origin on the floor.
+"""Things that stand in a scene, each a group of primitives in meters, z up, origin on the floor.
 
-Every function returns parts ``(kind, centre, half, texture kind, options)`` in the thing's own
+Every function returns parts ``(kind, center, half, texture kind, options)`` in the thing's own
 frame; ``layout`` places them in the world.
 """
 

@@ -1,7 +1,7 @@
 """The one record a scene is made of: a textured convex primitive as a row of floats.
 
 A primitive is a box, an ellipsoid or a cylinder (axis along local z), placed by a rotation, a
-centre and three half sizes. In its unit frame it is the cube [-1, 1]^3, the unit sphere or the
+center and three half sizes. In its unit frame it is the cube [-1, 1]^3, the unit sphere or the
 unit cylinder. All three are convex, so that a ray meets it in one interval [near, far]; seen from
 inside, the far end is what the eye sees, which makes every room a box.
 """
@@ -18,9 +18,9 @@ MATRIX = slice(0, 12)  # unit-from-world, 3x4 row-major
 HALF = slice(12, 15)  # half sizes [m]
 KIND = 15
 TEXTURE = slice(16, 22)  # texture of the faces -x +x -y +y -z +z
-SCALE = 22  # texture repetitions per metre; negative: that many over the whole face
-TINT = slice(23, 26)  # linear colour that multiplies the texture
-CONTRAST = 26  # 0: plain colour, 1: the texture in full
+SCALE = 22  # texture repetitions per meter; negative: that many over the whole face
+TINT = slice(23, 26)  # linear color that multiplies the texture
+CONTRAST = 26  # 0: plain color, 1: the texture in full
 EMISSION = 27  # 0: lit by the lights, 1: shines by itself
 MACRO = 28  # strength of the slow brightness changes over large faces
 OFFSET = slice(29, 31)  # texture offset [repetitions]

@@ -40,8 +40,8 @@ def render(
     ``rows`` (B, P, 32) and ``counts`` (B,): primitives of B scenes, of which the first ``count``
     are cast. ``lights`` (B, 20). ``atlas``: packed textures. ``T_world_camera`` (F, S, 4, 4): one
     pose per sample of a pixel, S in 1, 2, 4; they differ where the camera moves while the shutter
-    is open. ``intrinsics`` (F, 4): fx, fy, cx, cy [px]; pixel centres are at integers. Depth is
-    that of the pixel centre at the mean pose.
+    is open. ``intrinsics`` (F, 4): fx, fy, cx, cy [px]; pixel centers are at integers. Depth is
+    that of the pixel center at the mean pose.
     """
     frames, samples = T_world_camera.shape[:2]
     height, width = size
@@ -64,7 +64,7 @@ def render(
 
 
 def mean_pose(poses: Tensor) -> Tensor:
-    """Pose (4, 4) in the middle of neighbouring poses (S, 4, 4)."""
+    """Pose (4, 4) in the middle of neighboring poses (S, 4, 4)."""
     mean = poses.mean(0)
     u, _, vt = torch.linalg.svd(mean[:3, :3])
     mean[:3, :3] = u @ vt

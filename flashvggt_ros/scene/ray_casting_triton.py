@@ -1,7 +1,7 @@
 """The ray caster as one Triton kernel: the same image as ``ray_casting``, much faster.
 
 One program casts a block of pixels of one frame: all samples, shading and shadow rays, and the
-depth of the pixel centre.
+depth of the pixel center.
 """
 
 from __future__ import annotations

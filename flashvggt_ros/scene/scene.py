@@ -162,7 +162,7 @@ class Scene:
 
 
 def shutter_poses(T_world_camera: Tensor, samples: int, blur: Tensor) -> Tensor:
-    """Poses (F, S, 4, 4) at S moments of each exposure, centred on the given poses (F, 4, 4).
+    """Poses (F, S, 4, 4) at S moments of each exposure, centered on the given poses (F, 4, 4).
 
     The camera is taken to move on towards the next frame; at the end of a sequence, where the
     next frame is elsewhere, ``blur`` must be 0.

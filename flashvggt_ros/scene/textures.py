@@ -17,7 +17,7 @@ from torch import Tensor
 SIDE = 256
 LEVELS = 9
 TEXELS = 4 * (SIDE * SIDE - 1) // 3 + 1  # of all levels of one texture
-MACRO_SCALE = 0.17  # repetitions per metre of texture 0 on every surface
+MACRO_SCALE = 0.17  # repetitions per meter of texture 0 on every surface
 
 KINDS = ("wall", "floor", "wood", "fabric", "stone", "poster", "paper", "leaf", "metal", "sky")
 _GRID_V, _GRID_U = np.meshgrid(np.arange(SIDE) / SIDE, np.arange(SIDE) / SIDE, indexing="ij")
@@ -104,8 +104,8 @@ def noise(rng: np.random.Generator, cells: int, octaves: int = 4, fall: float = 
 
 def _color(rng: np.random.Generator, low: float = 0.2, high: float = 0.95,
            saturation: float = 0.5) -> NDArray[np.float64]:
-    grey = rng.uniform(low, high)
-    return np.clip(grey * (1 + saturation * rng.uniform(-0.6, 0.6, 3)), 0.03, 1.0)
+    gray = rng.uniform(low, high)
+    return np.clip(gray * (1 + saturation * rng.uniform(-0.6, 0.6, 3)), 0.03, 1.0)
 
 
 def _picture(values: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -118,7 +118,7 @@ def _blend(mask: NDArray[np.float64], low: NDArray[np.float64],
 
 
 def noise_picture(rng: np.random.Generator, plain: bool = False) -> NDArray[np.uint8]:
-    """Marble-like noise between two colours, or grey noise where ``plain``."""
+    """Marble-like noise between two colors, or gray noise where ``plain``."""
     if plain:
         return _picture(np.repeat(noise(rng, 4, 5)[..., None], 3, -1))
     mask = noise(rng, int(rng.choice([2, 4, 8, 16])), 5, rng.uniform(0.5, 0.85))

@@ -28,7 +28,7 @@ def trajectory(
     ``motion`` (B,) of MOTIONS: a hand (position and view both wander), a robot (drives forward on
     the level, looks ahead), a turn nearly on the spot, an orbit that keeps one point in view.
     ``walk`` (B, 2, 3): box that the camera stays in [m]. ``step`` and ``turn`` (B,): mean
-    translation [m] and rotation [rad] between neighbouring frames; near a border steps shorten.
+    translation [m] and rotation [rad] between neighboring frames; near a border steps shorten.
     """
     noise = _Noise(len(motion), frames, generator, motion.device)
     low, high = walk[:, 0], walk[:, 1]
@@ -92,7 +92,7 @@ def _poses(position: Tensor, yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor
 
 
 def _mean_step(path: Tensor) -> Tensor:
-    """Mean distance between neighbours of paths (B, N, D): (B,)."""
+    """Mean distance between neighbors of paths (B, N, D): (B,)."""
     if path.shape[1] < 2:
         return torch.ones(len(path), device=path.device)
     return (path[:, 1:] - path[:, :-1]).norm(dim=-1).mean(1).clamp(min=1e-6)
