@@ -176,7 +176,9 @@ class TfConfig:
         "", "Odometry frame; when set and on TF the node publishes map->odom, else map->base."
     )
     base_frame: str = param(
-        "", "Robot base frame; empty: the pose of the first camera is published instead."
+        "",
+        "Robot base frame; empty: the pose of the first camera is published instead, or of the "
+        "topmost frame that carries it on TF.",
     )
     publish: bool = param(True, "Publish transforms on /tf.")
     rate: float = param(20.0, "Rate at which the newest transform is repeated [Hz].", low=1.0,

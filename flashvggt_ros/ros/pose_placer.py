@@ -15,6 +15,7 @@ from flashvggt_ros.geometry import se3
 LATEST = 0  # as a stamp: the newest transform there is
 
 Lookup = Callable[[str, str, int], NDArray[np.float64]]
+Root = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,18 +48,21 @@ class PosePlacer:
 
     With ``odom_frame`` on TF: map->odom = T_map_base inv(T_odom_base), so that
     T_map_camera = T_map_odom T_odom_base T_base_camera. Without: map->base. Without a base: the
-    first camera, map->camera. Every frame keeps exactly one parent: once odom->base has been seen,
-    map->base is never published again; while the place of the camera on the base is unknown,
-    nothing is, because a map->camera would become a second parent later.
+    first camera, map->camera, or where something else carries that camera on TF, the topmost frame
+    that does. Every frame keeps exactly one parent: once odom->base has been seen, map->base is
+    never published again; while the place of the camera on the base is unknown, nothing is, because
+    a map->camera would become a second parent later.
 
-    ``lookup(target, source, stamp_ns)`` returns T_target_source (4, 4) or raises LookupError.
+    ``lookup(target, source, stamp_ns)`` returns T_target_source (4, 4) or raises LookupError;
+    ``root(frame)`` is the topmost frame below the map that a frame hangs on, or itself.
     ``first_camera`` is the frame of image_topics[0], None until its first image came.
     """
 
-    def __init__(self, config: TfConfig, lookup: Lookup) -> None:
+    def __init__(self, config: TfConfig, lookup: Lookup, root: Root) -> None:
         self.first_camera: str | None = None
         self._config = config
         self._lookup = lookup
+        self._root = root
         self._has_odometry = False
 
     def place(self, frame: FrameStamp, T_map_camera: NDArray[np.float64]) -> Placement:
@@ -75,10 +79,19 @@ class PosePlacer:
         return Placement(self._config.base_frame, T_map_base, edges, missing)
 
     def _place_camera(self, frame: FrameStamp, T_map_camera: NDArray[np.float64]) -> Placement:
-        edges: tuple[Edge, ...] = ()
-        if frame.camera == self.first_camera:
-            edges = (Edge(self._config.map_frame, frame.camera, T_map_camera, frame.stamp_ns),)
-        return Placement(frame.camera, T_map_camera, edges, "")
+        if frame.camera != self.first_camera:
+            return Placement(frame.camera, T_map_camera, (), "")
+        carrier = self._root(frame.camera)
+        T_map_carrier = T_map_camera
+        if carrier != frame.camera:
+            try:
+                T_carrier_camera = self._lookup(carrier, frame.camera, frame.stamp_ns)
+            except LookupError as error:
+                missing = f"the camera's place on {carrier} is not on TF: {error}"
+                return Placement(frame.camera, T_map_camera, (), missing)
+            T_map_carrier = T_map_camera @ se3.inverse(T_carrier_camera)
+        edge = Edge(self._config.map_frame, carrier, T_map_carrier, frame.stamp_ns)
+        return Placement(frame.camera, T_map_camera, (edge,), "")
 
     def _edges(
         self, stamp_ns: int, T_map_base: NDArray[np.float64]

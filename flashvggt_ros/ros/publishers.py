@@ -47,10 +47,7 @@ class MapPublishers:
         self._config = config
         frames = config().tf
         self._tree = TransformTree(node, cache_s=TF_CACHE_S)
-        self._is_listening = bool(frames.base_frame)
-        if not self._is_listening:  # nothing is ever looked up: spare the work of hearing /tf
-            self._tree.close()
-        self.placer = PosePlacer(frames, self._lookup)
+        self.placer = PosePlacer(frames, self._lookup, self._root)
         self._repeater = EdgeRepeater(frames.odom_frame)
         self._odometry = node.create_publisher(Odometry, "~/odometry", ODOMETRY_DEPTH)
         self._path = node.create_publisher(Path, "~/path", LATCHED)
@@ -63,12 +60,14 @@ class MapPublishers:
         self._published_at = -np.inf
         self._published_stamp_ns = 0
         self._wait_until = 0.0
+        self._roots: dict[str, str] = {}
         self.missing_transform = ""
         self.map_points = 0
 
     def publish_update(self, update: MapUpdate, current_map: Map) -> None:
         """Send what a chunk placed: odometry and TF for each frame, and the chunk's cloud."""
         self._wait_until = time.monotonic() + self._config().tf.lookup_timeout
+        self._roots.clear()
         placements = [
             self.placer.place(frame, pose)
             for frame, pose in zip(update.new, update.T_map_camera, strict=True)
@@ -142,8 +141,7 @@ class MapPublishers:
         """Publish nothing from now on; returns once nothing is being published."""
         with self._open:
             self._is_closed = True
-        if self._is_listening:
-            self._tree.close()
+        self._tree.close()
 
     def _send_map(self, path: Path, cloud: PointCloud2) -> None:
         with self._open:
@@ -176,6 +174,12 @@ class MapPublishers:
                     raise
                 self._tree.lookup(target, source, LATEST)  # raises where there is none at all
             time.sleep(TF_POLL_S)
+
+    def _root(self, frame: str) -> str:
+        """Return what carries ``frame`` on TF, asked once for each chunk."""
+        if frame not in self._roots:
+            self._roots[frame] = self._tree.root(frame, self._config().tf.map_frame)
+        return self._roots[frame]
 
     def _say_missing(self, placements: list[Placement]) -> None:
         missing = next((placed.missing for placed in placements if placed.missing), "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -45,6 +46,19 @@ class TransformTree:
                 f"no transform from '{source}' to '{target}' at {stamp_ns} ns: {error}"
             ) from None
         return matrix(found.transform)
+
+    def root(self, frame: str, world: str) -> str:
+        """Return the topmost frame that ``frame`` hangs on, or itself; ``world`` does not count."""
+        known = yaml.safe_load(self._buffer.all_frames_as_yaml())
+        known = known if isinstance(known, dict) else {}
+        passed = {frame}
+        while frame in known:
+            parent = str(known[frame]["parent"])
+            if parent == world or parent in passed:
+                break
+            passed.add(parent)
+            frame = parent
+        return frame
 
     def broadcast(self, edges: Iterable[tuple[str, str, NDArray[np.float64], int]]) -> None:
         """Send (parent, child, T_parent_child, stamp_ns) of each edge, all in one message."""

@@ -332,6 +332,28 @@ def test_a_simulation_clock_that_stands_still_starves_nothing(bench: Any) -> Non
     it.spin_until(lambda: len(it.listener.transforms) > before + 3)
 
 
+def test_a_camera_that_a_driver_carries_on_tf_keeps_its_one_parent(bench: Any) -> None:
+    T_link_camera = look((0.2, 0.1, 0.4), 0.1, 0.2)
+    it = bench()
+    static = it.helper.create_publisher(
+        TFMessage, "/tf_static", QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    )
+    edge = transform_stamped("camera_link", "camera", T_link_camera, 0)
+    static.publish(TFMessage(transforms=[edge]))
+    it.spin_until(lambda: it.node.count_publishers("/tf_static"))
+    it.spin(0.3)
+    it.play(it.publisher(), WORLD.frames[:8])
+    it.settle(8)
+    it.spin_until(lambda: len(it.listener.heard["/mapping/odometry"]) == 8)
+    it.spin(0.2)
+    assert {edge.child_frame_id for edge in it.listener.transforms} == {"camera_link"}
+    T_map_link = {stamp_ns(e.header.stamp): matrix(e.transform) for e in it.listener.transforms}
+    for odometry in it.listener.heard["/mapping/odometry"]:
+        T_map_camera = T_map_link[stamp_ns(odometry.header.stamp)] @ T_link_camera
+        assert odometry.child_frame_id == "camera"
+        np.testing.assert_allclose(T_map_camera, matrix(odometry.pose.pose), atol=1e-9)
+
+
 def test_two_cameras_are_both_mapped_and_one_is_published_on_tf(bench: Any) -> None:
     world = make_world(walk(16), cameras=("left", "right"))
     it = bench(TruthPredictor(world), image_topics=["left/image", "right/image"])

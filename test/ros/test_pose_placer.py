@@ -20,6 +20,10 @@ class Tree:
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], tuple[NDArray[np.float64], int]] = {}
+        self.roots: dict[str, str] = {}
+
+    def root(self, frame: str) -> str:
+        return self.roots.get(frame, frame)
 
     def set(self, target: str, source: str, T: NDArray[np.float64], from_ns: int = 0) -> None:
         self.known[target, source] = (T, from_ns)
@@ -34,7 +38,7 @@ class Tree:
 
 
 def placer(tree: Tree, **frames: str) -> PosePlacer:
-    return PosePlacer(TfConfig(**frames), tree.lookup)
+    return PosePlacer(TfConfig(**frames), tree.lookup, tree.root)
 
 
 def test_without_a_base_the_first_camera_is_published() -> None:
@@ -44,6 +48,22 @@ def test_without_a_base_the_first_camera_is_published() -> None:
     (edge,) = placement.edges
     assert (edge.parent, edge.child, edge.stamp_ns) == ("map", "camera_optical", STAMP_NS)
     assert np.array_equal(edge.T_parent_child, T_MAP_CAMERA)
+    assert (placement.child, placement.missing) == ("camera_optical", "")
+
+
+def test_without_a_base_a_camera_that_something_carries_keeps_its_one_parent() -> None:
+    tree = Tree()
+    tree.roots["camera_optical"] = "camera_link"
+    subject = placer(tree)
+    subject.first_camera = "camera_optical"
+    unknown = subject.place(FRAME, T_MAP_CAMERA)
+    assert unknown.edges == ()
+    assert "camera_link" in unknown.missing
+    tree.set("camera_link", "camera_optical", T_BASE_CAMERA)
+    placement = subject.place(FRAME, T_MAP_CAMERA)
+    (edge,) = placement.edges
+    assert (edge.parent, edge.child, edge.stamp_ns) == ("map", "camera_link", STAMP_NS)
+    assert np.allclose(edge.T_parent_child @ T_BASE_CAMERA, T_MAP_CAMERA, atol=1e-12)
     assert (placement.child, placement.missing) == ("camera_optical", "")
 
 

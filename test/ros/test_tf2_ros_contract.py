@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import yaml
 from builtin_interfaces.msg import Time as TimeMessage
 from geometry_msgs.msg import TransformStamped
 from implementations import implementations
@@ -269,6 +270,18 @@ def test_the_parent_of_a_frame_can_change(tf2_ros):
     )
     assert matrix(look(buffer, "map", "base", 1 * SECOND))[0, 3] == pytest.approx(1.0)
     assert matrix(look(buffer, "map", "base", 5 * SECOND))[0, 3] == pytest.approx(15.0)
+
+
+@every_implementation
+def test_the_parent_of_each_frame_is_told(tf2_ros):
+    assert not yaml.safe_load(buffer_of(tf2_ros).all_frames_as_yaml())
+    buffer = buffer_of(
+        tf2_ros, edge("map", "base", SECOND), static=[edge("base", "camera", 0, (0, 0, 1))]
+    )
+    known = yaml.safe_load(buffer.all_frames_as_yaml())
+    assert {name: frame["parent"] for name, frame in known.items()} == {
+        "base": "map", "camera": "base",
+    }
 
 
 @every_implementation

@@ -75,6 +75,20 @@ def test_a_transform_that_is_not_there_is_refused_at_once_with_the_reason(trees)
     assert time.monotonic() - began < 1.0
 
 
+def test_the_root_of_a_frame_is_the_topmost_one_below_the_map(trees):
+    speaker, listener, graph = trees
+    assert listener.root("camera", "map") == "camera"
+    graph.spin_until(lambda: graph.nodes[0].count_subscribers("/tf") == 2)
+    chain = [("map", "odom"), ("odom", "base"), ("base", "camera"), ("odom", "lift")]
+    speaker.broadcast([(parent, child, pose(1), SECOND) for parent, child in chain])
+    hear(graph, listener, "map", "camera", SECOND)
+    assert listener.root("camera", "map") == "odom"
+    assert listener.root("camera", "odom") == "base"
+    assert listener.root("map", "map") == "map"
+    speaker.broadcast([("lift", "odom", pose(1), 2 * SECOND)])  # a loop must not hang
+    graph.spin_until(lambda: listener.root("camera", "map") == "lift")
+
+
 def test_a_broadcast_is_one_message_with_exact_stamps(trees):
     speaker, _, graph = trees
     heard = []

@@ -142,6 +142,14 @@ class Buffer:
         """Keep a transform for all times; bad ones are logged and dropped."""
         self._set(transform, authority, is_static=True)
 
+    def all_frames_as_yaml(self) -> str:
+        """Return what is known as YAML: of each child frame its newest ``parent``."""
+        with self._lock:
+            tracks = {name: track for name, track in self._tracks.items() if track.values}
+            return "".join(
+                f"{name}:\n  parent: '{track.values[-1][0]}'\n" for name, track in tracks.items()
+            )
+
     def clear(self) -> None:
         """Forget all transforms but the static ones."""
         with self._lock:
