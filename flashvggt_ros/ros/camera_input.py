@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
@@ -19,12 +16,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.ros.images import image_converter
-from flashvggt_ros.sensors.intake import CameraIntake
+from flashvggt_ros.sensors.intake import CameraIntake, FitCheck
 from flashvggt_ros.sensors.rejected_input import RejectedInput
 
 logger = logging.getLogger(__name__)
-
-ImageCheck = Callable[[NDArray[np.uint8]], object]
 
 TYPES = {"sensor_msgs/msg/Image": "raw", "sensor_msgs/msg/CompressedImage": "compressed"}
 MESSAGES = {"raw": Image, "compressed": CompressedImage}
@@ -36,9 +31,8 @@ class CameraInput:
     ``transport`` auto begins with what the topic's name suggests, so that no first image is missed,
     and changes to the type of whoever publishes on the topic where that differs. Where nobody does,
     but somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead.
-    ``take(frame)`` is called with every image, None in place of one that is rejected;
-    ``check_image`` raises ValueError for an RGB image (H, W, 3) that the model cannot take. Topic
-    names are relative to the node's namespace and can be remapped.
+    ``take(frame)`` is called with every image, None in place of one that is rejected. Topic names
+    are relative to the node's namespace and can be remapped.
     """
 
     def __init__(
@@ -47,18 +41,18 @@ class CameraInput:
         index: int,
         config: Config,
         take: Callable[[Frame | None], None],
-        check_image: ImageCheck,
+        check_fit: FitCheck,
     ) -> None:
         self._node = node
         self._config = config
         self._take = take
-        self._check_image = check_image
-        self._unfit = 0
         self._has_said_type = False
         transports = config.image.transports
         self._transport = transports[index] if len(transports) > 1 else transports[0]
         self.topic = _resolved(node, "image_topics", config.image_topics[index])
-        self.intake = CameraIntake(self.topic, config.image, convert_raw=image_converter())
+        self.intake = CameraIntake(
+            self.topic, config.image, convert_raw=image_converter(), check_fit=check_fit
+        )
         self.is_connected = False
         self._subscription: Subscription | None = None
         self._subscribed = ("", "")
@@ -68,11 +62,6 @@ class CameraInput:
                 CameraInfo, self._info_topic(index), self._on_camera_info, self._qos()
             )
         self.connect()
-
-    @property
-    def rejected(self) -> Counter[str]:
-        """How many messages were rejected, by cause."""
-        return self.intake.rejected + Counter({"unfit_for_model": self._unfit})
 
     @property
     def problem(self) -> str:
@@ -141,14 +130,6 @@ class CameraInput:
         try:
             frame = self.intake.frame(message)
         except RejectedInput:  # the intake counts it and says it once
-            self._take(None)
-            return
-        try:
-            self._check_image(frame.image)
-        except ValueError as error:
-            self._unfit += 1
-            if self._unfit == 1:
-                logger.warning("%s: dropped: %s (further ones are counted)", self.topic, error)
             self._take(None)
             return
         self._take(frame)

@@ -23,7 +23,7 @@ from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros import backends
-from flashvggt_ros.ros.camera_input import CameraInput, ImageCheck
+from flashvggt_ros.ros.camera_input import CameraInput
 from flashvggt_ros.ros.diagnostics import (
     UNTRAINED,
     ModelIdentity,
@@ -37,6 +37,7 @@ from flashvggt_ros.ros.map_services import MapServices
 from flashvggt_ros.ros.parameters import declare_parameters, on_change
 from flashvggt_ros.ros.publishers import LATCHED, MapPublishers
 from flashvggt_ros.ros.worker import Worker
+from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import ChunkPredictor, Slam
 
 logger = logging.getLogger("flashvggt_ros.ros.node")  # also where this file runs as __main__
@@ -75,11 +76,11 @@ class MappingNode(Node):
         self,
         predictor: ChunkPredictor,
         model: ModelIdentity,
-        check_image: ImageCheck = lambda image: None,
+        check_fit: FitCheck = fits_any,
     ) -> None:
         """Begin to map with ``predictor``: subscribe, publish, serve.
 
-        ``check_image`` raises ValueError for an image that the predictor cannot take.
+        ``check_fit`` raises ValueError for an image that the predictor cannot take.
         """
         self._model = model
         self._backends = backends.in_use()
@@ -95,7 +96,7 @@ class MappingNode(Node):
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._cameras = [
-            CameraInput(self, index, self.config, partial(self._take, index), check_image)
+            CameraInput(self, index, self.config, partial(self._take, index), check_fit)
             for index in range(len(self.config.image_topics))
         ]
         self._start_timers()
@@ -172,7 +173,7 @@ class MappingNode(Node):
             stamp_ns=self._newest_ns,
             is_paused=self._map_services.is_paused,
             counts=self._ledger.counts,
-            rejected=sum((camera.rejected for camera in self._cameras), Counter()),
+            rejected=sum((camera.intake.rejected for camera in self._cameras), Counter()),
             report=self._worker.report,
             input_problems=tuple(camera.problem for camera in self._cameras if camera.problem),
             missing_transform=self._outputs.missing_transform,

@@ -24,9 +24,16 @@ from flashvggt_ros.sensors.rejected_input import (
     read_text,
 )
 
-__all__ = ["CameraIntake", "RejectedInput"]
+__all__ = ["CameraIntake", "FitCheck", "RejectedInput", "fits_any"]
 
 logger = logging.getLogger(__name__)
+
+FitCheck = Callable[[RgbImage], object]
+"""Raises ValueError for an RGB image (H, W, 3) that whoever takes the frames has no use for."""
+
+
+def fits_any(image: RgbImage) -> None:
+    """Take images of every size."""
 
 
 class CameraIntake:
@@ -37,7 +44,8 @@ class CameraIntake:
     until ``reset`` is called. Topics whose last name begins with ``image_rect`` carry rectified
     images (image_proc's convention). Not thread-safe.
 
-    ``convert_raw`` makes RGB (H, W, 3) uint8 of a raw message whose fields have been checked.
+    ``convert_raw`` makes RGB (H, W, 3) uint8 of a raw message whose fields have been checked;
+    ``check_fit`` says which images the model can take.
     """
 
     def __init__(
@@ -45,12 +53,14 @@ class CameraIntake:
         topic: str,
         limits: ImageConfig,
         convert_raw: Callable[[Any], RgbImage] = decode_image,
+        check_fit: FitCheck = fits_any,
     ) -> None:
         self.topic = topic
         self.accepted = 0
         self.rejected: Counter[str] = Counter()
         self._max_megapixels = limits.max_megapixels
         self._convert_raw = convert_raw
+        self._check_fit = check_fit
         self._is_rectified = any(part.startswith("image_rect") for part in topic.split("/"))
         self._calibration: Calibration | None = None
         self._is_mismatch_counted = False
@@ -83,6 +93,7 @@ class CameraIntake:
         try:
             stamp_ns, camera = self._header(message)
             image = self._decode(message)
+            self._require_fit(image)
         except RejectedInput as rejection:
             self._reject(rejection)
             raise
@@ -125,6 +136,12 @@ class CameraIntake:
             "malformed",
             f"{type(message).__name__} is neither sensor_msgs/Image nor CompressedImage",
         )
+
+    def _require_fit(self, image: RgbImage) -> None:
+        try:
+            self._check_fit(image)
+        except ValueError as error:
+            raise RejectedInput("unfit_for_model", str(error)) from None
 
     def _calibration_of(self, image: RgbImage) -> Calibration | None:
         if self._calibration is None:

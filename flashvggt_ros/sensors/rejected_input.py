@@ -15,6 +15,7 @@ CAUSES = frozenset(
         "zero_size",
         "too_large",
         "unfit_size",  # of an encoding that works on blocks of pixels
+        "unfit_for_model",  # too small or too elongated
         "step_too_short",
         "data_too_short",
         "truncated",

@@ -9,7 +9,7 @@ from contextlib import suppress
 from flashvggt_ros.config import ImageConfig
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.sensors.bag_reader import Bag, BagMessage, ImageTopic
-from flashvggt_ros.sensors.intake import CameraIntake, RejectedInput
+from flashvggt_ros.sensors.intake import CameraIntake, FitCheck, RejectedInput, fits_any
 
 UNREADABLE = "malformed"  # the intake's cause for messages whose fields make no sense
 
@@ -27,12 +27,18 @@ class BagFrames:
         topics: Sequence[ImageTopic],
         limits: ImageConfig,
         info_topics: Sequence[str] = (),
+        check_fit: FitCheck = fits_any,
     ) -> None:
-        """``info_topics``: the camera_info topic of each of ``topics``; empty: their siblings."""
+        """``info_topics``: the camera_info topic of each of ``topics``; empty: their siblings.
+
+        ``check_fit`` raises ValueError for images that cannot be used.
+        """
         self.read = 0
         self.rejected: Counter[str] = Counter()
         self._bag = bag
-        self._intakes = {topic.name: CameraIntake(topic.name, limits) for topic in topics}
+        self._intakes = {
+            topic.name: CameraIntake(topic.name, limits, check_fit=check_fit) for topic in topics
+        }
         named = info_topics or [topic.camera_info for topic in topics]
         self._infos: dict[str, list[CameraIntake]] = {}
         for intake, name in zip(self._intakes.values(), named, strict=True):

@@ -21,6 +21,7 @@ from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import MapUpdate
 from flashvggt_ros.mapping.map import Trajectory
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
+from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import ChunkPredictor, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.run_config import parse_assignments, read_parameter_file
@@ -75,7 +76,8 @@ class Replay:
     """One pass over a bag: feeds its images to a Slam and reports what became of them."""
 
     def __init__(
-        self, bag: Bag, config: Config, predictor: ChunkPredictor[Any], card: CheckpointCard
+        self, bag: Bag, config: Config, predictor: ChunkPredictor[Any], card: CheckpointCard,
+        check_fit: FitCheck = fits_any,
     ) -> None:
         self.watch = Stopwatch()
         self.slam = Slam(config, TimedPredictor(predictor, self.watch))
@@ -86,7 +88,8 @@ class Replay:
         self._bag = bag
         self._card = card
         self._topics = bag.choose_image_topics(config.image_topics)
-        self._frames = BagFrames(bag, self._topics, config.image, config.image.camera_info_topics)
+        info_topics = config.image.camera_info_topics
+        self._frames = BagFrames(bag, self._topics, config.image, info_topics, check_fit)
 
     def run(self, max_frames: int = 0) -> None:
         """Map all images, or the first ``max_frames`` (0: all). SIGINT and SIGTERM end it early."""
@@ -217,12 +220,12 @@ def _topics(
     return bag.choose_image_topics(arguments.image_topic or ())
 
 
-def _load(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard]:
+def _load(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard, FitCheck]:
     let_idle_threads_sleep()
     from flashvggt_ros.model.predictor import load_predictor  # torch: seconds that --help can spare
 
     predictor = load_predictor(config)
-    return predictor, predictor.card
+    return predictor, predictor.card, predictor.preprocessor.canvas
 
 
 def _motion(trajectory: Trajectory) -> dict[str, float]:

@@ -22,10 +22,10 @@ from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.frame import Frame
-from flashvggt_ros.ros.camera_input import ImageCheck
 from flashvggt_ros.ros.diagnostics import ModelIdentity
 from flashvggt_ros.ros.messages import stamp_ns, time_message
 from flashvggt_ros.ros.node import MappingNode
+from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import ChunkPredictor
 
 RELIABLE = QoSProfile(depth=1000)
@@ -95,7 +95,7 @@ class NodeBench:
     def __init__(
         self,
         predictor: ChunkPredictor,
-        check_image: ImageCheck = lambda image: None,
+        check_fit: FitCheck = fits_any,
         **parameters: Any,
     ) -> None:
         values = {
@@ -115,7 +115,7 @@ class NodeBench:
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.executor.add_node(self.helper)
-        self.node.start(predictor, TRUTH, check_image)
+        self.node.start(predictor, TRUTH, check_fit)
 
     def spin(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -301,7 +301,7 @@ def test_bad_camera_info_is_counted_and_images_go_on(bench: Any) -> None:
 
 def test_an_image_that_the_model_cannot_take_is_rejected_alone(bench: Any) -> None:
     preprocessor = Preprocessor(PRESETS["flashvggt-mini"], width=0, use_calibration=True)
-    it = bench(check_image=preprocessor.canvas)
+    it = bench(check_fit=preprocessor.canvas)
     images = it.publisher()
     it.play(images, WORLD.frames[:2])
     tiny = Frame(STAMPS[1] + 1, "camera", WORLD.frames[0].image[:8, :8].copy(), None)

@@ -244,6 +244,19 @@ def test_two_runs_of_the_command_give_the_same_map(
     assert clouds[1] == pytest.approx(clouds[0], abs=1e-6)
 
 
+def test_images_that_the_model_cannot_take_are_rejected_one_by_one(
+    tmp_path, capsys, tiny_checkpoint
+):
+    frames = list(make_world(walk(6)).frames)
+    frames[2:4] = [replace(frame, image=frame.image[:8]) for frame in frames[2:4]]
+    bag = record(tmp_path / "bag", frames)
+    assert main(command(bag, tmp_path / "out", tiny_checkpoint)) == 0
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["rejected"] == {"unfit_for_model": 2}
+    assert report["frames_used"] == 4
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_the_command_may_write_over_its_own_results_and_takes_a_parameter_file(
     tmp_path, tiny_checkpoint
 ):
