@@ -192,8 +192,16 @@ class MappingNode(Node):
         self._publish_status()
 
 
+class Stopped(BaseException):
+    """A signal ends the start of the node.
+
+    Not a KeyboardInterrupt: where one passes through code that an extension module evaluates while
+    it is imported, as torch's does, Python ends the process with SIGINT although it was caught.
+    """
+
+
 class StopRequest:
-    """Turns SIGINT and SIGTERM into a flag; before spinning, into KeyboardInterrupt.
+    """Turns SIGINT and SIGTERM into a flag; before spinning, into Stopped.
 
     Loading a checkpoint looks at no flag, hence the exception; further signals change nothing.
     """
@@ -207,7 +215,7 @@ class StopRequest:
     def _receive(self, number: int, stack: Any) -> None:
         was_set, self.is_set = self.is_set, True
         if self.interrupts and not was_set:
-            raise KeyboardInterrupt
+            raise Stopped
 
 
 def main(args: list[str] | None = None) -> int:
@@ -222,11 +230,12 @@ def main(args: list[str] | None = None) -> int:
         stop.interrupts = False
         _spin(node, stop)
         code = 1 if node.fatal else 0
-    except KeyboardInterrupt:
+    except Stopped:
         code = 0
     except (ValueError, OSError, ImportError) as error:
-        get_logger(NODE_NAME).fatal(str(error))
-        code = 1
+        if not stop.is_set:  # an import that is cut short may turn Stopped into its own error
+            get_logger(NODE_NAME).fatal(str(error))
+            code = 1
     stop.interrupts = False
     _shut_down(node, code)
     return code
