@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -40,11 +41,15 @@ from flashvggt_ros.ros.worker import Worker
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import ChunkPredictor, Slam
 
+if TYPE_CHECKING:
+    from flashvggt_ros.model.predictor import FlashVGGTPredictor
+
 logger = logging.getLogger("flashvggt_ros.ros.node")  # also where this file runs as __main__
 
 NODE_NAME = "mapping"
 CONNECT_PERIOD_S = 0.1
 SPIN_TIMEOUT_S = 0.1  # longest time until a signal is acted upon
+LOAD_POLL_S = 0.05  # the same while the model loads
 STOP_TIMEOUT_S = 0.8  # longest wait for the chunk in progress at shutdown
 
 
@@ -192,52 +197,36 @@ class MappingNode(Node):
         self._publish_status()
 
 
-class Stopped(BaseException):
-    """A signal ends the start of the node.
-
-    Not a KeyboardInterrupt: where one passes through code that an extension module evaluates while
-    it is imported, as torch's does, Python ends the process with SIGINT although it was caught.
-    """
-
-
 class StopRequest:
-    """Turns SIGINT and SIGTERM into a flag; before spinning, into Stopped.
-
-    Loading a checkpoint looks at no flag, hence the exception; further signals change nothing.
-    """
+    """Turns SIGINT and SIGTERM into a flag; further signals change nothing."""
 
     def __init__(self) -> None:
         self.is_set = False
-        self.interrupts = True
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, stack: Any) -> None:
-        was_set, self.is_set = self.is_set, True
-        if self.interrupts and not was_set:
-            raise Stopped
+        self.is_set = True
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; return 0, or 1 after an error that was said."""
     stop = StopRequest()
     node: MappingNode | None = None
+    loading: Future[FlashVGGTPredictor] | None = None
     code = 0
     try:
         _init(args)
         node = MappingNode()
-        _load_and_start(node)
-        stop.interrupts = False
-        _spin(node, stop)
+        loading = ThreadPoolExecutor(1).submit(_load, node.config)
+        if _has_loaded(loading, stop):
+            _start(node, loading.result())
+            _spin(node, stop)
         code = 1 if node.fatal else 0
-    except Stopped:
-        code = 0
     except (ValueError, OSError, ImportError) as error:
-        if not stop.is_set:  # an import that is cut short may turn Stopped into its own error
-            get_logger(NODE_NAME).fatal(str(error))
-            code = 1
-    stop.interrupts = False
-    _shut_down(node, code)
+        get_logger(NODE_NAME).fatal(str(error))
+        code = 1
+    _shut_down(node, code, is_loading=loading is not None and not loading.done())
     return code
 
 
@@ -248,11 +237,25 @@ def _init(args: list[str] | None) -> None:
         raise ValueError(f"the ROS arguments cannot be read: {error}") from error
 
 
-def _load_and_start(node: MappingNode) -> None:
+def _load(config: Config) -> FlashVGGTPredictor:
     let_idle_threads_sleep()
     from flashvggt_ros.model.predictor import load_predictor  # torch: seconds, after the parameters
 
-    predictor = load_predictor(node.config)
+    return load_predictor(config)
+
+
+def _has_loaded(loading: Future[FlashVGGTPredictor], stop: StopRequest) -> bool:
+    """Wait for the model; False when asked to stop before.
+
+    It loads in a thread because nothing may interrupt torch while it is imported: an exception from
+    a signal handler ends the whole process there.
+    """
+    while not (stop.is_set or loading.done()):
+        wait([loading], timeout=LOAD_POLL_S)
+    return not stop.is_set
+
+
+def _start(node: MappingNode, predictor: FlashVGGTPredictor) -> None:
     card = predictor.card
     device = f"{predictor.device} ({str(predictor.dtype).removeprefix('torch.')})"
     model = ModelIdentity(card.name, card.sha256, card.is_trained, device)
@@ -267,13 +270,13 @@ def _spin(node: MappingNode, stop: StopRequest) -> None:
     executor.shutdown()
 
 
-def _shut_down(node: MappingNode | None, code: int) -> None:
-    """Leave in order; a chunk that takes longer than STOP_TIMEOUT_S is abandoned."""
+def _shut_down(node: MappingNode | None, code: int, is_loading: bool) -> None:
+    """Leave in order; a load, or a chunk longer than STOP_TIMEOUT_S, is abandoned."""
     has_stopped = node.stop() if node is not None else True
     if node is not None:
         node.destroy_node()
     rclpy.try_shutdown()
-    if not has_stopped:  # its thread must not outlive the interpreter: that aborts the process
+    if is_loading or not has_stopped:  # a thread that outlives the interpreter aborts the process
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
