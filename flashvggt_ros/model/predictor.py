@@ -13,6 +13,7 @@ from torch import Tensor
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import ChunkPrediction, Frame
+from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.model.aggregator import chunk_layout
 from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
@@ -21,6 +22,7 @@ from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
 
 logger = logging.getLogger(__name__)
 
+LEAST_NORM = 1e-9  # of a quaternion
 FOV_LIMITS = (0.05, 3.0)  # [rad]; what the model says is kept within, as a pinhole needs
 
 
@@ -170,24 +172,10 @@ def camera_poses(pose_enc: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Raises NonFinitePredictionError for a quaternion of length zero.
     """
-    x, y, z, w = (pose_enc[:, 3:7] / _norms(pose_enc[:, 3:7])).T
-    R_camera_submap = np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ])
-    R_submap_camera = np.moveaxis(R_camera_submap, 2, 0).transpose(0, 2, 1)
-    T_submap_camera = np.tile(np.eye(4), (len(pose_enc), 1, 1))
-    T_submap_camera[:, :3, :3] = R_submap_camera
-    T_submap_camera[:, :3, 3] = -(R_submap_camera @ pose_enc[:, :3, None])[..., 0]
-    return T_submap_camera
-
-
-def _norms(quaternions: NDArray[np.float64]) -> NDArray[np.float64]:
-    norms = np.linalg.norm(quaternions, axis=1, keepdims=True)
-    if not (norms > 1e-9).all():
+    if not (np.linalg.norm(pose_enc[:, 3:7], axis=1) > LEAST_NORM).all():
         raise NonFinitePredictionError("the model gave a rotation of length zero")
-    return norms
+    R_camera_submap = se3.matrix_from_quaternion(pose_enc[:, 3:7])
+    return se3.inverse(se3.pose(R_camera_submap, pose_enc[:, :3]))
 
 
 def _finite(name: str, values: Tensor) -> NDArray:

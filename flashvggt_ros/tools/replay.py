@@ -19,6 +19,7 @@ from flashvggt_ros import __version__
 from flashvggt_ros.config import Config, build_config, flatten
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import MapUpdate
+from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.map import Trajectory
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
@@ -232,12 +233,10 @@ def _motion(trajectory: Trajectory) -> dict[str, float]:
     """Length of the path, and the largest rotation between two keyframes in order of arrival."""
     T = trajectory.T_map_camera
     steps = np.linalg.norm(np.diff(T[:, :3, 3], axis=0), axis=1)
-    turns = np.linalg.inv(T[:-1, :3, :3]) @ T[1:, :3, :3] if len(T) > 1 else np.empty((0, 3, 3))
-    cosines = (np.trace(turns, axis1=1, axis2=2) - 1) / 2
-    angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    turns = se3.rotation_angle((se3.inverse(T[:-1]) @ T[1:])[:, :3, :3]) if len(T) > 1 else [0.0]
     return {
         "path_length_m": float(steps.sum()),
-        "largest_rotation_deg": float(angles.max(initial=0.0)),
+        "largest_rotation_deg": float(np.degrees(np.max(turns))),
     }
 
 
