@@ -22,6 +22,7 @@ from flashvggt_ros.scene.layout import MOST_PRIMITIVES, Layout, compose
 from flashvggt_ros.scene.scene import Scene
 from flashvggt_ros.scene.textures import SIDE, Textures
 from flashvggt_ros.scene.trajectory import trajectory
+from training.variation import varied
 
 FARTHEST = 45.0  # depth beyond this is sky or as good as sky [m]
 PLACE_SHARES = {"room": 0.65, "corridor": 0.2, "street": 0.15}
@@ -149,7 +150,7 @@ class ScenePool:
         device = self.scenes.rows.device
         choice = torch.randint(self._size, (sequences,), generator=generator,
                                device=generator.device)
-        scenes = _varied(_select(self.scenes, choice.to(device)), generator)
+        scenes = varied(_select(self.scenes, choice.to(device)), generator)
         poses = _paths(scenes, frames, motion, generator)
         scenes = scenes.cleared(poses)
         intrinsics = _cameras(sequences, size, generator).to(device)
@@ -184,33 +185,6 @@ def _select(scenes: Scene, index: Tensor) -> Scene:
 
 def _rand(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.rand(*shape, generator=generator, device=generator.device)
-
-
-def _varied(scenes: Scene, generator: torch.Generator) -> Scene:
-    """Give scenes other textures, tints and light, so that a composed scene serves many times."""
-    device, draws = scenes.rows.device, generator.device
-    batch, most = scenes.rows.shape[:2]
-    total = scenes.textures.count
-    kept = torch.arange(total, device=draws).expand(batch, -1)
-    other = torch.randint(1, total, (batch, total), generator=generator, device=draws)
-    is_changed = _rand(generator, batch, total) < 0.7
-    mapping = torch.where(is_changed, other, kept).float().to(device)
-    rows = scenes.rows.clone()
-    old = rows[..., primitives.TEXTURE].long()
-    new = mapping.gather(1, old.flatten(1)).view_as(old)
-    skies = scenes.textures.kinds["sky"]
-    is_sky = (old >= skies[0]) & (old <= skies[-1])
-    rows[..., primitives.TEXTURE] = torch.where(is_sky, old.float(), new)
-    tint = 1 + 0.25 * torch.randn(batch, most, 1, generator=generator, device=draws)
-    tint = tint * (1 + 0.08 * torch.randn(batch, most, 3, generator=generator, device=draws))
-    rows[..., primitives.TINT] = (rows[..., primitives.TINT] * tint.to(device)).clamp(0.03, 1.2)
-    detail = 2 ** (2.5 * _rand(generator, batch, most) - 1).to(device)
-    scale = rows[..., primitives.SCALE]
-    rows[..., primitives.SCALE] = torch.where((scale > 0) & ~is_sky[..., 0], scale * detail, scale)
-    rows[..., primitives.OFFSET] = _rand(generator, batch, most, 2).to(device)
-    lights = scenes.lights.clone()
-    lights[:, 17] *= _rand(generator, batch).to(device) ** 0.5
-    return dataclasses.replace(scenes, rows=rows, lights=lights)
 
 
 def _log_uniform(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
