@@ -42,6 +42,8 @@ class ChunkPrediction:
     those of earlier chunks. ``depth`` (N, H, W) float32 along z in submap units, 0 where there is
     none. ``confidence`` (N, H, W) float32, at least 1. ``colors`` (N, H, W, 3) uint8 RGB: the
     images as the model saw them (undistorted, resized). ``cameras``: N pinholes at that size.
+    ``signatures`` (N, D) float32 of length 1: what each image shows as a whole; images of the same
+    place have a large inner product.
     """
 
     T_submap_camera: NDArray[np.float64]
@@ -49,6 +51,7 @@ class ChunkPrediction:
     confidence: NDArray[np.float32]
     colors: NDArray[np.uint8]
     cameras: tuple[Pinhole, ...]
+    signatures: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,7 @@ class TruthPredictor:
             confidence=np.full(depth.shape, 2, np.float32),
             colors=np.stack([f.image for f in frames]),
             cameras=tuple(c.pinhole if c else PINHOLE for c in calibrations),
+            signatures=np.stack([signature(f.image) for f in frames]),
         )
 
     def _nudge(self, size: float) -> Sim3:
@@ -213,6 +214,15 @@ class TruthPredictor:
         turn = se3.matrix_from_quaternion(np.append(self._rng.normal(0, self.pose_noise / 2, 3), 1))
         shift = self._rng.normal(0, self.pose_noise * cache.S_submap_world.scale, 3)
         return T_submap_camera @ se3.pose(turn, shift)
+
+
+def signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What an image (H, W, 3) shows as a whole (192,): its thumbnail, of mean 0 and length 1."""
+    height, width = image.shape[0] // 8 * 8, image.shape[1] // 8 * 8
+    cells = image[:height, :width].reshape(8, height // 8, 8, width // 8, 3)
+    thumbnail = cells.mean(axis=(1, 3), dtype=np.float32).ravel()
+    thumbnail -= thumbnail.mean()
+    return thumbnail / max(float(np.linalg.norm(thumbnail)), 1e-6)
 
 
 def held_bytes(root: object) -> int:

@@ -16,18 +16,20 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flashvggt_ros"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"config", "frame", "geometry"}
+BASE = {"config", "frame", "geometry", "robot"}
 MAY_IMPORT = {
     "config": set(),
     "cpu_threads": set(),
     "geometry": set(),
+    "robot": set(),
     "frame": {"geometry"},
     "sensors": BASE,
     "model": BASE,
     "mapping": BASE,
     "scene": BASE,
     "slam": BASE | {"mapping"},
-    "tools": BASE | {"cpu_threads", "sensors", "model", "mapping", "scene", "slam"},
+    "worlds": BASE,
+    "tools": BASE | {"cpu_threads", "sensors", "model", "mapping", "scene", "slam", "worlds"},
     "ros": BASE | {"cpu_threads", "sensors", "model", "mapping", "slam", "msg", "srv"},
 }
 ROS_PACKAGES = re.compile(

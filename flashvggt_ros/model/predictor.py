@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import ChunkPrediction, Frame
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.camera import Pinhole
-from flashvggt_ros.model.aggregator import chunk_layout
+from flashvggt_ros.model.aggregator import Features, chunk_layout
 from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
 from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
 from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
@@ -96,9 +97,11 @@ class FlashVGGTPredictor:
         images = [self.preprocessor.prepare(frame, canvas) for frame in frames]
         colors = np.stack([image.image for image in images])
         with torch.inference_mode(), self._autocast():
-            prediction = self.model.forward_chunk(self._tensor(colors), cache.descriptors)
+            features = self.model.encode_chunk(self._tensor(colors), cache.descriptors)
             cache.canvas = canvas
-            return _assemble(prediction, images, colors)
+            return _assemble(
+                self.model.decode(features), _signatures(features), images, colors
+            )
 
     def check_cache_bound(self, chunk_frames: int) -> None:
         """Raise ValueError if chunks of 16:9 images cannot fit max_cache_mb."""
@@ -151,8 +154,18 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
     return predictor
 
 
+def _signatures(features: Features) -> Tensor:
+    """Means and deviations of the encoder's tokens over each image (N, 2C), of length 1.
+
+    The encoder sees each image alone, so that a place has one signature in every submap.
+    """
+    tokens = features.encoder[0].float()
+    pooled = torch.cat([normalize(tokens.mean(1), dim=-1), normalize(tokens.std(1), dim=-1)], dim=-1)
+    return normalize(pooled, dim=-1)
+
+
 def _assemble(
-    prediction: Prediction, images: list[ModelImage], colors: NDArray[np.uint8]
+    prediction: Prediction, signatures: Tensor, images: list[ModelImage], colors: NDArray[np.uint8]
 ) -> ChunkPrediction:
     pose_enc = _finite("poses", prediction.pose_enc[0].double())
     depth = _finite("depth", prediction.depth[0, ..., 0].float())
@@ -164,7 +177,14 @@ def _assemble(
         image.pinholes[0] if image.pinholes else Pinhole.from_fov(fov_x, fov_y, width, height)
         for image, (fov_y, fov_x) in zip(images, fields, strict=True)
     )
-    return ChunkPrediction(camera_poses(pose_enc), depth, confidence, colors, cameras)
+    return ChunkPrediction(
+        T_submap_camera=camera_poses(pose_enc),
+        depth=depth,
+        confidence=confidence,
+        colors=colors,
+        cameras=cameras,
+        signatures=_finite("signatures", signatures),
+    )
 
 
 def camera_poses(pose_enc: NDArray[np.float64]) -> NDArray[np.float64]:

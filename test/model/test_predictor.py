@@ -79,6 +79,17 @@ def test_poses_are_rigid(predictor):
     np.testing.assert_allclose(np.linalg.det(R), 1, atol=1e-12)
 
 
+def test_the_signature_of_an_image_depends_on_that_image_alone(predictor):
+    cache = predictor.new_cache()
+    predictor.predict(frames_of(3), cache)
+    later = predictor.predict(frames_of(3, first=2), cache).signatures
+    fresh = predictor.predict(frames_of(1, first=2), predictor.new_cache()).signatures
+
+    np.testing.assert_allclose(np.linalg.norm(later, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(later[:1], fresh, atol=1e-5)
+    assert np.abs(later[1] - later[0]).max() > 1e-4
+
+
 def test_predictions_repeat_exactly(predictor):
     one, other = predictor.new_cache(), predictor.new_cache()
     for first in (0, 3):

@@ -1,0 +1,52 @@
+"""What a robot knows of itself while it takes images: the side of slam that faces its sensors."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Robot(Protocol):
+    """Answers for one image at a time; None where something is not known, or not known yet.
+
+    Slam asks once for each keyframe, when its chunk is mapped. Frames after REP-103 and REP-105:
+    base x forward and z up, camera optical.
+    """
+
+    def T_base_camera(self, camera: str, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Place (4, 4) of a camera on the robot [m]."""
+        ...
+
+    def T_odom_base(self, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Pose (4, 4) of the robot in its odometry frame [m]; smooth, but it drifts."""
+        ...
+
+    def up_camera(self, camera: str, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Unit vector (3,) against gravity in the camera's frame, from an IMU at rest or filtered."""
+        ...
+
+    def depth(self, camera: str, stamp_ns: int) -> NDArray[np.float32] | None:
+        """Measured depth along z (H, W) [m] of the camera's view, of any size; 0: not measured."""
+        ...
+
+
+class UnknownRobot:
+    """A camera of which nothing is known but its images."""
+
+    def T_base_camera(self, camera: str, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Return None."""
+        return None
+
+    def T_odom_base(self, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Return None."""
+        return None
+
+    def up_camera(self, camera: str, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Return None."""
+        return None
+
+    def depth(self, camera: str, stamp_ns: int) -> NDArray[np.float32] | None:
+        """Return None."""
+        return None
