@@ -65,9 +65,14 @@ def rotation_angle(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def interpolate(
-    T_a_b0: NDArray[np.float64], T_a_b1: NDArray[np.float64], fraction: float
+    T_a_b0: NDArray[np.float64], T_a_b1: NDArray[np.float64], fraction: NDArray[np.float64] | float
 ) -> NDArray[np.float64]:
-    """Return a pose (4, 4) between two: translation linear, rotation at a constant rate."""
-    turn = Rotation.from_matrix(T_a_b0[:3, :3].T @ T_a_b1[:3, :3]).as_rotvec()
-    rotation = T_a_b0[:3, :3] @ Rotation.from_rotvec(fraction * turn).as_matrix()
-    return pose(rotation, (1 - fraction) * T_a_b0[:3, 3] + fraction * T_a_b1[:3, 3])
+    """Return poses (..., 4, 4) between two: translation linear, rotation at a constant rate.
+
+    ``fraction`` (...): 0 gives ``T_a_b0``, 1 gives ``T_a_b1`` (spherical linear interpolation).
+    """
+    R0, R1 = T_a_b0[..., :3, :3], T_a_b1[..., :3, :3]
+    turn = Rotation.from_matrix((np.swapaxes(R0, -1, -2) @ R1).reshape(-1, 3, 3)).as_rotvec()
+    share = np.asarray(fraction, np.float64)[..., None]
+    part = Rotation.from_rotvec(share.reshape(-1, 1) * turn).as_matrix().reshape(R0.shape)
+    return pose(R0 @ part, (1 - share) * T_a_b0[..., :3, 3] + share * T_a_b1[..., :3, 3])

@@ -68,6 +68,7 @@ def evaluate(run_folder: Path, ground_truth: str, output: Path) -> dict[str, Any
         "ground_truth": ground_truth,
         "frames_read": report.get("frames_read"),
         "frames_placed": len(stamps),
+        "frames_interpolated": report.get("frames_interpolated", 0),
         "matched_poses": len(matched),
         **_numbers(results, truth.T_world_camera[matched, :3, 3]),
     }
@@ -83,9 +84,12 @@ def format_table(metrics: dict[str, Any]) -> str:
     """Return the metrics as text for a terminal."""
     read = metrics["frames_read"]
     share = f" of {read} frames read ({metrics['frames_placed'] / read:.0%})" if read else ""
+    between = metrics["frames_interpolated"]
     rows = [
-        f"placed  {metrics['frames_placed']} frames{share}; {metrics['matched_poses']} have a true "
-        f"pose, along {metrics['path_length_m']:.3f} m",
+        f"placed  {metrics['frames_placed']} frames{share}"
+        + (f", {between} of them between keyframes" if between else ""),
+        f"truth   {metrics['matched_poses']} of them have a true pose, along "
+        f"{metrics['path_length_m']:.3f} m",
         f"scale   map is {metrics['scale_error']:+.2%} against the truth (factor "
         f"{metrics['scale_factor']:.6g} corrects it)",
         "",

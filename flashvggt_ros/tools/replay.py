@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,19 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm import tqdm
 
 from flashvggt_ros import __version__
 from flashvggt_ros.config import Config, build_config, flatten
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
-from flashvggt_ros.frame import MapUpdate
-from flashvggt_ros.geometry import se3
-from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.frame import Frame, FrameStamp, MapUpdate
+from flashvggt_ros.mapping.gated_frames import GatedFrames, joined
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import ChunkPredictor, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
+from flashvggt_ros.tools.replay_report import (
+    COMPLETE,
+    count_frames,
+    format_summary,
+    measure_motion,
+    measure_run,
+)
 from flashvggt_ros.tools.run_config import parse_assignments, read_parameter_file
 from flashvggt_ros.tools.run_folder import RunFolder
 from flashvggt_ros.tools.stop_signals import StopSignals
@@ -36,15 +40,16 @@ EXAMPLES = """examples:
   flashvggt_replay walk.mcap --output out/walk --params-file robot.yaml --set chunk.size=6
   flashvggt_evaluate out/walk --ground-truth walk_truth.tum
 
-Writes trajectory.tum (map-from-camera, optical axes, one line per keyframe), map.ply,
-trajectory.png, map_top.png and report.json. Every run on the same input gives the same map."""
+Writes trajectory.tum (map-from-camera, optical axes, one line per image that has a place: images
+that show nothing new lie between the keyframes around them), keyframes.tum (the keyframes alone),
+map.ply, trajectory.png, map_top.png and report.json. Every run on the same input gives the same
+map."""
 
 if TYPE_CHECKING:
     from flashvggt_ros.model.checkpoint import CheckpointCard
 
 PROGRAM = "flashvggt_replay"
 FAILURES_TO_GIVE_UP = 3  # in a row
-COMPLETE = ("end of bag", "max-frames")
 logger = logging.getLogger(__name__)
 
 
@@ -67,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 130
         replay.run(arguments.max_frames)
         report = replay.write(folder)
-    print(_summary(report, folder.path))
+    print(format_summary(report, folder.path))
     if report["stopped_by"] == "signal":
         return 130
     return 0 if report["frames_used"] and report["stopped_by"] in COMPLETE else 1
@@ -84,6 +89,7 @@ class Replay:
         self.slam = Slam(config, TimedPredictor(predictor, self.watch))
         self.slam.keyframe_gate = TimedGate(config.keyframe, self.watch)
         self.stopped_by = "end of bag"
+        self._gated = GatedFrames()
         self._torn: set[int] = set()
         self._failures = 0
         self._bag = bag
@@ -109,7 +115,7 @@ class Replay:
                     self.stopped_by = "damaged bag"
                     break
                 if frame is not None:
-                    self._map(partial(self.slam.add_frame, frame))
+                    self._map(partial(self._add, frame))
                 bar.update()
                 if self._failures >= FAILURES_TO_GIVE_UP:
                     self.stopped_by = "failure"
@@ -125,18 +131,48 @@ class Replay:
     def write(self, folder: RunFolder) -> dict[str, Any]:
         """Write trajectory, map, pictures and report; return the report."""
         with self.watch.stage("map"):
-            trajectory = self.slam.map.trajectory()
+            keyframes = self.slam.map.trajectory()
+            trajectory = joined(keyframes, self._gated.placed(keyframes))
             points, colors = self.slam.map.cloud()
         with self.watch.stage("write"):
-            files = folder.write_trajectory(trajectory)
+            files = folder.write_trajectory(trajectory, keyframes)
             folder.write_map(points, colors)
             title = f"{self._bag.path.name}, {self._card.name}"
             if not self._card.is_trained:
                 title += ": the geometry means nothing"
             folder.draw(trajectory, points, colors, title)
-        report = self._report(trajectory, len(points), files)
+        report = {
+            "tool": PROGRAM,
+            "version": __version__,
+            "bag": str(self._bag.path),
+            "image_topics": {topic.name: topic.type for topic in self._topics},
+            "stopped_by": self.stopped_by,
+            **count_frames(self._frames, self.slam, keyframes, trajectory),
+            **measure_run(self.watch, self._frames.read),
+            "scale": {"value": self.slam.config.scale.fixed, "source": "fixed", "is_metric": False},
+            "checkpoint": {
+                "name": self._card.name,
+                "sha256": self._card.sha256,
+                "is_trained": self._card.is_trained,
+            },
+            "submaps": self.slam.map.live.index + 1,
+            "torn_submaps": len(self._torn),
+            "map_points": len(points),
+            **measure_motion(keyframes),
+            "trajectories": files,
+            "config": flatten(self.slam.config),
+        }
         folder.write_report(report)
         return report
+
+    def _add(self, frame: Frame) -> MapUpdate | None:
+        """Give a frame to slam and remember what the gate said of it."""
+        gated = self.slam.gated
+        try:
+            return self.slam.add_frame(frame)
+        finally:
+            stamp = FrameStamp(frame.stamp_ns, frame.camera)
+            self._gated.add(stamp, is_keyframe=self.slam.gated == gated)
 
     def _map(self, step: Callable[[], MapUpdate | None]) -> None:
         """Take a step of slam; like in the node, a chunk that fails is lost, the map goes on."""
@@ -151,39 +187,6 @@ class Replay:
         if update is not None:
             self._failures = 0
             (self._torn.discard if update.is_joined else self._torn.add)(update.submap)
-
-    def _report(self, trajectory: Trajectory, points: int, files: dict[str, str]) -> dict[str, Any]:
-        frames, seconds = self._frames, self.watch.seconds
-        working = sum(seconds.values()) - seconds["write"]
-        return {
-            "tool": PROGRAM,
-            "version": __version__,
-            "bag": str(self._bag.path),
-            "image_topics": {topic.name: topic.type for topic in self._topics},
-            "stopped_by": self.stopped_by,
-            "frames_read": frames.read,
-            "frames_used": len(trajectory.frames),
-            "frames_gated": self.slam.gated,
-            "frames_dropped": self.slam.keyframes - len(trajectory.frames),
-            "frames_rejected": frames.rejected.total(),
-            "rejected": dict(frames.rejected),
-            "rejected_camera_info": dict(frames.rejected_camera_info),
-            "seconds_per_stage": {name: round(value, 4) for name, value in seconds.items()},
-            "frames_per_second": round(frames.read / working, 3) if working else 0.0,
-            **_peak_memory(),
-            "scale": {"value": self.slam.config.scale.fixed, "source": "fixed", "is_metric": False},
-            "checkpoint": {
-                "name": self._card.name,
-                "sha256": self._card.sha256,
-                "is_trained": self._card.is_trained,
-            },
-            "submaps": self.slam.map.live.index + 1,
-            "torn_submaps": len(self._torn),
-            "map_points": points,
-            **_motion(trajectory),
-            "trajectories": files,
-            "config": flatten(self.slam.config),
-        }
 
 
 @contextmanager
@@ -227,47 +230,6 @@ def _load(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard, FitCheck
 
     predictor = load_predictor(config)
     return predictor, predictor.card, predictor.preprocessor.canvas
-
-
-def _motion(trajectory: Trajectory) -> dict[str, float]:
-    """Length of the path, and the largest rotation between two keyframes in order of arrival."""
-    T = trajectory.T_map_camera
-    steps = np.linalg.norm(np.diff(T[:, :3, 3], axis=0), axis=1)
-    turns = se3.rotation_angle((se3.inverse(T[:-1]) @ T[1:])[:, :3, :3]) if len(T) > 1 else [0.0]
-    return {
-        "path_length_m": float(steps.sum()),
-        "largest_rotation_deg": float(np.degrees(np.max(turns))),
-    }
-
-
-def _peak_memory() -> dict[str, float]:
-    """Peak of resident memory, and of GPU memory where a GPU was used [MB]."""
-    peak = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        peak["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return peak
-
-
-def _summary(report: dict[str, Any], folder: Path) -> str:
-    causes = ", ".join(f"{count} {cause}" for cause, count in report["rejected"].items())
-    lines = [
-        f"{report['frames_read']} frames read: {report['frames_used']} used, "
-        f"{report['frames_gated']} gated, {report['frames_dropped']} dropped, "
-        f"{report['frames_rejected']} rejected"
-        + (f" ({causes})" if causes else ""),
-        f"{report['map_points']} points, path {report['path_length_m']:.2f} m "
-        f"(scale {report['scale']['value']:.4g} {report['scale']['source']}, not metric), "
-        f"{report['submaps']} submaps, {report['torn_submaps']} of them torn off",
-        f"{report['frames_per_second']:.2f} frames/s, {report['peak_memory_mb']:.0f} MB",
-    ]
-    if not report["checkpoint"]["is_trained"]:
-        lines.append("WARNING: the weights are untrained: the geometry means nothing.")
-    if report["stopped_by"] not in COMPLETE:
-        lines.append(f"INCOMPLETE: ended by {report['stopped_by']}; what came before is written.")
-    if not report["frames_used"]:
-        lines.append("NOTHING MAPPED: no frame found a place in the map.")
-    return "\n".join([*lines, f"written to {folder}"])
 
 
 def _parser() -> argparse.ArgumentParser:

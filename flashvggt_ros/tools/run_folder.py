@@ -16,7 +16,7 @@ from flashvggt_ros.tools.plots import draw_map, draw_trajectory
 
 REPORT = "report.json"
 OWN_FILES = re.compile(
-    r"trajectory(_\w+)?\.(tum|png)|path\.tum|map\.ply|map_top\.png|evaluation\.png|status\.jsonl"
+    r"trajectory(_\w+)?\.(tum|png)|(path|keyframes)\.tum|map\.ply|map_top\.png|evaluation\.png|status\.jsonl"
     r"|(report|metrics|record)\.json|\w+\.log"
 )
 
@@ -45,12 +45,14 @@ class RunFolder:
         for entry in self.path.iterdir():
             entry.unlink()
 
-    def write_trajectory(self, trajectory: Trajectory) -> dict[str, str]:
+    def write_trajectory(self, trajectory: Trajectory, keyframes: Trajectory) -> dict[str, str]:
         """Write trajectory.tum, all frames by stamp; return each camera's file.
 
-        With several cameras each has a file of its own beside it.
+        With several cameras each has a file of its own beside it. keyframes.tum has the frames
+        that the model saw, those of all cameras.
         """
         cameras = sorted({frame.camera for frame in trajectory.frames})
+        self._write_tum("keyframes.tum", keyframes, cameras)
         self._write_tum("trajectory.tum", trajectory, cameras)
         if len(cameras) <= 1:
             return dict.fromkeys(cameras, "trajectory.tum")

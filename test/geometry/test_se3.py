@@ -67,3 +67,13 @@ def test_interpolation_meets_both_ends_and_turns_evenly(poses: np.ndarray) -> No
     whole = se3.rotation_angle(start[:3, :3].T @ end[:3, :3])
     assert se3.rotation_angle(start[:3, :3].T @ third[:3, :3]) == pytest.approx(whole / 3)
     np.testing.assert_allclose(third[:3, 3], (2 * start[:3, 3] + end[:3, 3]) / 3)
+
+
+def test_interpolation_of_many_poses_is_that_of_each(poses: np.ndarray) -> None:
+    start, end = poses[:-1], poses[1:]
+    fractions = np.linspace(0, 1, len(start))
+    many = se3.interpolate(start, end, fractions)
+    for row, fraction in enumerate(fractions):
+        one = se3.interpolate(start[row], end[row], float(fraction))
+        np.testing.assert_allclose(many[row], one, atol=1e-12)
+    assert se3.interpolate(start[:0], end[:0], fractions[:0]).shape == (0, 4, 4)

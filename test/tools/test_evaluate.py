@@ -67,6 +67,7 @@ def test_a_perfect_run_in_another_frame_and_scale_has_no_error_but_the_scale(tmp
     assert metrics["scale_error"] == pytest.approx(-0.5, rel=1e-6)
     assert metrics["frames_read"] == 80
     assert metrics["frames_placed"] == metrics["matched_poses"] == 60
+    assert metrics["frames_interpolated"] == 0
     length = np.linalg.norm(np.diff(TRUTH[:, :3, 3], axis=0), axis=1).sum()
     assert metrics["path_length_m"] == pytest.approx(length, rel=1e-6)
     assert json.loads((run / "metrics.json").read_text()) == metrics

@@ -75,7 +75,28 @@ def test_every_image_is_accounted_for(tmp_path):
     assert report["frames_rejected"] == 3 == sum(report["rejected"].values())
     assert report["rejected"]["stamp_backwards"] == 1
     assert report["frames_gated"] >= 6
-    assert report["frames_used"] == len(read_tum(tmp_path / "out/trajectory.tum")[0]) >= 5
+    assert report["frames_used"] == len(read_tum(tmp_path / "out/keyframes.tum")[0]) >= 5
+
+
+def test_every_good_image_has_a_pose(tmp_path):
+    poses = np.repeat(walk(6), 3, axis=0)  # the camera stops, three images at each place
+    world = make_world(poses)
+    messages = [(IMAGES, frame.stamp_ns, raw_image(frame)) for frame in world.frames]
+    messages[10][2].encoding = "32FC7"
+    good = [row for row in range(18) if row != 10]
+    report = replay(write_bag(tmp_path / "bag", messages), world, tmp_path / "out")
+    keyframe_stamps, keyframe_poses = read_tum(tmp_path / "out/keyframes.tum")
+    stamps, T_map_camera = read_tum(tmp_path / "out/trajectory.tum")
+    assert stamps == [world.frames[row].stamp_ns for row in good]
+    assert report["frames_placed"] == 17 == report["frames_used"] + report["frames_interpolated"]
+    assert report["frames_interpolated"] == report["frames_gated"] == 11
+    rows = [stamps.index(stamp) for stamp in keyframe_stamps]
+    assert np.array_equal(T_map_camera[rows], keyframe_poses)
+    positions = T_map_camera[:, :3, 3]
+    between = positions[0] + (positions[3] - positions[0]) / np.array([[3], [1.5]])
+    assert positions[1:3] == pytest.approx(between, abs=1e-6)
+    assert positions[-1] == pytest.approx(positions[-3], abs=1e-9)  # after the last keyframe
+
 
 
 def test_the_report_says_where_the_time_went_and_what_was_set(tmp_path):
@@ -236,6 +257,7 @@ def test_two_runs_of_the_command_give_the_same_map(
         assert main(command(bag, tmp_path / output, tiny_checkpoint)) == 0
     said = capsys.readouterr().out
     assert "10 frames read: 10 used, 0 gated, 0 dropped, 0 rejected" in said
+    assert "10 placed: 10 keyframes, 0 gated ones between them" in said
     stamps, first = read_tum(tmp_path / "first/trajectory.tum")
     again, second = read_tum(tmp_path / "second/trajectory.tum")
     assert stamps == again == [frame.stamp_ns for frame in world.frames]
@@ -295,4 +317,4 @@ def test_a_signal_ends_the_command_with_what_was_mapped(tmp_path, tiny_checkpoin
     report = json.loads((output / "report.json").read_text())
     assert 0 < report["frames_read"] < 600
     assert report["frames_read"] == accounted(report)
-    assert len(read_tum(output / "trajectory.tum")[0]) == report["frames_used"] > 0
+    assert len(read_tum(output / "trajectory.tum")[0]) == report["frames_placed"] > 0
