@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import TruthCache, TruthPredictor, World, held_bytes, make_world, walk
 
 from flashvggt_ros.config import Config, build_config
 from flashvggt_ros.frame import Frame, MapUpdate
@@ -12,6 +11,7 @@ from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import align_points
 from flashvggt_ros.mapping.map import Trajectory
 from flashvggt_ros.slam import Slam
+from flashvggt_ros.worlds import TruthCache, TruthPredictor, World, held_bytes, make_world, walk
 
 WORLD = make_world(walk(60))
 Run = tuple[Slam[TruthCache], list[MapUpdate]]

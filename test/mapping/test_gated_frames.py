@@ -2,12 +2,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from synthetic import look
 
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.gated_frames import GatedFrames, joined
 from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.worlds import look
 
 SECOND = 10**9
 POSES = np.stack([look((x, 0.2 * x, 1.0), yaw) for x, yaw in ((0, 0), (1, 0.4), (3, 0.2))])
@@ -32,11 +32,11 @@ def test_a_gated_frame_lies_between_its_keyframes_by_stamp():
     keyframes = [10 * SECOND, 11 * SECOND, 13 * SECOND]
     found = seen(keyframes, [int(10.25 * SECOND), 12 * SECOND]).placed(trajectory(keyframes))
     assert stamps(found) == [int(10.25 * SECOND), 12 * SECOND]
-    for T, (start, end, fraction) in zip(
+    for pose, (start, end, fraction) in zip(
         found.T_map_camera, ((0, 1, 0.25), (1, 2, 0.5)), strict=True
     ):
         between = se3.interpolate(POSES[start], POSES[end], fraction)
-        assert T == pytest.approx(between, abs=1e-12)
+        assert pose == pytest.approx(between, abs=1e-12)
 
 
 def test_after_the_last_keyframe_its_pose_holds():

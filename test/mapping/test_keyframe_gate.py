@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from synthetic import Room, look
 
 from flashvggt_ros.config import KeyframeConfig
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.mapping.keyframe_gate import KeyframeGate
+from flashvggt_ros.worlds import Room, look
 
 VGA = Pinhole(400.0, 400.0, 319.5, 239.5, 640, 480)
 SMALL = Pinhole(125.0, 125.0, 99.5, 74.5, 200, 150)

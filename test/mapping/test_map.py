@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from synthetic import TruthCache, TruthPredictor, held_bytes, look, make_world, walk
 
 from flashvggt_ros.config import Config, build_config
 from flashvggt_ros.frame import Chunk, Frame, MapUpdate
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.map import Map
+from flashvggt_ros.worlds import TruthCache, TruthPredictor, held_bytes, look, make_world, walk
 
 WORLD = make_world(walk(12))
 LEVEL = make_world(np.stack([look((0.2 * i, 0.1 * i, 1.4), 0.0) for i in range(4)]))

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from synthetic import PINHOLE, TruthPredictor, held_bytes, make_world, walk
 
 from flashvggt_ros.config import MapConfig
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.submap import Submap, select_points
+from flashvggt_ros.worlds import PINHOLE, TruthPredictor, held_bytes, make_world, walk
 
 WORLD = make_world(walk(6))
 ALL_PIXELS = MapConfig(min_confidence=0.0, max_depth=1000.0)

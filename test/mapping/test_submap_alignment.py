@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import TruthCache, TruthPredictor, make_world, walk
 
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.submap import View
 from flashvggt_ros.mapping.submap_alignment import align_submaps, continue_pose
+from flashvggt_ros.worlds import TruthCache, TruthPredictor, make_world, walk
 
 WORLD = make_world(walk(2))
 

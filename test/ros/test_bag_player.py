@@ -12,7 +12,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from recorded_bag import camera_info, compressed_image, pose_stamped, write_bag
 from sensor_msgs.msg import CameraInfo, CompressedImage
-from synthetic import make_world, walk
+
+from flashvggt_ros.worlds import make_world, walk
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = int(os.environ["ROS_DOMAIN_ID"])

@@ -20,7 +20,6 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from ros.node_bench import RELIABLE, TRUTH, NodeBench, image_message, start_ros
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
-from synthetic import TruthCache, TruthPredictor, look, make_world, walk
 from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.frame import ChunkPrediction, Frame
@@ -30,6 +29,7 @@ from flashvggt_ros.model.preprocess import Preprocessor
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns, time_message, transform_stamped
 from flashvggt_ros.ros.node import MappingNode
+from flashvggt_ros.worlds import TruthCache, TruthPredictor, look, make_world, walk
 
 WORLD = make_world(walk(16))
 STAMPS = [frame.stamp_ns for frame in WORLD.frames]

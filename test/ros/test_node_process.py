@@ -17,7 +17,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from ros.node_bench import LATCHED, RELIABLE, image_message, start_ros
 from sensor_msgs.msg import Image
-from synthetic import make_world, walk
+
+from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(16))
 SHARED_MEMORY = Path("/dev/shm")

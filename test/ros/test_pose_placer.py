@@ -2,11 +2,11 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from synthetic import look
 
 from flashvggt_ros.config import TfConfig
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.ros.pose_placer import LATEST, Edge, EdgeRepeater, PosePlacer
+from flashvggt_ros.worlds import look
 
 STAMP_NS = 1_700_000_000_123_456_789
 FRAME = FrameStamp(STAMP_NS, "camera_optical")

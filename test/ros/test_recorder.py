@@ -15,7 +15,6 @@ from nav_msgs.msg import Path as PathMessage
 from rclpy.context import Context
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
-from synthetic import walk
 from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
@@ -26,6 +25,7 @@ from flashvggt_ros.ros.messages import (
     pose_stamped,
     transform_stamped,
 )
+from flashvggt_ros.worlds import walk
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = int(os.environ["ROS_DOMAIN_ID"])

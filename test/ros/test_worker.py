@@ -7,7 +7,6 @@ from concurrent.futures import Future
 
 import pytest
 import torch
-from synthetic import TruthCache, TruthPredictor, World, make_world, walk
 
 from flashvggt_ros.config import build_config
 from flashvggt_ros.frame import ChunkPrediction, Frame, MapUpdate
@@ -15,6 +14,7 @@ from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.worker import Worker
 from flashvggt_ros.slam import Slam
+from flashvggt_ros.worlds import TruthCache, TruthPredictor, World, make_world, walk
 
 
 class TroubledPredictor(TruthPredictor):

@@ -9,11 +9,11 @@ from recorded_bag import (
     record,
     write_bag,
 )
-from synthetic import make_world, walk
 
 from flashvggt_ros.config import ImageConfig
 from flashvggt_ros.sensors.bag_reader import Bag, BagError
 from flashvggt_ros.sensors.intake import CameraIntake
+from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(4))
 RAW, COMPRESSED = "/camera/image_raw", "/camera/image_raw/compressed"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import walk
 
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.map_io import write_tum
 from flashvggt_ros.tools.evaluate import evaluate, format_table, main
+from flashvggt_ros.worlds import walk
 
 START = 1_700_000_000_123_456_789
 STAMPS = [START + i * 100_000_000 for i in range(60)]

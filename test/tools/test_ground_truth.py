@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from recorded_bag import odometry, pose_stamped, tf_message, transform_stamped, write_bag
-from synthetic import walk
 
 from flashvggt_ros.mapping.map_io import write_tum
 from flashvggt_ros.tools.ground_truth import read_ground_truth
+from flashvggt_ros.worlds import walk
 
 START = 1_700_000_000_123_456_789
 STAMPS = [START + i * 100_000_001 for i in range(12)]

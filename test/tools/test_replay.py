@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recorded_bag import camera_info, compressed_image, raw_image, record, write_bag
-from synthetic import TruthPredictor, make_world, walk
 
 from flashvggt_ros.config import build_config
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
@@ -17,6 +16,7 @@ from flashvggt_ros.model.checkpoint import CheckpointCard
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.replay import Replay, main
 from flashvggt_ros.tools.run_folder import RunFolder
+from flashvggt_ros.worlds import TruthPredictor, make_world, walk
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = "/camera/image_raw"
