@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.mapping.map_io import read_tum, write_tum
+from flashvggt_ros.mapping.map_io import read_ply, read_tum, write_tum
 from flashvggt_ros.tools.evo_command import MAX_TIME_DIFFERENCE_S, EvoResult, run_evo
 from flashvggt_ros.tools.ground_truth import GroundTruth, read_ground_truth
+from flashvggt_ros.tools.map_accuracy import format_map_accuracy, measure_map
 from flashvggt_ros.tools.plots import draw_comparison
 
 PROGRAM = "flashvggt_evaluate"
@@ -25,6 +26,7 @@ EXAMPLES = """examples:
   flashvggt_evaluate out/office --ground-truth office_truth.tum
   flashvggt_evaluate out/office --ground-truth office_bag:/ground_truth/pose
   flashvggt_evaluate out/office --ground-truth office_bag:/tf:world.camera --output out/scores
+  flashvggt_evaluate out/sample --ground-truth sample/groundtruth.tum --surfaces sample/surfaces.ply
 
 APE is the distance between matched poses after alignment, RPE the error of the motion from one
 matched pose to the next; Sim(3) alignment corrects the scale, SE(3) does not. The numbers are those
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         metrics = evaluate(Path(arguments.run_folder), arguments.ground_truth,
-                           Path(arguments.output or arguments.run_folder))
+                           Path(arguments.output or arguments.run_folder), arguments.surfaces)
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
@@ -45,10 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def evaluate(run_folder: Path, ground_truth: str, output: Path) -> dict[str, Any]:
+def evaluate(
+    run_folder: Path, ground_truth: str, output: Path, surfaces: str | Path | None = None
+) -> dict[str, Any]:
     """Compare a run with the truth; write metrics.json and evaluation.png; return the metrics.
 
-    Raises ValueError when there are too few poses at common times, or evo cannot align them.
+    ``surfaces``: a PLY file of points on the true surfaces, in the frame of the true poses; the
+    map's points are then compared with them. Raises ValueError when there are too few poses at
+    common times, or evo cannot align them.
     """
     report, trajectory = _read_run(run_folder)
     stamps, T_map_camera = read_tum(trajectory)
@@ -72,6 +78,8 @@ def evaluate(run_folder: Path, ground_truth: str, output: Path) -> dict[str, Any
         "matched_poses": len(matched),
         **_numbers(results, truth.T_world_camera[matched, :3, 3]),
     }
+    if surfaces is not None:
+        metrics["map"] = _map_accuracy(run_folder, Path(surfaces).expanduser(), results)
     if not report.get("checkpoint", {}).get("is_trained", True):
         metrics["warning"] = "untrained weights: the geometry means nothing"
     text = json.dumps(metrics, indent=2, allow_nan=False)
@@ -100,6 +108,8 @@ def format_table(metrics: dict[str, Any]) -> str:
         rows.append(f"{label:<26}" + "".join(f"{value:>10.4f}" for value in values))
     rows += ["", f"APE rmse of the path: {metrics['ape_sim3_percent']:.2f} % after Sim(3), "
                  f"{metrics['ape_se3_percent']:.2f} % after SE(3)"]
+    if "map" in metrics:
+        rows.append(format_map_accuracy(metrics["map"]))
     if "warning" in metrics:
         rows.append(f"WARNING: {metrics['warning']}")
     return "\n".join(rows)
@@ -147,6 +157,14 @@ def _numbers(
     numbers["scale_factor"] = factor
     numbers["scale_error"] = 1 / factor - 1
     return numbers
+
+
+def _map_accuracy(
+    run_folder: Path, surfaces: Path, results: dict[str, EvoResult]
+) -> dict[str, Any]:
+    points_map, _ = read_ply(run_folder / "map.ply")
+    points_world, _ = read_ply(surfaces)
+    return measure_map(points_map, points_world, results["ape_sim3_m"].S_truth_map)
 
 
 def _read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
@@ -217,6 +235,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run_folder", help="folder that flashvggt_replay or the demo wrote")
     parser.add_argument("--ground-truth", required=True, metavar="FILE.tum|BAG:TOPIC",
                         help="TUM file, or pose topic of a bag (TF: BAG:TOPIC:parent.child)")
+    parser.add_argument("--surfaces", metavar="FILE.ply",
+                        help="points on the true surfaces, to compare the map with")
     parser.add_argument("--output", metavar="DIR", help="folder for results; default: the run's")
     return parser
 

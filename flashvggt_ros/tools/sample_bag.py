@@ -8,11 +8,10 @@ import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,39 +19,32 @@ from numpy.typing import NDArray
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
-from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from flashvggt_ros import __version__
 from flashvggt_ros.geometry.camera import Pinhole
-from flashvggt_ros.geometry.se3 import pose, quaternion_from_matrix
-from flashvggt_ros.mapping.map_io import write_tum
-
-if TYPE_CHECKING:
-    from flashvggt_ros.scene import Scene
+from flashvggt_ros.geometry.se3 import quaternion_from_matrix
+from flashvggt_ros.mapping.map_io import write_ply, write_tum
+from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
+from flashvggt_ros.tools.sample_walk import SURFACE_SPACING, render_walk
 
 PROGRAM = "flashvggt_sample_bag"
 IMAGE_TOPIC = "/camera/image_raw/compressed"
 INFO_TOPIC = "/camera/camera_info"
 TRUTH_TOPIC = "/ground_truth/pose"
 CAMERA_FRAME, WORLD_FRAME = "camera_optical", "world"
-TRUTH_FILE, RECIPE_FILE = "groundtruth.tum", "sample.json"
+TRUTH_FILE, SURFACES_FILE, RECIPE_FILE = "groundtruth.tum", "surfaces.ply", "sample.json"
 START_NS = 1_700_000_000_000_000_000
 FOV_X = 1.2  # [rad]
-SPEED = 0.4  # of the hand that carries the camera [m/s]
-LEAST_RADIUS = 0.6  # [m]: the view turns slowly in short bags too
-LOOK_INWARD, LOOK_UP = 0.6, -0.1  # from straight ahead [rad]
-R_BODY_CAMERA = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # body: x ahead, z up (REP-103)
 JPEG_QUALITY = 90
-FRAMES_AT_ONCE = 5  # rendered in one call: bounds the memory
-EXPOSED_FRAMES = 12  # looked at to set the exposure, which the whole bag shares
 EXAMPLES = """examples:
   flashvggt_sample_bag --output out/sample
   flashvggt_sample_bag --output out/long --seconds 60 --rate 15 --size 320x240 --seed 3
 
 Writes a rosbag2 (MCAP) with /camera/image_raw/compressed (JPEG), /camera/camera_info and
-/ground_truth/pose (map-from-camera, optical axes), and groundtruth.tum inside the folder. Equal
-arguments give an equal bag: one that is there already is kept."""
+/ground_truth/pose (map-from-camera, optical axes), and inside the folder groundtruth.tum and
+surfaces.ply, the true surfaces as far as the images show them. Equal arguments give an equal bag:
+one that is there already is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +101,8 @@ def make_sample_bag(path: Path, recipe: Recipe) -> bool:
     """
     recipe_file = path / RECIPE_FILE
     if recipe_file.is_file():
-        if json.loads(recipe_file.read_text(encoding="utf-8")) == asdict(recipe):
+        is_whole = (path / SURFACES_FILE).is_file()
+        if is_whole and json.loads(recipe_file.read_text(encoding="utf-8")) == asdict(recipe):
             return False
         shutil.rmtree(path)
     elif path.exists() and (path.is_file() or any(path.iterdir())):
@@ -127,90 +120,27 @@ def make_sample_bag(path: Path, recipe: Recipe) -> bool:
 
 
 def _write(path: Path, recipe: Recipe) -> tuple[NDArray[np.float64], list[int]]:
-    """Render and write the bag; return its poses (N, 4, 4) and stamps."""
-    T_world_camera, images = _rendered(recipe)
+    """Render and write the bag and its surfaces; return its poses (N, 4, 4) and stamps."""
+    T_world_camera, views = render_walk(recipe.seed, recipe.seconds, recipe.frames, recipe.camera)
+    surfaces = WeightedCloud.concatenate(())
     stamps_ns = [START_NS + round(index * 1e9 / recipe.rate) for index in range(recipe.frames)]
     messages = _Messages(recipe.camera)
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connections = messages.connect(writer)
-        steps = zip(stamps_ns, T_world_camera, images, strict=True)
-        for stamp_ns, T, image in tqdm(steps, total=recipe.frames, unit="image", desc="render",
-                                       disable=not sys.stderr.isatty()):
+        steps = zip(stamps_ns, T_world_camera, views, strict=True)
+        for stamp_ns, T, view in tqdm(steps, total=recipe.frames, unit="image", desc="render",
+                                      disable=not sys.stderr.isatty()):
             for topic, message in (
                 (INFO_TOPIC, messages.camera_info(stamp_ns)),
                 (TRUTH_TOPIC, messages.pose(stamp_ns, T)),
-                (IMAGE_TOPIC, messages.image(stamp_ns, image)),
+                (IMAGE_TOPIC, messages.image(stamp_ns, view.image)),
             ):
                 data = messages.store.serialize_cdr(message, connections[topic].msgtype)
                 writer.write(connections[topic], stamp_ns, data)
+            both = WeightedCloud.concatenate([surfaces, view.surfaces_world])
+            surfaces = fuse_voxels(both, SURFACE_SPACING)
+    write_ply(path / SURFACES_FILE, surfaces.points, surfaces.colors)
     return T_world_camera, stamps_ns
-
-
-def _rendered(recipe: Recipe) -> tuple[NDArray[np.float64], Iterator[NDArray[np.uint8]]]:
-    """A walk through a random room: poses T_world_camera (N, 4, 4), and the images one by one."""
-    from flashvggt_ros.scene import Scene  # torch: seconds that --help can spare
-
-    scene = Scene.random(np.random.default_rng(recipe.seed), place="room")
-    T_world_camera = _walk(scene.walk[0].double().numpy(), recipe)
-    return T_world_camera, _images(scene.cleared(T_world_camera), T_world_camera, recipe.camera)
-
-
-def _walk(space: NDArray[np.float64], recipe: Recipe) -> NDArray[np.float64]:
-    """Poses (N, 4, 4) of a hand that carries the camera in a circle at SPEED.
-
-    ``space`` (2, 3): corners of the box to stay in [m], z up. The camera looks ahead and across
-    the room, and nods, rolls and bobs a little.
-    """
-    middle, half = space.mean(axis=0), (space[1] - space[0]) / 2
-    radius = max(SPEED * recipe.seconds / (2 * math.pi), LEAST_RADIUS)
-    radius = min(radius, 0.8 * half[:2].min())
-    seconds = np.arange(recipe.frames) / recipe.rate
-    angle = SPEED / radius * seconds
-    bob = np.minimum(0.04, 0.5 * half[2]) * np.sin(2.1 * seconds)
-    position = middle + np.stack([radius * np.cos(angle), radius * np.sin(angle), bob], axis=1)
-    yaw = angle + math.pi / 2 + LOOK_INWARD + 0.15 * np.sin(0.9 * seconds)
-    pitch = LOOK_UP + 0.08 * np.sin(1.3 * seconds)
-    roll = 0.04 * np.sin(1.7 * seconds + 1)
-    turns = Rotation.from_euler("ZYX", np.stack([yaw, -pitch, roll], axis=1)).as_matrix()
-    return pose(turns @ R_BODY_CAMERA, position)
-
-
-def _images(
-    scene: Scene, T_world_camera: NDArray[np.float64], camera: Pinhole
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield the view (H, W, 3) RGB from each pose, all with one exposure.
-
-    Two threads render, each with one core: torch's own threads, which meet after every small
-    operation, are many times slower on a busy machine.
-    """
-    import torch
-
-    from flashvggt_ros.scene.camera_effects import automatic_gain, develop
-
-    poses = torch.from_numpy(T_world_camera).float()
-    intrinsics = torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy])
-
-    def radiance(part: torch.Tensor) -> torch.Tensor:
-        count = len(part)
-        return scene.cast(
-            part, torch.zeros(count, dtype=torch.int32), intrinsics.expand(count, 4),
-            (camera.height, camera.width), 1, False, torch.zeros(count),
-        )[0]
-
-    def pictures(part: torch.Tensor) -> NDArray[np.uint8]:
-        developed = develop(radiance(part), gain.expand(len(part)))
-        return (developed * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        exposed = poses[:: max(1, len(poses) // EXPOSED_FRAMES)]
-        gain = automatic_gain(radiance(exposed)).log().mean().exp()
-        with ThreadPoolExecutor(2) as pool:
-            for done in pool.map(pictures, poses.split(FRAMES_AT_ONCE)):
-                yield from done
-    finally:
-        torch.set_num_threads(threads)
 
 
 class _Messages:

@@ -10,7 +10,7 @@ import pytest
 
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
-from flashvggt_ros.mapping.map_io import write_tum
+from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.tools.evaluate import evaluate, format_table, main
 from flashvggt_ros.worlds import walk
 
@@ -97,6 +97,26 @@ def test_a_known_error_is_measured_and_the_numbers_are_those_of_evo_by_hand(tmp_
         by_hand = evo_by_hand(tmp_path, metric, truth, run, *options)
         options_said = f"{key} against evo_{metric} {options}"
         assert metrics[key] == pytest.approx(by_hand, abs=1e-6), options_said
+
+
+def test_the_map_is_compared_with_true_surfaces_in_the_frame_of_the_truth(tmp_path, capsys):
+    run = run_folder(tmp_path / "run", in_map_frame(TRUTH))
+    surfaces = np.random.default_rng(0).uniform(-3, 3, (500, 3)).astype(np.float32)
+    colors = np.zeros((500, 3), np.uint8)
+    off = surfaces[:400].copy()
+    off[:100] += 20  # a quarter of the map is nowhere near
+    write_ply(run / "map.ply", S_TRUTH_MAP.inverse().transform_points(off), colors[:400])
+    write_ply(tmp_path / "surfaces.ply", surfaces, colors)
+    assert main([str(run), "--ground-truth", truth_file(tmp_path / "truth.tum"),
+                 "--surfaces", str(tmp_path / "surfaces.ply")]) == 0
+    assert "75.0% of 400 points lie within" in capsys.readouterr().out
+    written = json.loads((run / "metrics.json").read_text())["map"]
+    assert written["near_share"] == 0.75
+    assert written["median_m"] < 1e-4
+    (tmp_path / "surfaces.ply").write_text("nothing")
+    assert main([str(run), "--ground-truth", truth_file(tmp_path / "truth.tum"),
+                 "--surfaces", str(tmp_path / "surfaces.ply")]) == 2
+    assert "is not a binary PLY file" in capsys.readouterr().err
 
 
 def test_other_times_are_an_error_that_names_both_ranges(tmp_path, capsys):

@@ -6,7 +6,8 @@ from flashvggt_ros.mapping.map_io import read_tum
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.ground_truth import read_ground_truth
-from flashvggt_ros.tools.sample_bag import SPEED, Recipe, main, make_sample_bag
+from flashvggt_ros.tools.sample_bag import Recipe, main, make_sample_bag
+from flashvggt_ros.tools.sample_walk import SPEED
 
 SMALL = Recipe(seconds=1.0, rate=5.0, width=96, height=64, seed=1)
 
