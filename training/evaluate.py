@@ -31,8 +31,11 @@ SEED = 1_000_003
 ROWS = (
     ("rotation", "rotation error [deg]"), ("rotation_truth", "true rotation from frame 0 [deg]"),
     ("rotation_step", "rotation error between neighbors [deg]"),
-    ("direction", "translation direction error [deg]"), ("ate", "ATE after Sim(3) [% of path]"),
-    ("absrel", "depth AbsRel"), ("fov", "field of view error [deg]"),
+    ("step_truth", "true rotation between neighbors [deg]"),
+    ("direction", "translation direction error [deg]"),
+    ("direction_step", "direction error between neighbors [deg]"),
+    ("ate", "ATE after Sim(3) [% of path]"), ("absrel", "depth AbsRel"),
+    ("fov", "field of view error [deg]"),
 )
 
 
@@ -107,26 +110,33 @@ def sequence_scores(pose: Tensor, depth: Tensor, batch: Batch) -> list[dict[str,
     fov = torch.rad2deg((pose - target.pose_enc)[..., 7:].abs()).mean((1, 2)).cpu().numpy()
     result = []
     for i in range(len(R)):
-        centers = -np.einsum("nji,nj->ni", R[i], t[i])
-        true_centers = -np.einsum("nji,nj->ni", R_true[i], t_true[i])
-        error, _ = align_sim3(centers, true_centers)
-        path = np.linalg.norm(np.diff(true_centers, axis=0), axis=1).sum()
         valid = target.is_valid[i]
         # Depth is judged at the scale of its first image, the unit that the model is trained for.
         relative = ((depth[i] - target.depth[i]).abs() / target.depth[i])[valid]
-        moved = np.linalg.norm(true_centers, axis=1) > 0.05 * path
-        steps = np.einsum("nij,nkj->nik", R[i][1:], R[i][:-1])
-        steps_true = np.einsum("nij,nkj->nik", R_true[i][1:], R_true[i][:-1])
-        result.append({
-            "rotation": float(np.median(angles(R[i][1:], R_true[i][1:]))),
-            "rotation_truth": float(np.median(angles(R_true[i][1:], np.eye(3)[None]))),
-            "rotation_step": float(np.median(angles(steps, steps_true))),
-            "direction": float(np.median(_between(centers[moved], true_centers[moved]))),
-            "ate": 100 * error / max(path, 1e-6),
-            "absrel": float(relative.mean()),
-            "fov": float(fov[i]),
-        })
+        result.append(path_scores(R[i], t[i], R_true[i], t_true[i])
+                      | {"absrel": float(relative.mean()), "fov": float(fov[i])})
     return result
+
+
+def path_scores(R: Array, t: Array, R_true: Array, t_true: Array) -> dict[str, float]:
+    """Scores of one sequence's camera-from-first rotations (N, 3, 3) and translations (N, 3)."""
+    centers, true_centers = -np.einsum("nji,nj->ni", R, t), -np.einsum("nji,nj->ni", R_true, t_true)
+    path = float(np.linalg.norm(np.diff(true_centers, axis=0), axis=1).sum())
+    moved = np.linalg.norm(true_centers, axis=1) > 0.05 * path
+    steps = np.einsum("nij,nkj->nik", R[1:], R[:-1])
+    steps_true = np.einsum("nij,nkj->nik", R_true[1:], R_true[:-1])
+    # Where the next camera stands, as each camera sees it.
+    moves = np.einsum("nij,nj->ni", R[:-1], np.diff(centers, axis=0))
+    moves_true = np.einsum("nij,nj->ni", R_true[:-1], np.diff(true_centers, axis=0))
+    return {
+        "rotation": float(np.median(angles(R[1:], R_true[1:]))),
+        "rotation_truth": float(np.median(angles(R_true[1:], np.eye(3)[None]))),
+        "rotation_step": float(np.median(angles(steps, steps_true))),
+        "step_truth": float(np.median(angles(steps_true, np.eye(3)[None]))),
+        "direction": float(np.median(_between(centers[moved], true_centers[moved]))),
+        "direction_step": float(np.median(_between(moves, moves_true))),
+        "ate": 100 * ate_after_sim3(centers, true_centers) / max(path, 1e-6),
+    }
 
 
 def angles(R: Array, R_true: Array) -> Array:
@@ -143,18 +153,16 @@ def _between(a: Array, b: Array) -> Array:
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
-def align_sim3(points: Array, reference: Array) -> tuple[float, float]:
-    """Root mean square distance (N, 3) to ``reference`` after the best similarity; its scale.
+def ate_after_sim3(points: Array, reference: Array) -> float:
+    """Root mean square distance of points (N, 3) to ``reference`` after the best similarity.
 
-    Umeyama, 1991.
+    Umeyama, PAMI 1991, eq. 33: it needs no rotation, so paths on one line have a score as well.
     """
     a, b = points - points.mean(0), reference - reference.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a / len(a))
-    sign = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
-    variance = (a**2).sum() / len(a)
-    scale = float(np.trace(np.diag(s) @ sign) / max(variance, 1e-12))
-    aligned = scale * a @ (u @ sign @ vt).T
-    return float(np.sqrt(((aligned - b) ** 2).sum(1).mean())), scale
+    u, spread, vt = np.linalg.svd(b.T @ a / len(a))
+    trace = spread @ np.array([1, 1, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    variance, variance_reference = (a**2).sum() / len(a), (b**2).sum() / len(a)
+    return float(np.sqrt(max(variance_reference - trace**2 / max(variance, 1e-12), 0.0)))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from training.sequences import FARTHEST, Batch
 
 ITERATION_DECAY = 0.6
 CONFIDENCE_WEIGHT = 0.2
+GAPS = (1, 2, 4, 8)  # frames between which relative poses are compared
+SMALL_STEP = 0.03  # translations below it count by less, in units of the first image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,20 +114,26 @@ def camera_loss(iterations: tuple[Tensor, ...], target: Truth) -> dict[str, Tens
 
 
 def _relative_loss(pose: Tensor, target: Truth) -> dict[str, Tensor]:
-    """Errors of the pose of each frame as seen from frames 1, 2 and 4 before it."""
+    """Errors of the pose of each frame as seen from frames a few before it (GAPS).
+
+    Of translations the error relative to their size, and that of their direction alone: scale
+    drifts, and is taken from elsewhere, but a wrong direction bends the path.
+    """
     R, t = rotation_matrix(pose[..., 3:7]), pose[..., :3]
-    rotation, translation = [], []
-    for gap in (1, 2, 4):
+    rotation, translation, direction = [], [], []
+    for gap in GAPS:
         if t.shape[1] <= gap:
             break
         R_pred, t_pred = _between(R, t, gap)
         R_true, t_true = _between(target.R, target.t, gap)
         rotation.append((R_pred - R_true).abs().mean())
         size = t_true.norm(dim=-1, keepdim=True)
-        floor = 0.05 * gap + size
-        translation.append(((t_pred - t_true).abs() / floor).mean())
+        translation.append(((t_pred - t_true).abs() / (SMALL_STEP * gap + size)).mean())
+        course = t_pred / t_pred.norm(dim=-1, keepdim=True).clamp(min=SMALL_STEP)
+        direction.append((course - t_true / size.clamp(min=SMALL_STEP)).abs().mean())
     return {"relative_rotation": torch.stack(rotation).mean(),
-            "relative_translation": torch.stack(translation).mean()}
+            "relative_translation": torch.stack(translation).mean(),
+            "relative_direction": torch.stack(direction).mean()}
 
 
 def _between(R: Tensor, t: Tensor, gap: int) -> tuple[Tensor, Tensor]:

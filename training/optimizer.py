@@ -32,18 +32,22 @@ class Optimizer:
     """Steps all parameters of a module.
 
     Matrices of the blocks go to Muon (a fused qkv as three); embeddings, heads' last layers,
-    convolutions, norms, biases, tokens and layer scales to AdamW.
+    convolutions, norms, biases, tokens and layer scales to AdamW. What is not below ``model`` (the
+    auxiliary heads) can have a rate of its own.
     """
 
     def __init__(self, module: nn.Module, weight_decay: float = 0.02) -> None:
         self.muon: dict[str, nn.Parameter] = {}
         plain: list[nn.Parameter] = []
         decayed: list[nn.Parameter] = []
+        auxiliary: list[nn.Parameter] = []
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
             if parameter.ndim == 2 and _is_hidden(name):
                 self.muon[name] = parameter
+            elif not name.startswith("model."):
+                auxiliary.append(parameter)
             elif parameter.ndim >= 2 and "token" not in name and "pos_embed" not in name:
                 decayed.append(parameter)
             else:
@@ -51,15 +55,21 @@ class Optimizer:
         self.momentum = {name: torch.zeros_like(p) for name, p in self.muon.items()}
         self.weight_decay = weight_decay
         groups = [{"params": decayed, "weight_decay": weight_decay},
-                  {"params": plain, "weight_decay": 0.0}]
+                  {"params": plain, "weight_decay": 0.0},
+                  {"params": auxiliary, "weight_decay": 0.0}]
         fused = next(module.parameters()).is_cuda
         self.adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-9, fused=fused)
 
     @torch.no_grad()
-    def step(self, muon_rate: float, adam_rate: float, momentum: float = 0.95) -> None:
-        """Take a step at the given rates from the gradients in place."""
-        for group in self.adam.param_groups:
-            group["lr"] = adam_rate
+    def step(self, muon_rate: float, adam_rate: float, auxiliary_rate: float | None = None,
+             momentum: float = 0.95) -> None:
+        """Take a step at the given rates from the gradients in place.
+
+        ``auxiliary_rate``: of what is not below ``model``; None: AdamW's.
+        """
+        rates = (adam_rate, adam_rate, adam_rate if auxiliary_rate is None else auxiliary_rate)
+        for group, rate in zip(self.adam.param_groups, rates, strict=True):
+            group["lr"] = rate
         self.adam.step()
         names = list(self.muon)
         buffers = [self.momentum[name] for name in names]

@@ -11,8 +11,8 @@ from training.sequences import Batch
 
 WEIGHTS = {
     "translation": 1.0, "rotation": 4.0, "fov": 0.5, "relative_rotation": 4.0,
-    "relative_translation": 0.3, "depth_confident": 0.5, "depth": 0.5, "depth_gradient": 0.3,
-    "matching": 0.2, "matching_middle": 0.1, "points": 0.5,
+    "relative_translation": 0.3, "relative_direction": 0.1, "depth_confident": 0.5, "depth": 0.5,
+    "depth_gradient": 0.3, "matching": 0.2, "matching_middle": 0.1, "points": 0.5,
 }
 MATCH_WIDTH = 96
 
@@ -33,9 +33,12 @@ class Student(nn.Module):
         self.point = nn.Linear(width, 3)
         self.temperature = nn.Parameter(torch.tensor([2.5, 2.5]))
 
-    def forward(self, batch: Batch, sizes: list[int], depth_frames: int
-                ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Total loss, and all parts and scores, of sequences seen in chunks of ``sizes``."""
+    def forward(self, batch: Batch, sizes: list[int], depth_frames: int,
+                auxiliary_share: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss, and all parts and scores, of sequences seen in chunks of ``sizes``.
+
+        ``auxiliary_share``: of the auxiliary heads' gradients, how much goes on into the model.
+        """
         target = losses.truth(batch)
         patches = losses.patch_truth(target, self.model.config.patch_size)
         cache = GradientCache()
@@ -56,12 +59,13 @@ class Student(nn.Module):
         log_depth, confidence = (torch.cat(x, 1).float() for x in zip(*depth, strict=True))
         parts |= losses.depth_loss(log_depth, confidence, target.depth[:, chosen],
                                    target.is_valid[:, chosen])
-        patches_last = torch.cat(last, 1)
+        patches_last = _partly_detached(torch.cat(last, 1), auxiliary_share)
+        patches_middle = _partly_detached(torch.cat(middle, 1), auxiliary_share)
         parts["points"] = losses.point_loss(self.point(patches_last).float(), patches)
         pairs = _pairs(batch.images.shape[1])
         for number, (name, tokens, head) in enumerate((
             ("matching", patches_last, self.match),
-            ("matching_middle", torch.cat(middle, 1), self.match_middle),
+            ("matching_middle", patches_middle, self.match_middle),
         )):
             parts[name], accuracy = losses.matching_loss(
                 head(tokens), patches, target, pairs, self.temperature[number])
@@ -79,6 +83,11 @@ class Student(nn.Module):
     def _poses(self, tokens: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(tokens.device.type, enabled=False):
             return self.model.camera_head(tokens.float())
+
+
+def _partly_detached(x: Tensor, share: float) -> Tensor:
+    """The same values with ``share`` of the gradient."""
+    return x if share >= 1 else torch.lerp(x.detach(), x, share)
 
 
 def _pairs(frames: int) -> list[tuple[int, int]]:

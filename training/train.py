@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import random
 import time
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch._dynamo
+import torch._dynamo.utils
 import torch.distributed as dist
+import torch.fx.experimental._config
 from torch import Tensor
 
 from flashvggt_ros.model.flashvggt import PRESETS, FlashVGGT, ModelConfig
@@ -32,33 +33,11 @@ from flashvggt_ros.scene.textures import Textures
 from training.checkpoints import load_into, save_parts
 from training.fast_blocks import use_fast_blocks
 from training.optimizer import Optimizer, gradient_of
-from training.sequences import Motion, ScenePool, load_photographs
+from training.schedule import SCHEDULES
+from training.sequences import ScenePool, load_photographs
 from training.student import Student, initialize
 
-WARM_UP_STEPS = 80
-DECAY_SHARE = 0.3  # of the schedule, at its end
-LAST_RATE = 0.03  # of the full rate, at the very end
 EMA_DECAY = 0.998
-GRIDS = (((12, 16), 0.7), ((11, 16), 0.1), ((10, 16), 0.1), ((14, 14), 0.1))  # patches
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """Until ``end`` of the schedule: sequences of ``frames``, in chunks of one of ``chunks``."""
-
-    end: float
-    frames: int
-    chunks: tuple[tuple[int, ...], ...]
-    motion: Motion
-
-
-PHASES = (
-    Phase(0.10, 4, ((4,),), Motion((0.03, 0.15), (math.radians(2), math.radians(8)))),
-    Phase(0.65, 8, ((8,), (8,), (4, 4)), Motion((0.03, 0.2), (math.radians(2), math.radians(12)))),
-    Phase(0.85, 16, ((8, 8), (16,), (4, 4, 8)), Motion()),
-    Phase(1.01, 32, ((8, 8, 8, 8), (8, 16, 8), (16, 16)), Motion()),
-)
-TINY_PHASES = (Phase(1.01, 4, ((2, 2), (4,)), Motion()),)
 
 
 def main() -> None:
@@ -83,7 +62,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=768, help="frames a step and process")
     parser.add_argument("--muon-rate", type=float, default=3e-3)
     parser.add_argument("--adam-rate", type=float, default=1e-3)
-    parser.add_argument("--init", type=Path)
+    parser.add_argument("--init", type=Path, help="weights to go on from")
+    parser.add_argument("--schedule", choices=sorted(SCHEDULES),
+                        help="default: continue with --init, else scratch; tiny with --tiny")
     parser.add_argument("--state", type=Path)
     parser.add_argument("--textures", type=Path, default=Path(".textures"))
     parser.add_argument("--pool", type=int, default=4096, help="scenes held")
@@ -94,7 +75,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--log-every", type=int, default=50)
     parser.add_argument("--tiny", action="store_true", help="a toy model, for tests")
-    return parser.parse_args()
+    options = parser.parse_args()
+    usual = "tiny" if options.tiny else "continue" if options.init else "scratch"
+    options.schedule = options.schedule or usual
+    return options
 
 
 def _distributed() -> tuple[int, int]:
@@ -117,6 +101,7 @@ class Run:
 
     def __init__(self, options: argparse.Namespace, rank: int, world: int) -> None:
         self.options, self.rank, self.world = options, rank, world
+        self.schedule = SCHEDULES[options.schedule]
         seed = options.seed * 1009 + rank
         rng = np.random.default_rng(seed)
         photographs = load_photographs(options.textures)
@@ -129,6 +114,8 @@ class Run:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         torch.manual_seed(options.seed)
         torch._dynamo.config.recompile_limit = 64
+        # Sizes that happen to be equal in one step are not in the next.
+        torch.fx.experimental._config.use_duck_shape = False
         self.expose = torch.compile(expose, dynamic=True) if options.compile else expose
         self.config = tiny_config() if options.tiny else PRESETS["flashvggt-mini"]
         self.student = Student(FlashVGGT(self.config))
@@ -142,7 +129,7 @@ class Run:
         self.step = 0
         if options.state is not None and options.state.exists():
             self._load_state()
-        self._say(photographs=len(photographs), textures=textures.count, world=world,
+        self._say(textures=textures.count, world=world, schedule=options.schedule,
                   parameters=sum(p.numel() for p in self.student.model.parameters()))
 
     def _use_device(self, kind: str) -> None:
@@ -161,13 +148,10 @@ class Run:
     def train(self, started: float) -> None:
         """Step until the time or the number of steps is used up; save at the end."""
         options = self.options
-        last = time.monotonic()
-        begin = last
+        begin = saved = time.monotonic()
         deadline = started + options.seconds - 12.0
         first_step = self.step
-        frames_done = 0
-        sums: dict[str, Tensor] = {}
-        saved = last
+        progress_log = Progress()
         while self.step - first_step < options.steps:
             now = time.monotonic()
             share = max((now - begin) / max(deadline - begin, 1e-6),
@@ -176,19 +160,11 @@ class Run:
             if share >= 1:
                 break
             progress = options.begin + (options.end - options.begin) * share
-            parts, frames = self._train_step(progress, self.step - first_step)
-            frames_done += frames
-            for name, value in parts.items():
-                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+            progress_log.add(*self._train_step(progress))
             self.step += 1
             if self.step % options.log_every == 0:
-                means = {name: round(float(value) / options.log_every, 4)
-                         for name, value in sums.items()}
-                sums = {}
-                now = time.monotonic()
                 self._say(step=self.step, progress=round(progress, 4),
-                          frames_per_second=round(frames_done * self.world / (now - last)), **means)
-                last, frames_done = now, 0
+                          **progress_log.finish(self.world))
             if time.monotonic() - saved > 200:
                 saved = time.monotonic()
                 self._save_weights()
@@ -202,40 +178,30 @@ class Run:
         dist.broadcast(value, 0, group=self.clock)
         return float(value)
 
-    def _train_step(self, progress: float, steps_here: int) -> tuple[dict[str, Tensor], int]:
-        phases = TINY_PHASES if self.options.tiny else PHASES
-        phase = next(phase for phase in phases if progress < phase.end)
+    def _train_step(self, progress: float) -> tuple[dict[str, Tensor], int, int]:
+        """Take a step; return losses and scores, frames of a sequence, and frames in all."""
         dice = random.Random(self.options.seed + self.step)
-        grid = (4, 4) if self.options.tiny else _weighted(dice, GRIDS)
-        sizes = list(dice.choice(phase.chunks))
-        sequences = max(1, self.options.frames // phase.frames)
+        kind, sizes, grid = self.schedule.choose(progress, dice)
+        sequences = max(1, self.options.frames // kind.frames)
         patch = self.config.patch_size
         self.pool.refresh()
         with torch.no_grad():
             batch = self.pool.draw(
-                sequences, phase.frames, (grid[0] * patch, grid[1] * patch), phase.motion,
-                self.generator, samples=self._samples(progress), kernel=self.expose,
-                shadows=not self.options.tiny and dice.random() < 0.5,
+                sequences, kind.frames, (grid[0] * patch, grid[1] * patch), kind.motion,
+                self.generator, samples=self.schedule.samples_a_pixel(progress),
+                kernel=self.expose, shadows=not self.options.tiny and dice.random() < 0.5,
             )
         is_cuda = self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=is_cuda):
-            total, parts = self.student(batch, sizes, max(1, phase.frames // 4))
+            total, parts = self.student(batch, sizes, max(1, kind.frames // 4),
+                                        self.schedule.auxiliary_share(self.step))
         total.backward()
         norm = self._reduce_gradients()
-        rate = self._rate(progress, steps_here)
-        self.optimizer.step(rate * self.options.muon_rate, rate * self.options.adam_rate)
+        rate = self.schedule.rate(progress, self.step)
+        self.optimizer.step(rate * self.options.muon_rate, rate * self.options.adam_rate,
+                            self.options.adam_rate if self.schedule.settling else None)
         self._update_average()
-        return parts | {"loss": total, "gradient": norm}, sequences * phase.frames
-
-    def _samples(self, progress: float) -> int:
-        if self.options.tiny:
-            return 1
-        return 2 if progress < 0.6 else 4
-
-    def _rate(self, progress: float, steps_here: int) -> float:
-        warm = min(1.0, (steps_here + 1) / WARM_UP_STEPS)
-        left = min(1.0, (1 - progress) / DECAY_SHARE)
-        return warm * (LAST_RATE + (1 - LAST_RATE) * left)
+        return parts | {"loss": total, "gradient": norm}, kind.frames, sequences * kind.frames
 
     @torch.no_grad()
     def _reduce_gradients(self) -> Tensor:
@@ -290,10 +256,36 @@ class Run:
             print(json.dumps(values), flush=True)
 
 
-def _weighted(dice: random.Random, choices: tuple[tuple[tuple[int, int], float], ...]
-              ) -> tuple[int, int]:
-    values, weights = zip(*choices, strict=True)
-    return dice.choices(values, weights)[0]
+class Progress:
+    """Means over a span of steps; scores apart for each length of sequences."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: Counter[str] = Counter()
+        self._frames = 0
+
+    def add(self, parts: dict[str, Tensor], length: int, frames: int) -> None:
+        """Add a step on ``frames`` frames in sequences of ``length``."""
+        self._frames += frames
+        for name, value in parts.items():
+            key = f"{name}_{length}" if name.startswith("score_") else name
+            self._counts[key] += 1
+            self._sums[key] = self._sums.get(key, torch.zeros_like(value)) + value.detach()
+
+    def finish(self, world: int) -> dict[str, float]:
+        """Means since the last call, and frames per second over all processes."""
+        result = {name: round(float(value) / self._counts[name], 4)
+                  for name, value in sorted(self._sums.items())}
+        now = time.monotonic()
+        result["frames_per_second"] = round(self._frames * world / (now - self._started))
+        result["graphs"] = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        self._started = now
+        self._clear()
+        return result
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from flashvggt_ros.geometry.sim3 import align_points
 from flashvggt_ros.scene.textures import Textures
 from training import losses
-from training.evaluate import align_sim3, angles, sequence_scores
+from training.evaluate import angles, ate_after_sim3, path_scores, sequence_scores
 from training.sequences import Motion, ScenePool
 
 
@@ -16,13 +17,35 @@ def batch():
     return pool.draw(1, 6, (42, 56), Motion(), generator, samples=1, shadows=False)
 
 
-def test_a_moved_turned_and_scaled_path_aligns_exactly_and_tells_its_scale():
+def test_a_moved_turned_and_scaled_path_aligns_exactly():
     rng = np.random.default_rng(0)
     path = rng.normal(size=(20, 3))
     R = losses.rotation_matrix(torch.tensor([0.1, -0.4, 0.3, 0.8])).numpy()
-    error, scale = align_sim3(0.5 * path @ R.T + [1, 2, 3], path)
-    assert error == pytest.approx(0, abs=1e-5)
-    assert scale == pytest.approx(2.0, rel=1e-5)
+    assert ate_after_sim3(0.5 * path @ R.T + [1, 2, 3], path) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_error_after_alignment_is_that_of_the_aligned_points():
+    rng = np.random.default_rng(1)
+    points, reference = rng.normal(size=(2, 30, 3))
+    aligned = align_points(points, reference, np.ones(30)).transform_points(points)
+    expected = np.sqrt(((aligned - reference) ** 2).sum(1).mean())
+    assert ate_after_sim3(points, reference) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_straight_path_has_a_score():
+    line = np.linspace(0, 1, 10)[:, None] * np.array([[0.0, 0.0, 1.0]])
+    assert ate_after_sim3(line, 3 * line[:, [2, 0, 1]]) == pytest.approx(0, abs=1e-6)
+
+
+def test_motion_between_neighbors_is_judged_as_the_moving_camera_sees_it():
+    T = np.tile(np.eye(4), (3, 1, 1))
+    R = np.stack([np.eye(3), [[0.0, 0, -1], [0, 1, 0], [1, 0, 0]], np.eye(3)])
+    centers = np.array([[0.0, 0, 0], [0, 0, 1], [1, 0, 1]])
+    t = -np.einsum("nij,nj->ni", R, centers)
+    score = path_scores(T[:, :3, :3], -centers, R, t)  # never turns, yet moves alike in the world
+    assert score["direction"] == pytest.approx(0, abs=1e-6)
+    assert score["direction_step"] == pytest.approx(45)  # median of 0 and 90 degrees
+    assert score["step_truth"] == pytest.approx(90)
 
 
 def test_the_truth_scores_perfectly(batch):

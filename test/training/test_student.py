@@ -53,6 +53,36 @@ def test_every_trainable_parameter_takes_part_in_the_loss(batch):
     assert without == []
 
 
+def test_fresh_auxiliary_heads_can_learn_without_moving_the_model(batch):
+    alone, whole = student(), student()
+    for learner, share in ((alone, 0.0), (whole, 1.0)):
+        torch.manual_seed(1)
+        total, parts = learner(batch, [2, 2], 2, share)
+        total.backward()
+    assert alone.match.weight.grad.equal(whole.match.weight.grad)
+    assert alone.point.weight.grad.equal(whole.point.weight.grad)
+    # The first frame's tokens reach poses and depth as well: what is left is their gradient.
+    block = alone.model.aggregator.global_blocks[-1].mlp.fc2.weight
+    other = whole.model.aggregator.global_blocks[-1].mlp.fc2.weight
+    assert (block.grad - other.grad).norm() > 1e-3 * other.grad.norm()
+    learner = student()
+    torch.manual_seed(1)
+    _, parts = learner(batch, [2, 2], 2, 0.0)
+    sum(parts[name] for name in ("points", "matching", "matching_middle")).backward()
+    reached = [name for name, p in learner.model.named_parameters()
+               if p.grad is not None and p.grad.abs().max() > 0]
+    assert reached == []
+
+
+def test_auxiliary_heads_can_have_a_rate_of_their_own(batch):
+    learner = student()
+    before = {name: p.detach().clone() for name, p in learner.named_parameters()}
+    learner(batch, [4], 2)[0].backward()
+    Optimizer(learner, weight_decay=0.0).step(0.0, 0.0, 1e-3)
+    moved = {name for name, p in learner.named_parameters() if not p.equal(before[name])}
+    assert moved == {name for name in before if not name.startswith("model.")}
+
+
 def test_a_few_steps_on_one_batch_bring_the_loss_down(batch):
     learner = student()
     use_fast_blocks(learner.model, is_compiled=False)
