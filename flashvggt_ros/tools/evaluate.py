@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from flashvggt_ros.mapping.map_io import read_ply, read_tum, write_tum
 from flashvggt_ros.tools.evo_command import MAX_TIME_DIFFERENCE_S, EvoResult, run_evo
 from flashvggt_ros.tools.ground_truth import GroundTruth, read_ground_truth
-from flashvggt_ros.tools.map_accuracy import format_map_accuracy, measure_map
+from flashvggt_ros.tools.map_accuracy import fit_map, format_map_accuracy, measure_map
 from flashvggt_ros.tools.plots import draw_comparison
 
 PROGRAM = "flashvggt_evaluate"
@@ -53,10 +53,13 @@ def evaluate(
     """Compare a run with the truth; write metrics.json and evaluation.png; return the metrics.
 
     ``surfaces``: a PLY file of points on the true surfaces, in the frame of the true poses; the
-    map's points are then compared with them. Raises ValueError when there are too few poses at
-    common times, or evo cannot align them.
+    map's points are then compared with them, as their path places them and after a fit. Raises
+    ValueError when there are too few poses at common times, or evo cannot align them.
     """
     report, trajectory = _read_run(run_folder)
+    clouds = None if surfaces is None else (
+        read_ply(run_folder / "map.ply")[0], read_ply(Path(surfaces).expanduser())[0]
+    )
     stamps, T_map_camera = read_tum(trajectory)
     truth = read_ground_truth(ground_truth)
     matched = _matched(np.array(stamps, np.int64), np.array(truth.stamps_ns, np.int64))
@@ -78,8 +81,8 @@ def evaluate(
         "matched_poses": len(matched),
         **_numbers(results, truth.T_world_camera[matched, :3, 3]),
     }
-    if surfaces is not None:
-        metrics["map"] = _map_accuracy(run_folder, Path(surfaces).expanduser(), results)
+    if clouds is not None:
+        metrics |= _map_accuracy(*clouds, results["ape_sim3_m"].S_truth_map)
     if not report.get("checkpoint", {}).get("is_trained", True):
         metrics["warning"] = "untrained weights: the geometry means nothing"
     text = json.dumps(metrics, indent=2, allow_nan=False)
@@ -109,7 +112,10 @@ def format_table(metrics: dict[str, Any]) -> str:
     rows += ["", f"APE rmse of the path: {metrics['ape_sim3_percent']:.2f} % after Sim(3), "
                  f"{metrics['ape_se3_percent']:.2f} % after SE(3)"]
     if "map" in metrics:
-        rows.append(format_map_accuracy(metrics["map"]))
+        fitted = metrics["map_fitted"]
+        scale = f"scale {fitted['scale_against_path']:.3f} of the path's"
+        rows += [format_map_accuracy(metrics["map"], "placed by its path"),
+                 format_map_accuracy(fitted, f"fitted to the surfaces ({scale})")]
     if "warning" in metrics:
         rows.append(f"WARNING: {metrics['warning']}")
     return "\n".join(rows)
@@ -160,11 +166,20 @@ def _numbers(
 
 
 def _map_accuracy(
-    run_folder: Path, surfaces: Path, results: dict[str, EvoResult]
+    points_map: NDArray[np.float32],
+    surfaces: NDArray[np.float32],
+    S_truth_map: NDArray[np.float64],
 ) -> dict[str, Any]:
-    points_map, _ = read_ply(run_folder / "map.ply")
-    points_world, _ = read_ply(surfaces)
-    return measure_map(points_map, points_world, results["ape_sim3_m"].S_truth_map)
+    """Compare the map with surfaces: where the aligned path puts it, and fitted to them."""
+    S_fitted = fit_map(points_map, surfaces, S_truth_map)
+    volumes = np.linalg.det(S_fitted[:3, :3]) / np.linalg.det(S_truth_map[:3, :3])
+    return {
+        "map": measure_map(points_map, surfaces, S_truth_map),
+        "map_fitted": {
+            **measure_map(points_map, surfaces, S_fitted),
+            "scale_against_path": float(np.cbrt(volumes)),
+        },
+    }
 
 
 def _read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:

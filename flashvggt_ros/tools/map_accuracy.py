@@ -1,4 +1,8 @@
-"""How far a map's points are from the true surfaces."""
+"""How far a map's points are from the true surfaces.
+
+Two questions, because a camera's path and its map can disagree: where the map lies when its path
+lies on the true one, and how true its shape is when the map itself is laid onto the surfaces.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from flashvggt_ros.geometry.sim3 import Sim3, align_points
+
 NEAR_SHARE = 0.05  # of the scene's size: a point this close to a surface counts as near
+FITTED_POINTS = 5000  # of the map, evenly taken
+FITTED_SHARE = 0.9  # of these, the nearest, which decide the fit
+MOST_FITS = 300
+FIT_PRECISION = 1e-4  # largest motion of a point in the last step [m]
 
 
 def measure_map(
@@ -19,13 +29,10 @@ def measure_map(
     """Compare a map's points with points on the true surfaces.
 
     ``points_map`` (M, 3), ``surfaces`` (Q, 3) [m], dense: a distance is that to the nearest of
-    them. ``S_truth_map`` (4, 4) is the Sim(3) that aligns the trajectory with the truth: the map is
-    not fitted to the surfaces. The scene's size is the longest edge of the box around them.
-    Raises ValueError when either is empty.
+    them. ``S_truth_map`` (4, 4) is the Sim(3) that lays the map onto the truth. The scene's size is
+    the longest edge of the box around the surfaces. Raises ValueError when either is empty.
     """
-    if not len(points_map) or not len(surfaces):
-        raise ValueError(f"{len(points_map)} map points and {len(surfaces)} true points: "
-                         "both are needed to compare them")
+    _require_points(points_map, surfaces)
     size = float((surfaces.max(axis=0) - surfaces.min(axis=0)).max())
     aligned = points_map.astype(np.float64) @ S_truth_map[:3, :3].T + S_truth_map[:3, 3]
     distance, _ = cKDTree(surfaces).query(aligned)
@@ -41,12 +48,45 @@ def measure_map(
     }
 
 
-def format_map_accuracy(accuracy: dict[str, Any]) -> str:
-    """Return the measurement as a line for a terminal."""
+def fit_map(
+    points_map: NDArray[np.float32],
+    surfaces: NDArray[np.float32],
+    S_truth_map: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the Sim(3) (4, 4) that lays a map's points onto the surfaces best.
+
+    Trimmed iterative closest points (Chetverikov et al., ICPR 2002) with scale, from
+    ``S_truth_map`` on: it finds the optimum near that start. Surfaces must fix the scale, as
+    opposite walls do. Raises ValueError when either is empty.
+    """
+    _require_points(points_map, surfaces)
+    tree = cKDTree(surfaces)
+    points = points_map[:: max(1, len(points_map) // FITTED_POINTS)].astype(np.float64)
+    scale = float(np.cbrt(np.linalg.det(S_truth_map[:3, :3])))
+    S = Sim3(scale, S_truth_map[:3, :3] / scale, S_truth_map[:3, 3])
+    for _ in range(MOST_FITS):
+        before = S.transform_points(points)
+        distance, nearest = tree.query(before)
+        kept = distance <= np.quantile(distance, FITTED_SHARE)
+        targets = surfaces[nearest[kept]].astype(np.float64)
+        S = align_points(points[kept], targets, np.ones(len(targets)))
+        if np.abs(S.transform_points(points) - before).max() < FIT_PRECISION:
+            break
+    return S.matrix
+
+
+def format_map_accuracy(accuracy: dict[str, Any], label: str) -> str:
+    """Return the measurement as lines for a terminal."""
     size = f"{NEAR_SHARE:.0%} of the scene's {accuracy['scene_size_m']:.2f} m"
     return (
-        f"map     {accuracy['near_share']:.1%} of {accuracy['points']} points lie within "
-        f"{accuracy['near_m']:.2f} m ({size}) of the true surfaces; median "
+        f"map     {label}: {accuracy['near_share']:.1%} of {accuracy['points']} points lie within "
+        f"{accuracy['near_m']:.2f} m\n        ({size}) of the true surfaces; median "
         f"{accuracy['median_m']:.3f} m, 90 % within {accuracy['p90_m']:.3f} m "
         f"({accuracy['p90_percent']:.2f} %)"
     )
+
+
+def _require_points(points_map: NDArray[np.float32], surfaces: NDArray[np.float32]) -> None:
+    if not len(points_map) or not len(surfaces):
+        raise ValueError(f"{len(points_map)} map points and {len(surfaces)} true points: "
+                         "both are needed to compare them")

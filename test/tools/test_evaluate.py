@@ -113,6 +113,7 @@ def test_the_map_is_compared_with_true_surfaces_in_the_frame_of_the_truth(tmp_pa
     written = json.loads((run / "metrics.json").read_text())["map"]
     assert written["near_share"] == 0.75
     assert written["median_m"] < 1e-4
+    assert "scale_against_path" in json.loads((run / "metrics.json").read_text())["map_fitted"]
     (tmp_path / "surfaces.ply").write_text("nothing")
     assert main([str(run), "--ground-truth", truth_file(tmp_path / "truth.tum"),
                  "--surfaces", str(tmp_path / "surfaces.ply")]) == 2
