@@ -24,8 +24,9 @@ from flashvggt_ros.scene.textures import SIDE, Textures
 from flashvggt_ros.scene.trajectory import trajectory
 from training.variation import varied
 
-FARTHEST = 45.0  # depth beyond this is sky or as good as sky [m]
-PLACE_SHARES = {"room": 0.65, "corridor": 0.2, "street": 0.15}
+FARTHEST = 80.0  # depth beyond this is sky or as good as sky [m]
+PLACE_SHARES = {"room": 0.4, "desk": 0.12, "corridor": 0.1, "hall": 0.1, "street": 0.2,
+                "park": 0.08}
 MOTION_SHARES = (0.45, 0.2, 0.1, 0.25)  # hand, robot, turn, orbit
 LAYOUTS_A_TASK = 32
 
@@ -52,11 +53,14 @@ class Batch:
     intrinsics: Tensor
 
 
-def load_photographs(folder: Path | None, most: int = 100_000) -> NDArray[np.uint8]:
-    """Pictures (M, 256, 256, 3) of a folder's JPEG files, in order of their names."""
-    names = sorted(folder.glob("*.jpg"))[:most] if folder is not None and folder.is_dir() else []
-    pictures = [np.asarray(Image.open(name).convert("RGB").resize((SIDE, SIDE))) for name in names]
-    return np.stack(pictures) if pictures else np.zeros((0, SIDE, SIDE, 3), np.uint8)
+def load_photographs(folder: Path | None, most: int = 100_000) -> dict[str, NDArray[np.uint8]]:
+    """Pictures (M, 256, 256, 3) by kind of texture from a folder's files ``NUMBER_KIND.webp``."""
+    names = sorted(folder.glob("*_*.webp"))[:most] if folder is not None else []
+    pictures: dict[str, list[NDArray[np.uint8]]] = {}
+    for name in names:
+        picture = np.asarray(Image.open(name).convert("RGB").resize((SIDE, SIDE)))
+        pictures.setdefault(name.stem.split("_")[1], []).append(picture)
+    return {kind: np.stack(group) for kind, group in pictures.items()}
 
 
 def _compose_many(seed: int, kinds: dict[str, tuple[int, ...]]) -> list[Layout]:

@@ -3,8 +3,10 @@
     python -m training.textures --out .textures
 
 The pictures are read from the packages' archives (``apt-get download``), shrunk to 256 pixels and
-written as JPEG files. They serve to train and are never redistributed: the folder stays out of
-version control. Every tenth picture goes to ``OUT/unseen``, which only evaluation uses.
+written as WebP files ``NUMBER_KIND.webp``, where the kind of texture (``scene.textures.KINDS``) is
+read off the picture's name in its package. They serve to train and are never redistributed: the
+folder stays out of version control. Every tenth picture goes to ``OUT/unseen``, which only
+evaluation uses.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 SIZE = 256
-JPEG_QUALITY = 72
+WEBP_QUALITY = 22
 SOURCES = {
     "ufoai-textures": (620, ("textures/",)),
     "0ad-data": (330, ("art/textures/terrain/types/", "art/textures/skins/structural/")),
@@ -31,6 +33,29 @@ SOURCES = {
 NOT_COLOR = ("_nm", "_norm", "normal", "_spec", "_sm", "_gm", "_rm", "_glow", "_ao", "_local",
              "_mask", "_height", "_bump", "_n.", "_s.", "_h.", "_z.", "_d_", "alpha", "sky",
              "blend", "icon", "font", "hud", "glass", "caulk", "clip")
+
+
+KIND_OF_WORD = {  # the first word that a picture's path contains decides
+    "wallpaper": "wall", "plaster": "wall", "stucco": "wall", "brick": "brick", "bric": "brick",
+    "carpet": "carpet", "rug": "carpet", "curtain": "fabric", "textil": "fabric",
+    "fabric": "fabric", "cloth": "fabric", "leather": "fabric", "canvas": "fabric",
+    "door": "door", "window": "odd", "hedge": "leaf", "leaf": "leaf", "leaves": "leaf",
+    "bush": "leaf", "ivy": "leaf", "tree": "leaf", "forest": "leaf", "roof": "ribs",
+    "shingle": "ribs", "floor_wood": "plank", "woodfloor": "plank", "plank": "plank",
+    "parquet": "plank", "wood": "wood", "bark": "wood", "timber": "wood", "tile": "tile",
+    "grass": "grass", "savanna": "grass", "steppe": "grass", "street": "odd",
+    "road": "odd", "asphalt": "asphalt", "pavement": "asphalt", "art_": "poster",
+    "art0": "poster",
+    "advert": "poster", "sign": "poster", "poster": "poster", "banner": "poster",
+    "tex_pics": "poster", "painting": "poster", "crete": "concrete", "conc": "concrete",
+    "cement": "concrete", "rust": "metal", "metal": "metal", "met_": "metal", "steel": "metal",
+    "iron": "metal", "plate": "metal", "grate": "metal", "vent": "metal", "pipe": "metal",
+    "mtl": "metal", "panel": "metal", "crate": "book", "box0": "book", "dirt": "ground",
+    "sand": "ground", "soil": "ground", "mud": "ground", "gravel": "ground", "ground": "ground",
+    "snow": "ground", "ice": "ground", "desert": "ground", "terrain": "ground",
+    "rock": "stone", "stone": "stone", "cliff": "stone", "marble": "stone", "cobble": "stone",
+    "granite": "stone", "floor": "tile", "wall": "wall",
+}
 
 
 def main() -> None:
@@ -51,7 +76,8 @@ def main() -> None:
             if picture is None:
                 continue
             folder = options.out / "unseen" if written % 10 == 9 else options.out
-            picture.save(folder / f"{written:05d}.jpg", quality=JPEG_QUALITY)
+            name = f"{written:05d}_{kind_of(pictures[index][0])}.webp"
+            picture.save(folder / name, quality=WEBP_QUALITY, method=6)
             written += 1
             kept += 1
             if kept == limit:
@@ -87,6 +113,12 @@ def _pictures(deb: Path, prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes
                 assert data is not None
                 yield name, data.read()
     process.wait()
+
+
+def kind_of(path: str) -> str:
+    """Return the kind of texture that a picture's path in its package tells, or "odd"."""
+    lower = path.lower()
+    return next((kind for word, kind in KIND_OF_WORD.items() if word in lower), "odd")
 
 
 def _is_color(name: str) -> bool:

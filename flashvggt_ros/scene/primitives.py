@@ -26,7 +26,8 @@ MACRO = 28  # strength of the slow brightness changes over large faces
 OFFSET = slice(29, 31)  # texture offset [repetitions]
 GLOSS = 31  # strength of the highlight
 
-LIGHTS = 20  # [x y z, r g b, k] twice, ambient r g b, shadow strength, 2 unused
+LIGHTS = 20  # [x y z, r g b, k] twice, ambient r g b, shadow strength, style, 1 unused
+STYLE = 18  # index in the lights: materials.WILD, PLAIN or TEXTURED
 
 
 def rotation_z(angle: float) -> NDArray[np.float64]:
