@@ -1,0 +1,117 @@
+"""What is measured of the nodes of a pose graph: records, and the arrays made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.graph_factors import (
+    FREEDOMS,
+    BetweenFactors,
+    Factors,
+    NodePoses,
+    ScaleFactors,
+    UpFactors,
+    skew,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Between:
+    """A measured S_first_second and its covariance (7, 7).
+
+    Order of the covariance: rotation [rad] and translation, both along the axes and in the units of
+    the first node, logarithm of the scale.
+    """
+
+    first: int
+    second: int
+    S_first_second: Sim3
+    covariance: NDArray[np.float64]
+    is_robust: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleFactor:
+    """Measured meters per unit of a node; ``sigma`` is that of its logarithm."""
+
+    node: int
+    meters_per_unit: float
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UpFactor:
+    """Measured unit vector (3,) against gravity in a node's frame; sigma [rad]."""
+
+    node: int
+    up_node: NDArray[np.float64]
+    sigma: float
+
+
+Factor = Between | ScaleFactor | UpFactor
+
+
+def gather(measured: Mapping[int, Factor]) -> tuple[Factors, list[int]]:
+    """Return the factors in arrays, by kind, and their ids in that order."""
+    between = [(i, f) for i, f in measured.items() if isinstance(f, Between)]
+    scales = [(i, f) for i, f in measured.items() if isinstance(f, ScaleFactor)]
+    ups = [(i, f) for i, f in measured.items() if isinstance(f, UpFactor)]
+    factors = Factors(
+        _between([f for _, f in between]),
+        ScaleFactors(
+            np.array([[f.node] for _, f in scales], np.int64).reshape(-1, 1),
+            np.log([f.meters_per_unit for _, f in scales]),
+            np.array([f.sigma for _, f in scales]),
+        ),
+        UpFactors(
+            np.array([[f.node] for _, f in ups], np.int64).reshape(-1, 1),
+            np.array([f.up_node for _, f in ups]).reshape(-1, 3),
+            np.array([f.sigma for _, f in ups]),
+        ),
+    )
+    return factors, [i for i, _ in (*between, *scales, *ups)]
+
+
+def _between(factors: list[Between]) -> BetweenFactors:
+    measured = [factor.S_first_second for factor in factors]
+    return BetweenFactors(
+        np.array([[f.first, f.second] for f in factors], np.int64).reshape(-1, 2),
+        NodePoses(
+            np.array([S.rotation for S in measured]).reshape(-1, 3, 3),
+            np.array([S.translation for S in measured]).reshape(-1, 3),
+            np.log([S.scale for S in measured]),
+        ),
+        np.array([whitening(f.covariance) for f in factors]).reshape(-1, FREEDOMS, FREEDOMS),
+        np.array([f.is_robust for f in factors], np.bool_),
+    )
+
+
+def whitening(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return W (7, 7) with W covariance W^T = 1; ValueError where there is none."""
+    try:
+        root = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        raise ValueError(f"covariance is not positive definite: {covariance}") from None
+    inverse: NDArray[np.float64] = np.linalg.inv(root)
+    return inverse
+
+
+def covariance_at(
+    S_first_second: Sim3, anchor_second: NDArray[np.float64], sigmas: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the covariance (7, 7) of a similarity measured at a point (3,) of the second frame.
+
+    ``sigmas`` (7,): rotation [rad] about the point, the point's place in units of the first frame,
+    logarithm of the scale about the point; errors of these are independent where the point is the
+    middle of what was measured. At the second frame's origin they are not: a turn moves it.
+    """
+    arm = S_first_second.scale * (S_first_second.rotation @ anchor_second)
+    at_origin = np.eye(FREEDOMS)
+    at_origin[3:6, :3] = skew(arm)
+    at_origin[3:6, 6] = -arm
+    return (at_origin * np.asarray(sigmas, np.float64) ** 2) @ at_origin.T
