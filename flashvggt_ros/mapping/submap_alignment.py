@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.geometry.sim3 import Sim3, align_points
+from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.submap import View
 
-AGREEMENT = 0.1  # distance of a pixel's two points, relative to its depth, that still agrees
+AGREEMENT = 0.1  # distance of two points or places, relative to depth, that still agrees; [rad]
 MAX_PIXELS = 10_000  # more of them add time, not accuracy
 MIN_PIXELS = 50
-CENTER_SHARE = 0.1  # weight of the camera centers, relative to that of all pixels
 ITERATIONS = 30
 TUKEY = 4.685  # cut-off, in standard deviations, of 95 % efficiency for normal noise
 QUARTILE = 0.3186  # lower quartile of |x|, x normal, in standard deviations
@@ -35,7 +35,7 @@ class _Pairs:
     """The same pixels as two submaps see them: points (M, 3) and weights (M,).
 
     ``depth`` (M,), in units of the old one, is the geometric mean of what both say, so that neither
-    one's noise decides which pixels count more; ``scale`` is the most frequent ratio old to new.
+    one's noise decides which pixels count more; ``scale`` is the most common ratio old to new.
     """
 
     points_old: NDArray[np.float64]
@@ -54,11 +54,11 @@ class _Pairs:
 def align_submaps(old: Sequence[View], new: Sequence[View]) -> SubmapAlignment:
     """Find S_old_new from the views that two submaps have of the same keyframes.
 
-    Identical images make pixel-to-pixel correspondences, so that nothing need be matched. The scale
-    starts where the ratios of depths are densest, rotation and translation at the best of the
-    shared camera poses; then the points, and with a tenth of their weight the camera centers, are
-    aligned by iteratively reweighted least squares (Tukey's biweight of the distance relative to
-    depth, its width from the lower quartile). More than half of the pixels may be wrong.
+    The scale is that of the depths of identical pixels, by iteratively reweighted least squares of
+    the logarithms of their ratios (Tukey's biweight), from where these are densest. Rotation and
+    translation are those that put the keyframes' new poses on their old ones: an image has one
+    pose, and what two depth images of it disagree in says nothing of where it was taken from. The
+    keyframe that puts the most pixels in place leads; the mean of all that agree with it counts.
 
     Where too few pixels have depth, the last camera pose decides at scale 1, with no inliers.
     ``old`` and ``new`` are of equal length, at least 1, in the same order.
@@ -66,9 +66,11 @@ def align_submaps(old: Sequence[View], new: Sequence[View]) -> SubmapAlignment:
     pairs = _pair(old, new)
     if len(pairs.weights) < MIN_PIXELS:
         return SubmapAlignment(continue_pose(old[-1], new[-1], 1.0), 0.0)
-    starts = [continue_pose(a, b, pairs.scale) for a, b in zip(old, new, strict=True)]
-    start = max(starts, key=lambda S_old_new: _inliers(pairs, S_old_new))
-    S_old_new = _refine(pairs, old, new, start)
+    leader = max(
+        (continue_pose(a, b, pairs.scale) for a, b in zip(old, new, strict=True)),
+        key=lambda S_old_new: _inliers(pairs, S_old_new),
+    )
+    S_old_new = _mean(old, new, leader)
     return SubmapAlignment(S_old_new, _inliers(pairs, S_old_new))
 
 
@@ -78,31 +80,20 @@ def continue_pose(old: View, new: View, scale: float) -> Sim3:
     return Sim3.from_pose(old.T_submap_camera, scale) @ to_new_camera
 
 
-def _refine(pairs: _Pairs, old: Sequence[View], new: Sequence[View], S_old_new: Sim3) -> Sim3:
-    centers_old = np.stack([view.T_submap_camera[:3, 3] for view in old])
-    centers_new = np.stack([view.T_submap_camera[:3, 3] for view in new])
-    source = np.concatenate([pairs.points_new, centers_new])
-    target = np.concatenate([pairs.points_old, centers_old])
-    for _ in range(ITERATIONS):
-        residuals = pairs.residuals(S_old_new)
-        width = TUKEY * max(float(np.quantile(residuals, 0.25)) / QUARTILE, NOISE_FLOOR)
-        biweights = np.clip(1 - (residuals / width) ** 2, 0, None) ** 2
-        weights = pairs.weights * biweights / pairs.depth**2
-        center_weight = CENTER_SHARE * weights.sum() / len(centers_old)
-        try:
-            refined = align_points(
-                source,
-                target,
-                np.append(weights, np.full(len(centers_old), center_weight)),
-                is_symmetric=True,
-            )
-        except ValueError:  # the agreeing pixels lie on one line: nothing to refine with
-            return S_old_new
-        change = np.abs(refined.matrix - S_old_new.matrix).max()
-        S_old_new = refined
-        if change < 1e-7:
-            break
-    return S_old_new
+def _mean(old: Sequence[View], new: Sequence[View], leader: Sim3) -> Sim3:
+    """Rotation and translation between the mean poses of the keyframes that ``leader`` places."""
+    T_old = np.stack([view.T_submap_camera for view in old])
+    T_new = np.stack([view.T_submap_camera for view in new])
+    turns = T_old[:, :3, :3] @ np.swapaxes(T_new[:, :3, :3], 1, 2)
+    depth = np.array([np.median(view.depth) for view in old])
+    offsets = T_old[:, :3, 3] - leader.transform_pose(T_new)[:, :3, 3]
+    is_placed = se3.rotation_angle(leader.rotation.T @ turns) < AGREEMENT
+    is_placed &= np.linalg.norm(offsets, axis=1) <= AGREEMENT * depth
+    if not is_placed.any():
+        return leader
+    rotation = Rotation.from_matrix(turns[is_placed]).mean().as_matrix()
+    center_old, center_new = T_old[is_placed, :3, 3].mean(0), T_new[is_placed, :3, 3].mean(0)
+    return Sim3(leader.scale, rotation, center_old - leader.scale * (rotation @ center_new))
 
 
 def _pair(old: Sequence[View], new: Sequence[View]) -> _Pairs:
@@ -124,7 +115,9 @@ def _pair(old: Sequence[View], new: Sequence[View]) -> _Pairs:
     points_old, points_new, depth_old, depth_new, weights = (
         np.concatenate(columns) for columns in zip(*parts, strict=True)
     )
-    scale = _densest(depth_old / depth_new) if len(weights) >= MIN_PIXELS else 1.0
+    scale = 1.0
+    if len(weights) >= MIN_PIXELS:
+        scale = _most_common_ratio(depth_old / depth_new, weights)
     depth = np.sqrt(depth_old * depth_new * scale)
     return _Pairs(points_old, points_new, depth, weights, scale)
 
@@ -138,9 +131,21 @@ def _inliers(pairs: _Pairs, S_old_new: Sim3) -> float:
     return float((pairs.residuals(S_old_new) < AGREEMENT).mean())
 
 
-def _densest(values: NDArray[np.float64]) -> float:
-    """Middle of the shortest interval that holds a quarter of the positive ``values``."""
-    logs = np.sort(np.log(values))
-    count = len(logs) // 4
-    first = int(np.argmin(logs[count:] - logs[: len(logs) - count]))
-    return float(np.exp((logs[first] + logs[first + count]) / 2))
+def _most_common_ratio(ratios: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Weighted mean of the positive ``ratios`` (M,), on a logarithmic scale, without outliers.
+
+    It starts in the middle of the shortest interval that holds a quarter of them.
+    """
+    logs = np.log(ratios)
+    ordered = np.sort(logs)
+    count = len(ordered) // 4
+    first = int(np.argmin(ordered[count:] - ordered[: len(ordered) - count]))
+    center = float(ordered[first] + ordered[first + count]) / 2
+    for _ in range(ITERATIONS):
+        residuals = np.abs(logs - center)
+        width = TUKEY * max(float(np.quantile(residuals, 0.25)) / QUARTILE, NOISE_FLOOR)
+        biweights = weights * np.clip(1 - (residuals / width) ** 2, 0, None) ** 2
+        before, center = center, float(biweights @ logs / biweights.sum())
+        if abs(center - before) < 1e-9:
+            break
+    return float(np.exp(center))

@@ -100,6 +100,15 @@ def test_a_wrong_camera_pose_of_one_shared_keyframe_lowers_the_inliers() -> None
     assert alignment.inliers < 0.7
 
 
+def test_depth_that_leans_differently_in_each_submap_does_not_turn_the_join() -> None:
+    old, new, truth = two_submaps()
+    height, width = old[0].depth.shape
+    leaning = np.linspace(0.8, 1.25, width, dtype=np.float32) * np.ones((height, 1), np.float32)
+    bent = [replace(view, depth=view.depth * leaning) for view in new]
+    rotation = errors(align_submaps(old, bent).S_old_new, truth, old)[1]
+    assert rotation < 1e-6  # [rad]
+
+
 def test_submaps_that_have_nothing_in_common_have_few_inliers() -> None:
     old, new, _ = two_submaps(outliers=1.0)
     assert align_submaps(old, new).inliers < 0.3
