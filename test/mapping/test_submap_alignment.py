@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
@@ -127,6 +129,44 @@ def test_alignment_is_deterministic() -> None:
     old, new, _ = two_submaps(depth_noise=0.02, outliers=0.3)
     first, second = align_submaps(old, new), align_submaps(old, new)
     np.testing.assert_array_equal(first.S_old_new.matrix, second.S_old_new.matrix)
+
+
+def with_wavy_depth(view: View, rng: np.random.Generator) -> View:
+    """The view with depth errors of 3 %, alike within about a quarter of the image's width."""
+    height, width = view.depth.shape
+    waves = cv2.resize(rng.normal(size=(3, 4)), (width, height), interpolation=cv2.INTER_CUBIC)
+    return replace(view, depth=view.depth * np.exp(0.03 * waves / waves.std()).astype(np.float32))
+
+
+def test_the_covariance_is_that_of_the_error_though_neighboring_pixels_err_together() -> None:
+    distances, scales = [], []
+    for seed in range(40):
+        predictor = TruthPredictor(WORLD, pose_noise=0.003, outliers=0.1, seed=seed)
+        (old, a), (new, b) = views(predictor), views(predictor)
+        rng = np.random.default_rng(seed)
+        wavy = [[with_wavy_depth(view, rng) for view in views] for views in (old, new)]
+        alignment = align_submaps(*wavy)
+        found, truth = alignment.S_old_new, a.S_submap_world @ b.S_submap_world.inverse()
+        turn = Rotation.from_matrix(truth.rotation @ found.rotation.T).as_rotvec()
+        growth = np.log(truth.scale / found.scale)
+        error = np.array([*turn, *(truth.translation - found.translation), growth])
+        distances.append(error @ np.linalg.solve(alignment.covariance, error) / 7)
+        scales.append(growth**2 / alignment.covariance[6, 6])
+    assert 0.5 < np.mean(distances) < 2
+    assert 0.5 < np.mean(scales) < 2
+
+
+def test_without_any_depth_the_alignment_is_as_good_as_unknown() -> None:
+    old, new, _ = two_submaps()
+    empty = [replace(view, depth=np.zeros_like(view.depth)) for view in new]
+    assert np.sqrt(np.diag(align_submaps(old, empty).covariance)).min() >= 0.5
+
+
+def test_one_shared_keyframe_makes_the_pose_uncertain_but_not_the_scale() -> None:
+    old, new, _ = two_submaps(depth_noise=0.02)
+    sigmas = np.sqrt(np.diag(align_submaps(old[:1], new[:1]).covariance))
+    assert sigmas[:3].min() > 0.005
+    assert sigmas[6] < 0.005
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
