@@ -61,13 +61,13 @@ class Optimizer:
         self.adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-9, fused=fused)
 
     @torch.no_grad()
-    def step(self, muon_rate: float, adam_rate: float, auxiliary_rate: float | None = None,
+    def step(self, muon_rate: float, adam_rate: float, auxiliary_rate: float,
              momentum: float = 0.95) -> None:
         """Take a step at the given rates from the gradients in place.
 
-        ``auxiliary_rate``: of what is not below ``model``; None: AdamW's.
+        ``auxiliary_rate``: AdamW's for what is not below ``model``.
         """
-        rates = (adam_rate, adam_rate, adam_rate if auxiliary_rate is None else auxiliary_rate)
+        rates = (adam_rate, adam_rate, auxiliary_rate)
         for group, rate in zip(self.adam.param_groups, rates, strict=True):
             group["lr"] = rate
         self.adam.step()

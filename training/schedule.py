@@ -43,6 +43,7 @@ class Schedule:
     Rates rise linearly over ``warm_up`` steps and fall linearly over the last ``decay`` of the
     schedule. The gradients of the auxiliary heads reach the model from ``settling`` steps on,
     in full after twice as many: heads that start afresh beside a trained model would harm it.
+    They themselves then learn at the full rate at once.
     ``samples``: rays a pixel, and from which part of the schedule on.
     """
 
@@ -67,6 +68,10 @@ class Schedule:
         warm = min(1.0, (step + 1) / self.warm_up)
         left = min(1.0, max(0.0, 1 - progress) / self.decay)
         return warm * (LAST_RATE + (1 - LAST_RATE) * left)
+
+    def auxiliary_rate(self, progress: float, step: int) -> float:
+        """Share of the full rate for the auxiliary heads: fresh ones need no caution."""
+        return self.rate(progress, max(step, self.warm_up) if self.settling else step)
 
     def auxiliary_share(self, step: int) -> float:
         """Share of the auxiliary heads' gradients that goes on into the model."""

@@ -198,8 +198,9 @@ class Run:
         total.backward()
         norm = self._reduce_gradients()
         rate = self.schedule.rate(progress, self.step)
+        auxiliary = self.schedule.auxiliary_rate(progress, self.step)
         self.optimizer.step(rate * self.options.muon_rate, rate * self.options.adam_rate,
-                            self.options.adam_rate if self.schedule.settling else None)
+                            auxiliary * self.options.adam_rate)
         self._update_average()
         return parts | {"loss": total, "gradient": norm}, kind.frames, sequences * kind.frames
 

@@ -38,7 +38,9 @@ def test_rates_rise_stay_and_fall():
 def test_auxiliary_heads_settle_before_they_move_a_trained_model():
     shares = [SCHEDULES["continue"].auxiliary_share(step) for step in (0, 100, 150, 200, 999)]
     assert shares == [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert SCHEDULES["continue"].auxiliary_rate(0.0, 0) == 1.0
     assert SCHEDULES["scratch"].auxiliary_share(0) == 1.0
+    assert SCHEDULES["scratch"].auxiliary_rate(0.0, 0) == SCHEDULES["scratch"].rate(0.0, 0)
 
 
 def test_long_sequences_come_last_and_short_ones_stay():

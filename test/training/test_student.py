@@ -92,7 +92,7 @@ def test_a_few_steps_on_one_batch_bring_the_loss_down(batch):
         total, _ = learner(batch, [4], 4)
         losses.append(float(total.detach()))
         total.backward()
-        optimizer.step(5e-3, 2e-3)
+        optimizer.step(5e-3, 2e-3, 2e-3)
         learner.zero_grad()
     assert min(losses[-3:]) < 0.75 * losses[0]
 
