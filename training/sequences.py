@@ -20,14 +20,22 @@ from flashvggt_ros.scene import primitives
 from flashvggt_ros.scene.camera_effects import photograph
 from flashvggt_ros.scene.layout import MOST_PRIMITIVES, Layout, compose
 from flashvggt_ros.scene.scene import Scene
+from flashvggt_ros.scene.shutter import Shutter, swing
 from flashvggt_ros.scene.textures import SIDE, Textures
-from flashvggt_ros.scene.trajectory import trajectory
+from flashvggt_ros.scene.trajectory import CLOSE, DRIVE, DRONE, trajectory
 from training.variation import varied
 
 FARTHEST = 80.0  # depth beyond this is sky or as good as sky [m]
 PLACE_SHARES = {"room": 0.4, "desk": 0.12, "corridor": 0.1, "hall": 0.1, "street": 0.2,
                 "park": 0.08}
-MOTION_SHARES = (0.45, 0.2, 0.1, 0.25)  # hand, robot, turn, orbit
+MOTION_SHARES = {  # hand, robot, turn, orbit, walk, drive, drone
+    "indoors": (0.36, 0.12, 0.06, 0.18, 0.14, 0.0, 0.14),
+    "desk": (0.45, 0.0, 0.05, 0.4, 0.0, 0.0, 0.1),
+    "street": (0.1, 0.05, 0.05, 0.08, 0.07, 0.6, 0.05),
+}
+STREET_PACE = 0.5  # of a place that is a street
+MOST_EXPOSURE = 0.3  # of the time between two frames
+MOST_READOUT = 0.1
 LAYOUTS_A_TASK = 32
 
 
@@ -160,16 +168,14 @@ class ScenePool:
         intrinsics = _cameras(sequences, size, generator).to(device)
         sequence = torch.arange(sequences, device=device).repeat_interleave(
             frames, output_size=sequences * frames)
-        blur = _rand(generator, sequences, 1) ** 3 * 0.5
-        blur = blur * (_rand(generator, sequences, 1) < 0.6)
-        blur = blur.expand(-1, frames).clone()
-        blur[:, -1] = 0
+        exposure, readout, smear = _shutter_times(scenes, poses, intrinsics, generator)
         radiance, depth = scenes.cast(
-            poses.flatten(0, 1), sequence.int(), intrinsics[sequence], size, samples,
-            shadows, blur.flatten(),
+            poses.flatten(0, 1), sequence.int(), intrinsics[sequence], size, samples, shadows,
+            Shutter.moving(poses, exposure, readout),
         )
         if is_photographed:
-            images = photograph(radiance, frames, generator, kernel)
+            images = photograph(radiance, frames, generator, kernel,
+                                smear.flatten() if samples > 1 else None)
         else:
             images = radiance.clamp(0, 1) ** 0.4545
         shape = (sequences, frames)
@@ -197,18 +203,44 @@ def _log_uniform(low: float, high: float, count: int, generator: torch.Generator
 
 def _paths(scenes: Scene, frames: int, motion: Motion, generator: torch.Generator) -> Tensor:
     device, count = scenes.rows.device, len(scenes.rows)
-    shares = torch.tensor(MOTION_SHARES, device=generator.device)
-    kinds = torch.multinomial(shares, count, True, generator=generator)
-    step = _log_uniform(*motion.step, count, generator).to(device) * scenes.pace / 0.1
+    shares = torch.tensor([MOTION_SHARES[kind] for kind in ("indoors", "desk", "street")])
+    is_desk = (scenes.walk[:, 1, :2] - scenes.walk[:, 0, :2]).amax(1) < 2 * CLOSE
+    where = 1 * is_desk + 2 * (scenes.pace >= STREET_PACE)
+    kinds = torch.multinomial(shares.to(generator.device)[where.to(generator.device)], 1,
+                              generator=generator)[:, 0].to(device)
+    faster = torch.where(kinds == DRONE, 1.6, torch.where(kinds == DRIVE, 1.35, 1.0))
+    slow = scenes.pace.clamp(max=torch.where(kinds == DRIVE, 1.0, 0.3))
+    step = _log_uniform(*motion.step, count, generator).to(device) * slow * faster / 0.1
     turn = _log_uniform(*motion.turn, count, generator).to(device)
-    return trajectory(kinds.to(device), scenes.walk, step, turn, frames, generator)
+    return trajectory(kinds, scenes.walk, step, turn, frames, generator)
+
+
+def _shutter_times(scenes: Scene, T_world_camera: Tensor, intrinsics: Tensor,
+                   generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Exposure and readout (B, N) as shares of the time between frames, and smear (B, N) [px].
+
+    The smear is that of things at a typical distance. Its mean in a sequence is drawn; half of the
+    sequences have a rolling shutter.
+    """
+    device, (count, frames) = T_world_camera.device, T_world_camera.shape[:2]
+    change = swing(T_world_camera)
+    turn = change[..., :3].square().sum((-1, -2)).sqrt() / math.sqrt(2)  # [rad]
+    away = 25 * scenes.pace[:, None]  # [m]
+    speed = (turn + change[..., 3].norm(dim=-1) / away) * intrinsics[:, :1]  # [px per frame]
+    smear = 8 * _rand(generator, count, 1).to(device) ** 2.5
+    smear = smear * torch.where(_rand(generator, count, 1) < 0.1, 2.0, 1.0).to(device)
+    share = (smear / speed.mean(1, keepdim=True).clamp(min=1e-3)).clamp(max=MOST_EXPOSURE)
+    is_rolling = _rand(generator, count, 1) < 0.5
+    readout = (MOST_READOUT * _rand(generator, count, 1) * is_rolling).to(device)
+    return share.expand(-1, frames), readout.expand(-1, frames), share * speed
 
 
 def _cameras(count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Intrinsics (B, 4): 50 to 100 degrees across the longer side, the center in the middle."""
+    """Intrinsics (B, 4): 45 to 105 degrees across the longer side; the center nearly the middle."""
     height, width = size
-    fov = torch.deg2rad(50 + 50 * _rand(generator, count))
+    fov = torch.deg2rad(45 + 60 * _rand(generator, count))
     focal = max(height, width) / 2 / torch.tan(fov / 2)
     stretch = 1 + 0.04 * (_rand(generator, count) - 0.5)
-    center = torch.tensor([width / 2, height / 2], device=fov.device).expand(count, 2)
+    middle = torch.tensor([width / 2, height / 2], device=fov.device)
+    center = middle * (1 + 0.04 * (_rand(generator, count, 2) - 0.5))
     return torch.cat([focal[:, None], (focal * stretch)[:, None], center], 1)

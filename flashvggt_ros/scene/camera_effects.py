@@ -56,7 +56,7 @@ def photograph(
                               .view(-1, 1, 1, 1))
     pictures = (kernel or expose)(
         radiance,
-        _gain(radiance, rand, clean) * _mixed(rand.color(0.25), 1.0, clean),
+        _gain(radiance, rand, clean) * _mixed(rand.color(0.2), 1.0, clean),
         _mixed(rand.sequence_map(-0.15, 0.6).clamp(min=0), 0.0, clean),
         _mixed(0.4 * rand.chance(0.35), 0.0, clean),
         1 / _mixed(rand.sequence_map(1.8, 2.6), GAMMA, clean),
@@ -64,7 +64,7 @@ def photograph(
         _mixed(rand.log_map(0.8, 1.8), 1.0, clean),
         _mixed(rand.sequence_map(0.0, 1.6), 1.0, clean) * (1 - gray),
         focus,
-        rand.log_map(0.004, 0.07) * rand.chance(0.8) * (1 - clean),
+        rand.log_map(0.003, 0.05) * rand.chance(0.8) * (1 - clean),
         rand.sequence_map(0.0, 1.2),
         rand.sequence_map(0.0, 1.0) * (1 - gray),
     )
@@ -170,10 +170,10 @@ def _luma(x: Tensor) -> Tensor:
 
 
 def _corner_distance(x: Tensor) -> Tensor:
-    """Squared distance (H, W) from the middle of the picture, 1 at its corners."""
+    """Squared distance (H, W) of pixels from the picture's middle, 1 at its corners."""
     height, width = x.shape[-2:]
-    v = torch.arange(height, device=x.device)[:, None] * (2 / (height - 1)) - 1
-    u = torch.arange(width, device=x.device)[None, :] * (2 / (width - 1)) - 1
+    v = (torch.arange(height, device=x.device)[:, None] + 0.5) * (2 / height) - 1
+    u = (torch.arange(width, device=x.device)[None, :] + 0.5) * (2 / width) - 1
     return (u * u + v * v) / 2
 
 

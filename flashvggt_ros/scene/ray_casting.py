@@ -6,11 +6,15 @@ same image in one kernel on a GPU.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from flashvggt_ros.scene import primitives as layout
+from flashvggt_ros.scene.shutter import Shutter
 from flashvggt_ros.scene.textures import LEVELS, MACRO_SCALE, SIDE, TEXELS
+from flashvggt_ros.scene.visibility import Visible
 
 EPSILON = 1e-3  # nearest hit [m along z]
 FAR = 1e6
@@ -31,101 +35,118 @@ def render(
     atlas: Tensor,
     scene_of_frame: Tensor,
     T_world_camera: Tensor,
+    shutter: Shutter,
+    visible: Visible,
     intrinsics: Tensor,
     size: tuple[int, int],
+    samples: int,
     shadows: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return radiance (F, 3, H, W) and depth along z (F, H, W) [m] of F frames.
 
     ``rows`` (B, P, 32) and ``counts`` (B,): primitives of B scenes, of which the first ``count``
-    are cast. ``lights`` (B, 20). ``atlas``: packed textures. ``T_world_camera`` (F, S, 4, 4): one
-    pose per sample of a pixel, S in 1, 2, 4; they differ where the camera moves while the shutter
-    is open. ``intrinsics`` (F, 4): fx, fy, cx, cy [px]; pixel centers are at integers. Depth is
-    that of the pixel center at the mean pose.
+    exist. ``lights`` (B, 20). ``atlas``: packed textures. ``T_world_camera`` (F, 4, 4). Each of
+    1, 2 or 4 ``samples`` of a pixel is cast at its own part of the exposure of ``shutter``, a
+    little earlier or later in neighboring pixels. ``visible``: what rays are cast at; shadows fall
+    from everything. ``intrinsics`` (F, 4): fx, fy, cx, cy [px]; pixel centers are at integers.
+    Depth is that of the pixel center in the middle of its row's exposure.
     """
-    frames, samples = T_world_camera.shape[:2]
+    frames = len(T_world_camera)
     height, width = size
     radiance = torch.zeros(frames, 3, height, width, device=rows.device)
     depth = torch.empty(frames, height, width, device=rows.device)
-    poses = T_world_camera.float()
     for frame in range(frames):
         scene = int(scene_of_frame[frame])
         table = rows[scene, : int(counts[scene])]
+        seen = visible.order[frame, : int(visible.counts[frame])].tolist()
+        bounds = visible.bounds[frame].tolist()
+        parts = [(number, bounds[number]) for number in seen]
+        camera = Camera.of(frame, T_world_camera, shutter, intrinsics, size)
         for sample, offset in enumerate(SAMPLE_OFFSETS[samples]):
-            view = View(poses[frame, sample], intrinsics[frame], size, offset)
-            t, index = closest_hit(table, view)
+            view = View(camera, offset, sample, samples)
+            t, index = closest_hit(table, view, parts)
             color = shade(table, lights[scene], atlas, view, t, index, samples, shadows)
             radiance[frame] += color.view(3, height, width) / samples
         if samples > 1:
-            view = View(mean_pose(poses[frame]), intrinsics[frame], size, (0.0, 0.0))
-            t, index = closest_hit(table, view)
+            t, _ = closest_hit(table, View(camera, (0.0, 0.0), 0, 1), parts)
         depth[frame] = t.view(height, width)
     return radiance, depth
 
 
-def mean_pose(poses: Tensor) -> Tensor:
-    """Pose (4, 4) in the middle of neighboring poses (S, 4, 4)."""
-    mean = poses.mean(0)
-    u, _, vt = torch.linalg.svd(mean[:3, :3])
-    mean[:3, :3] = u @ vt
-    return mean
+@dataclass(frozen=True, slots=True, eq=False)
+class Camera:
+    """One frame's pose and its change (3, 4), exposure and readout, fx, fy, cx, cy, and size."""
+
+    pose: Tensor
+    swing: Tensor
+    exposure: float
+    readout: float
+    lens: tuple[float, ...]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, frame: int, T_world_camera: Tensor, shutter: Shutter, intrinsics: Tensor,
+           size: tuple[int, int]) -> Camera:
+        """One of the frames."""
+        return cls(T_world_camera[frame, :3].float(), shutter.swing[frame].float(),
+                   float(shutter.exposure[frame]), float(shutter.readout[frame]),
+                   tuple(intrinsics[frame].tolist()), size)
+
+    def moments(self, sample: int, samples: int) -> Tensor:
+        """When (H, W) each pixel takes a sample, from when the middle row takes its middle one."""
+        height, width = self.size
+        x = torch.arange(width, device=self.pose.device)[None, :]
+        y = torch.arange(height, device=self.pose.device)[:, None]
+        dither = 0.125 + 0.5 * ((x + y) & 1) + 0.25 * (y & 1)
+        moment = (sample + dither) / samples - 0.5 if samples > 1 else 0.0 * dither
+        return self.exposure * moment + self.readout * ((y - (height - 1) / 2) / height)
 
 
 class View:
-    """Rays of one frame: one origin, directions (3, H*W) of unit length along the optical axis."""
+    """Rays of one sample of a frame: origins (3, H*W or 1) and directions (3, H*W).
+
+    Directions are of unit length along the optical axis.
+    """
 
     def __init__(
-        self, T: Tensor, intrinsics: Tensor, size: tuple[int, int], offset: tuple[float, float]
+        self, camera: Camera, offset: tuple[float, float], sample: int, samples: int
     ) -> None:
-        self.T, self.size, self.offset = T, size, offset
-        self.fx, self.fy, self.cx, self.cy = (float(value) for value in intrinsics)
-        height, width = size
-        u = (torch.arange(width, device=T.device) + offset[0] - self.cx) / self.fx
-        v = (torch.arange(height, device=T.device) + offset[1] - self.cy) / self.fy
+        self.size = camera.size
+        self.fx, fy, cx, cy = camera.lens
+        height, width = camera.size
+        device = camera.pose.device
+        u = (torch.arange(width, device=device) + offset[0] - cx) / self.fx
+        v = (torch.arange(height, device=device) + offset[1] - cy) / fy
         x, y = u[None, :].expand(height, width), v[:, None].expand(height, width)
-        camera = torch.stack([x, y, torch.ones_like(x)]).reshape(3, -1)
-        self.directions = T[:3, :3] @ camera
-        self.origin = T[:3, 3]
+        rays = torch.stack([x, y, torch.ones_like(x)]).reshape(3, -1)
+        self.directions = camera.pose[:, :3] @ rays
+        self.origin = camera.pose[:, 3:]
+        moment = camera.moments(sample, samples).reshape(1, -1)
+        if bool(moment.any()) and bool(camera.swing.any()):
+            self.directions = self.directions + moment * (camera.swing[:, :3] @ rays)
+            self.origin = self.origin + moment * camera.swing[:, 3:]
 
-    def rectangles(self, table: Tensor) -> list[list[int]]:
-        """Rows and columns (top, bottom, left, right) that can see each primitive (P, 32).
-
-        Empty (top = bottom) for what is behind the camera, outside the picture, or absent.
-        """
-        height, width = self.size
-        matrix = table[:, layout.MATRIX].unflatten(1, (3, 4))
-        squared = table[:, layout.HALF].square()[..., None]
-        axes = matrix[..., :3] * squared  # rows of M are r / half: the inverse's columns
-        center = -(axes * matrix[..., 3:]).sum(1)
-        signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3).to(table)
-        world = center[:, None] + (signs[:, :, None] * axes[:, None]).sum(2)  # (P, 8, 3)
-        camera = (world - self.T[:3, 3]) @ self.T[:3, :3]
-        z = camera[..., 2]
-        is_seen = (z > EPSILON).any(1) & (table[:, layout.KIND] != layout.ABSENT)
-        is_near = (z < 0.05).any(1)
-        depth = z.clamp(min=0.05)
-        u = camera[..., 0] / depth * self.fx + self.cx
-        v = camera[..., 1] / depth * self.fy + self.cy
-        bounds = torch.stack([v.amin(1) - 1, v.amax(1) + 3, u.amin(1) - 1, u.amax(1) + 3], 1)
-        whole = torch.tensor([0, height, 0, width]).to(table)
-        bounds = torch.where(is_near[:, None], whole, bounds)
-        limits = torch.tensor([height, height, width, width]).to(table)
-        bounds = torch.minimum(bounds.clamp(min=0), limits) * is_seen[:, None]
-        return bounds.int().tolist()
+    def part(self, values: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
+        """Values (3, H*W or 1) at some rows and columns: (3, n or 1)."""
+        if values.shape[1] == 1:
+            return values
+        return values.view(3, *self.size)[:, top:bottom, left:right].reshape(3, -1)
 
 
-def closest_hit(table: Tensor, view: View) -> tuple[Tensor, Tensor]:
-    """Depth (H*W,) along z and index of the first primitive that each ray meets."""
+def closest_hit(
+    table: Tensor, view: View, parts: list[tuple[int, list[int]]]
+) -> tuple[Tensor, Tensor]:
+    """Depth (H*W,) along z and index of the first primitive that each ray meets.
+
+    ``parts``: primitives to try, and the rows and columns to try them in.
+    """
     height, width = view.size
     depth = torch.full((height, width), FAR, device=table.device)
     index = torch.zeros(height, width, dtype=torch.long, device=table.device)
-    directions = view.directions.view(3, height, width)
-    for number, (top, bottom, left, right) in enumerate(view.rectangles(table)):
-        if top >= bottom or left >= right:
-            continue
-        row = table[number]
-        part = directions[:, top:bottom, left:right].reshape(3, -1)
-        near, far = interval(row, view.origin[:, None], part)
+    for number, (top, bottom, left, right) in parts:
+        direction = view.part(view.directions, top, bottom, left, right)
+        origin = view.part(view.origin, top, bottom, left, right)
+        near, far = interval(table[number], origin, direction)
         t = torch.where(near > EPSILON, near, far).view(bottom - top, right - left)
         hit = (near <= far).view_as(t) & (t > EPSILON) & (t < depth[top:bottom, left:right])
         depth[top:bottom, left:right] = torch.where(hit, t, depth[top:bottom, left:right])
@@ -178,7 +199,7 @@ def shade(
 ) -> Tensor:
     """Radiance (3, n) of the points that rays meet at depth ``t`` (n,) on primitive ``index``."""
     columns = table.T[:, index]  # (32, n)
-    point = view.origin[:, None] + view.directions * t
+    point = view.origin + view.directions * t
     m = columns[layout.MATRIX]
     unit = [m[4 * k] * point[0] + m[4 * k + 1] * point[1] + m[4 * k + 2] * point[2] + m[4 * k + 3]
             for k in range(3)]

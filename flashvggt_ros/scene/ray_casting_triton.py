@@ -1,7 +1,7 @@
 """The ray caster as one Triton kernel: the same image as ``ray_casting``, much faster.
 
-One program casts a block of pixels of one frame: all samples, shading and shadow rays, and the
-depth of the pixel center.
+One program casts a tile of one frame: all samples, shading and shadow rays, and the depth of the
+pixel center. Of the visible primitives it tries those whose bounds reach into the tile.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import triton.language as tl
 from torch import Tensor
 
 from flashvggt_ros.scene import ray_casting
+from flashvggt_ros.scene.shutter import Shutter
+from flashvggt_ros.scene.visibility import Visible
 
-BLOCK = 128
+TILE_HEIGHT, TILE_WIDTH = 8, 16  # pixels of one program
 
 FAR = tl.constexpr(ray_casting.FAR)
 EPSILON = tl.constexpr(ray_casting.EPSILON)
@@ -33,32 +35,32 @@ def render(
     atlas: Tensor,
     scene_of_frame: Tensor,
     T_world_camera: Tensor,
+    shutter: Shutter,
+    visible: Visible,
     intrinsics: Tensor,
     size: tuple[int, int],
+    samples: int,
     shadows: bool,
 ) -> tuple[Tensor, Tensor]:
     """Radiance (F, 3, H, W) and depth (F, H, W); arguments as ``ray_casting.render`` has them."""
-    frames, samples = T_world_camera.shape[:2]
+    frames = len(T_world_camera)
     height, width = size
     device = rows.device
     radiance = torch.empty(frames, 3, height, width, device=device)
     depth = torch.empty(frames, height, width, device=device)
-    poses = T_world_camera.float()
-    middle = poses.mean(1)
-    if samples > 1:
-        x = torch.nn.functional.normalize(middle[:, :3, 0], dim=-1)
-        y = middle[:, :3, 1]
-        y = torch.nn.functional.normalize(y - (y * x).sum(-1, keepdim=True) * x, dim=-1)
-        R = torch.stack([x, y, torch.linalg.cross(x, y)], -1)
-        middle = torch.cat([torch.cat([R, middle[:, :3, 3:]], -1), middle[:, 3:]], -2)
-    poses = torch.cat([poses, middle[:, None]], 1)[:, :, :3].contiguous()  # (F, S + 1, 3, 4)
+    poses = T_world_camera[:, :3].float().contiguous()  # (F, 3, 4)
+    times = torch.stack([shutter.exposure * (samples > 1), shutter.readout], 1).float()
     offsets = torch.tensor([*ray_casting.SAMPLE_OFFSETS[samples], (0.0, 0.0)], device=device)
-    grid = (triton.cdiv(height * width, BLOCK), frames)
+    tiles_across = triton.cdiv(width, TILE_WIDTH)
+    grid = (triton.cdiv(height, TILE_HEIGHT) * tiles_across, frames)
     _render_kernel[grid](
         rows.contiguous(), counts.to(torch.int32), lights.contiguous(), atlas,
-        scene_of_frame.to(torch.int32), poses, intrinsics.float().contiguous(), offsets,
-        radiance, depth, height, width, rows.shape[1],
-        SAMPLES=samples, SHADOWS=shadows, BLOCK=BLOCK, num_warps=4,
+        scene_of_frame.to(torch.int32), poses, shutter.swing.float().contiguous(),
+        times.contiguous(), visible.order, visible.counts, visible.bounds,
+        intrinsics.float().contiguous(), offsets,
+        radiance, depth, height, width, tiles_across, rows.shape[1],
+        SAMPLES=samples, SHADOWS=shadows, TILE_HEIGHT=TILE_HEIGHT, TILE_WIDTH=TILE_WIDTH,
+        num_warps=4,
     )
     return radiance, depth
 
@@ -113,13 +115,18 @@ def _interval(row, ox, oy, oz, dx, dy, dz, kind):
 
 
 @triton.jit
-def _closest(table, count, ox, oy, oz, dx, dy, dz):
+def _closest(table, order, count, bounds, top, bottom, left, right, ox, oy, oz, dx, dy, dz):
+    """First hit among the visible primitives that reach into the tile top:bottom, left:right."""
     best = tl.zeros_like(dx) + FAR
     index = tl.zeros_like(dx).to(tl.int32)
-    for number in range(count):
-        row = table + number * ROW
-        kind = tl.load(row + 15)
-        if kind < 2.5:
+    for place in range(count):
+        number = tl.load(order + place)
+        box = bounds + number * 4
+        is_near_rows = (tl.load(box) < bottom) & (tl.load(box + 1) > top)
+        is_near_columns = (tl.load(box + 2) < right) & (tl.load(box + 3) > left)
+        if is_near_rows & is_near_columns:
+            row = table + number * ROW
+            kind = tl.load(row + 15)
             near, far = _interval(row, ox, oy, oz, dx, dy, dz, kind)
             t = tl.where(near > EPSILON, near, far)
             hit = (near <= far) & (t > EPSILON) & (t < best)
@@ -279,35 +286,60 @@ def _shade(table, count, light, atlas, ox, oy, oz, dx, dy, dz, t, index, pixel_s
 
 
 @triton.jit
-def _render_kernel(rows, counts, lights, atlas, scene_of_frame, poses, intrinsics, offsets,
-                   radiance, depth, height, width, most,
-                   SAMPLES: tl.constexpr, SHADOWS: tl.constexpr, BLOCK: tl.constexpr):
+def _render_kernel(rows, counts, lights, atlas, scene_of_frame, poses, swings, times, orders,
+                   visible_counts, all_bounds, intrinsics, offsets, radiance, depth, height, width,
+                   tiles_across, most,
+                   SAMPLES: tl.constexpr, SHADOWS: tl.constexpr, TILE_HEIGHT: tl.constexpr,
+                   TILE_WIDTH: tl.constexpr):
     frame = tl.program_id(1)
-    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = pixel < height * width
-    column = (pixel % width).to(tl.float32)
-    line = (pixel // width).to(tl.float32)
+    top = (tl.program_id(0) // tiles_across) * TILE_HEIGHT
+    left = (tl.program_id(0) % tiles_across) * TILE_WIDTH
+    lane = tl.arange(0, TILE_HEIGHT * TILE_WIDTH)
+    x = left + lane % TILE_WIDTH
+    y = top + lane // TILE_WIDTH
+    inside = (x < width) & (y < height)
+    column = x.to(tl.float32)
+    line = y.to(tl.float32)
     scene = tl.load(scene_of_frame + frame)
     count = tl.load(counts + scene)
     table = rows + scene * most * ROW
     light = lights + scene * 20
+    order = orders + frame * most
+    seen = tl.load(visible_counts + frame)
+    bounds = all_bounds + frame * most * 4
     fx, fy = tl.load(intrinsics + frame * 4), tl.load(intrinsics + frame * 4 + 1)
     cx, cy = tl.load(intrinsics + frame * 4 + 2), tl.load(intrinsics + frame * 4 + 3)
-    red = tl.zeros([BLOCK], tl.float32)
-    green = tl.zeros([BLOCK], tl.float32)
-    blue = tl.zeros([BLOCK], tl.float32)
-    t = tl.zeros([BLOCK], tl.float32)
-    index = tl.zeros([BLOCK], tl.int32)
+    exposure, readout = tl.load(times + frame * 2), tl.load(times + frame * 2 + 1)
+    rolling = readout * ((line - (height - 1) / 2.0) / height)
+    dither = 0.125 + 0.5 * ((x + y) & 1).to(tl.float32) + 0.25 * (y & 1).to(tl.float32)
+    pose = poses + frame * 12
+    swing = swings + frame * 12
+    red = tl.zeros_like(column)
+    green = tl.zeros_like(column)
+    blue = tl.zeros_like(column)
+    t = tl.zeros_like(column)
+    index = tl.zeros_like(x)
     for sample in range(SAMPLES + 1):
         if (SAMPLES > 1) | (sample < SAMPLES):
-            pose = poses + (frame * (SAMPLES + 1) + sample) * 12
-            x = (column + tl.load(offsets + 2 * sample) - cx) / fx
-            y = (line + tl.load(offsets + 2 * sample + 1) - cy) / fy
-            dx = tl.load(pose) * x + tl.load(pose + 1) * y + tl.load(pose + 2)
-            dy = tl.load(pose + 4) * x + tl.load(pose + 5) * y + tl.load(pose + 6)
-            dz = tl.load(pose + 8) * x + tl.load(pose + 9) * y + tl.load(pose + 10)
-            ox, oy, oz = tl.load(pose + 3), tl.load(pose + 7), tl.load(pose + 11)
-            t, index = _closest(table, count, ox, oy, oz, dx, dy, dz)
+            s = rolling
+            if sample < SAMPLES:
+                s = rolling + exposure * ((sample + dither) / SAMPLES - 0.5)
+            u = (column + tl.load(offsets + 2 * sample) - cx) / fx
+            v = (line + tl.load(offsets + 2 * sample + 1) - cy) / fy
+            dx = ((tl.load(pose) + s * tl.load(swing)) * u
+                  + (tl.load(pose + 1) + s * tl.load(swing + 1)) * v
+                  + tl.load(pose + 2) + s * tl.load(swing + 2))
+            dy = ((tl.load(pose + 4) + s * tl.load(swing + 4)) * u
+                  + (tl.load(pose + 5) + s * tl.load(swing + 5)) * v
+                  + tl.load(pose + 6) + s * tl.load(swing + 6))
+            dz = ((tl.load(pose + 8) + s * tl.load(swing + 8)) * u
+                  + (tl.load(pose + 9) + s * tl.load(swing + 9)) * v
+                  + tl.load(pose + 10) + s * tl.load(swing + 10))
+            ox = tl.load(pose + 3) + s * tl.load(swing + 3)
+            oy = tl.load(pose + 7) + s * tl.load(swing + 7)
+            oz = tl.load(pose + 11) + s * tl.load(swing + 11)
+            t, index = _closest(table, order, seen, bounds, top, top + TILE_HEIGHT, left,
+                                left + TILE_WIDTH, ox, oy, oz, dx, dy, dz)
             if sample < SAMPLES:
                 size = 1.0 / (fx * tl.sqrt(SAMPLES * 1.0))
                 r, g, b = _shade(table, count, light, atlas, ox, oy, oz, dx, dy, dz, t, index,
@@ -316,6 +348,7 @@ def _render_kernel(rows, counts, lights, atlas, scene_of_frame, poses, intrinsic
                 green += g / SAMPLES
                 blue += b / SAMPLES
     area = height * width
+    pixel = y * width + x
     out = radiance + frame.to(tl.int64) * 3 * area + pixel
     tl.store(out, red, mask=inside)
     tl.store(out + area, green, mask=inside)

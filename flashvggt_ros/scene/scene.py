@@ -15,8 +15,10 @@ from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.scene import primitives, ray_casting
 from flashvggt_ros.scene.camera_effects import automatic_gain, develop
 from flashvggt_ros.scene.layout import PLACES, Layout, compose
+from flashvggt_ros.scene.shutter import Shutter
 from flashvggt_ros.scene.textures import Textures
 from flashvggt_ros.scene.trajectory import MOTIONS, trajectory
+from flashvggt_ros.scene.visibility import Visible
 
 CLEARANCE = 0.3  # least distance between a camera and a thing [m]
 
@@ -76,7 +78,7 @@ class Scene:
     ) -> NDArray[np.float64]:
         """Poses T_world_camera (N, 4, 4) of a walk through the (one) scene.
 
-        ``motion``: hand, robot, turn or orbit. ``step`` and ``turn``: mean translation [m] and
+        ``motion``: one of MOTIONS. ``step`` and ``turn``: mean translation [m] and
         rotation [rad] between frames. Give them to ``cleared`` before rendering.
         """
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -114,19 +116,24 @@ class Scene:
         camera: Pinhole,
         samples: int = 1,
         shadows: bool = False,
-        blur: NDArray[np.float64] | None = None,
+        exposure: NDArray[np.float64] | None = None,
+        readout: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Pictures (N, H, W, 3) uint8 RGB and depth along z (N, H, W) [m] of the one scene.
 
-        ``samples`` of a pixel: 1, 2 or 4. Exposure is automatic, one for the whole call. ``blur``
-        (N,): share of the way to the next pose that the shutter stays open (with samples > 1).
+        ``samples`` of a pixel: 1, 2 or 4. Brightness is automatic, one for the whole call.
+        ``exposure`` and ``readout`` (N,): how long the shutter is open (with samples > 1), and how
+        much later the last row is exposed than the first, as shares of the time between two poses.
         """
         poses = torch.as_tensor(T_world_camera, dtype=torch.float32)
         intrinsics = torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy])
-        share = torch.zeros(len(poses)) if blur is None else torch.as_tensor(blur).float()
+        none = np.zeros(len(poses))
+        shutter = Shutter.moving(
+            poses[None], *(torch.as_tensor(none if x is None else x, dtype=torch.float32)[None]
+                           for x in (exposure, readout)))
         radiance, depth = self.cast(
             poses, torch.zeros(len(poses), dtype=torch.int32), intrinsics.expand(len(poses), 4),
-            (camera.height, camera.width), samples, shadows, share,
+            (camera.height, camera.width), samples, shadows, shutter,
         )
         gain = automatic_gain(radiance).log().mean().exp().expand(len(poses))
         pictures = (develop(radiance, gain) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
@@ -140,18 +147,21 @@ class Scene:
         size: tuple[int, int],
         samples: int,
         shadows: bool,
-        blur: Tensor,
+        shutter: Shutter | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Radiance (F, 3, H, W) and depth (F, H, W) [m] of F frames of any of the scenes.
 
         ``T_world_camera`` (F, 4, 4), ``scene_of_frame`` (F,), ``intrinsics`` (F, 4) [px],
-        ``blur`` (F,): share of the motion to the next frame that smears the picture.
+        ``shutter``: motion while the pictures are taken; None: none.
         """
         device = self.rows.device
-        poses = shutter_poses(T_world_camera.to(device), samples, blur.to(device))
+        poses, scene = T_world_camera.float().to(device), scene_of_frame.to(device)
+        intrinsics = intrinsics.to(device)
+        shutter = Shutter.still(len(poses), device) if shutter is None else shutter
+        visible = Visible.of(self.rows, self.counts, scene, poses, shutter, intrinsics, size)
         arguments = (
-            self.rows, self.counts, self.lights, self.textures.atlas, scene_of_frame.to(device),
-            poses, intrinsics.to(device), size, shadows,
+            self.rows, self.counts, self.lights, self.textures.atlas, scene, poses, shutter,
+            visible, intrinsics, size, samples, shadows,
         )
         if device.type == "cuda":
             # Triton comes with PyTorch for GPUs alone.
@@ -159,23 +169,3 @@ class Scene:
 
             return render(*arguments)
         return ray_casting.render(*arguments)
-
-
-def shutter_poses(T_world_camera: Tensor, samples: int, blur: Tensor) -> Tensor:
-    """Poses (F, S, 4, 4) at S moments of each exposure, centered on the given poses (F, 4, 4).
-
-    The camera is taken to move on towards the next frame; at the end of a sequence, where the
-    next frame is elsewhere, ``blur`` must be 0.
-    """
-    F = len(T_world_camera)
-    if samples == 1 or F < 2:
-        return T_world_camera[:, None].expand(-1, samples, -1, -1).contiguous()
-    following = torch.cat([T_world_camera[1:], T_world_camera[-1:]])
-    delta = (following - T_world_camera) * blur.view(-1, 1, 1)
-    moments = (torch.arange(samples, device=blur.device) + 0.5) / samples - 0.5
-    poses = T_world_camera[:, None] + moments.view(1, -1, 1, 1) * delta[:, None]
-    x = poses[..., :3, 0] / poses[..., :3, 0].norm(dim=-1, keepdim=True)
-    y = poses[..., :3, 1] - (poses[..., :3, 1] * x).sum(-1, keepdim=True) * x
-    y = y / y.norm(dim=-1, keepdim=True)
-    R = torch.stack([x, y, torch.linalg.cross(x, y)], -1)
-    return torch.cat([torch.cat([R, poses[..., :3, 3:]], -1), poses[..., 3:, :]], -2).contiguous()

@@ -87,7 +87,7 @@ def _views(
         count = len(part)
         return scene.cast(
             part, torch.zeros(count, dtype=torch.int32), intrinsics.expand(count, 4),
-            (camera.height, camera.width), 1, False, torch.zeros(count),
+            (camera.height, camera.width), 1, False,
         )
 
     def views(part: torch.Tensor) -> list[SampleView]:

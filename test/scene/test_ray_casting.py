@@ -4,21 +4,25 @@ import torch
 
 from flashvggt_ros.scene import primitives, ray_casting
 from flashvggt_ros.scene.primitives import BOX, CYLINDER, ELLIPSOID, primitive
+from flashvggt_ros.scene.shutter import Shutter
 from flashvggt_ros.scene.textures import pack
+from flashvggt_ros.scene.visibility import Visible
 
 SIZE = (15, 21)
 FOCAL = 20.0
 
 
-def cast(rows, samples=1, shadows=False, T=None, lights=None):
+def cast(rows, samples=1, shadows=False, T=None, lights=None, shutter=None):
     table = torch.from_numpy(np.stack(rows))[None]
-    poses = torch.eye(4) if T is None else T
+    poses = (torch.eye(4) if T is None else T)[None]
     atlas = pack(torch.full((1, 256, 256, 3), 255, dtype=torch.uint8))
     lights = torch.zeros(1, primitives.LIGHTS) if lights is None else lights
-    return ray_casting.render(
-        table, torch.tensor([len(rows)]), lights, atlas, torch.zeros(1, dtype=torch.int32),
-        poses.expand(1, samples, 4, 4), torch.tensor([[FOCAL, FOCAL, 10.0, 7.0]]), SIZE, shadows,
-    )
+    shutter = Shutter.still(1, poses.device) if shutter is None else shutter
+    counts, scene = torch.tensor([len(rows)]), torch.zeros(1, dtype=torch.int32)
+    intrinsics = torch.tensor([[FOCAL, FOCAL, 10.0, 7.0]])
+    visible = Visible.of(table, counts, scene, poses, shutter, intrinsics, SIZE)
+    return ray_casting.render(table, counts, lights, atlas, scene, poses, shutter, visible,
+                              intrinsics, SIZE, samples, shadows)
 
 
 def shape(kind, center, half, R=None, **options):
