@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.worlds.cameras import PINHOLE
+from flashvggt_ros.worlds.scenery import Image
 
 
 class Room:
@@ -29,9 +30,10 @@ class Room:
         self._colors = rng.normal(0, 24, (12, 3)).astype(np.float32)
 
     def render(
-        self, T_world_camera: NDArray[np.float64], pinhole: Pinhole = PINHOLE
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Image (H, W, 3) uint8 RGB and depth along z (H, W) float32 [m], seen from a pose."""
+        self, T_world_camera: NDArray[np.float64], pinhole: Pinhole = PINHOLE,
+        seconds: float = 0.0,
+    ) -> Image:
+        """Image (H, W, 3) uint8 RGB and depth along z (H, W) float32 [m]; nothing moves here."""
         ones = np.ones((pinhole.height, pinhole.width), np.float32)
         rays = pinhole.backproject(ones).astype(np.float64) @ T_world_camera[:3, :3].T
         origin = T_world_camera[:3, 3]
