@@ -97,7 +97,7 @@ def _recolored(rows: Tensor, kind: Tensor, generator: torch.Generator) -> Tensor
     color = torch.tensor(list(materials.COLORS.values()), device=draws)[chosen]
     hue = _rand(generator, *chosen.shape, 3)
     hue = hue - hue.amin(-1, keepdim=True)
-    floor = 0.03 + 0.5 * _rand(generator, *chosen.shape, 1)
+    floor = 0.05 + 0.65 * _rand(generator, *chosen.shape, 1)
     hue = floor + (1 - floor) * (hue / hue.amax(-1, keepdim=True).clamp(min=1e-6)) ** 1.5
     color = torch.where((chosen == names.index("vivid"))[..., None], color * hue, color)
     color = color * (0.7 + 0.5 * _rand(generator, *chosen.shape, 1))

@@ -189,7 +189,7 @@ def phone(rng: np.random.Generator) -> Thing:
 
 
 ON_DESK: tuple[Maker, ...] = (books, books, carton, carton, cup, bottle, papers, papers, papers,
-                              pens, toy, phone, keyboard, laptop, desk_lamp, bag)
+                              pens, toy, phone, keyboard, laptop, desk_lamp)
 ON_TABLE: tuple[Maker, ...] = (books, bottle, cup, cup, carton, papers, bowl, laptop, bag, toy)
 ON_COUNTER: tuple[Maker, ...] = (bottle, bottle, cup, carton, carton, bowl, books)
 

@@ -259,6 +259,11 @@ def person(rng: np.random.Generator) -> Thing:
     return parts
 
 
+def bag(rng: np.random.Generator) -> Thing:
+    """A bag or rucksack on the floor, with the cable of something."""
+    return clutter.bag(rng) + clutter.cable(rng, 0.2, 0, rng.normal(0.6, 0.2), rng.normal(0, 0.4))
+
+
 def crates(rng: np.random.Generator) -> Thing:
     """A pile of boxes, barrels and bins."""
     parts: Thing = []

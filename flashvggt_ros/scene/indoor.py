@@ -106,6 +106,15 @@ def _decorate(composer: Composer, half: Array, height: float, count: int,
         composer.build(makers[int(rng.integers(len(makers)))](rng, height), x, y, 0.0, yaw)
 
 
+_OFFICE = (furniture.desk, furniture.desk, furniture.office_chair, furniture.office_chair,
+           furniture.shelf, furniture.cabinet, furniture.plant, furniture.person, furniture.crates,
+           furniture.bag, furniture.table, furniture.tube_chair)
+_HOME = (furniture.table, furniture.round_table, furniture.chair, furniture.tube_chair,
+         furniture.tube_chair, furniture.stool, furniture.shelf, furniture.cabinet, furniture.sofa,
+         furniture.bed, furniture.lamp, furniture.plant, furniture.bag, furniture.person)
+_STYLES = (_OFFICE, _HOME, furniture.INDOOR)
+
+
 def room(composer: Composer, rng: np.random.Generator) -> Layout:
     """A room of a house or an office: walls, windows, doors, furniture full of things."""
     half = rng.uniform(1.3, rng.uniform(1.6, 5.0), 2)
@@ -113,13 +122,14 @@ def room(composer: Composer, rng: np.random.Generator) -> Layout:
     _shell(composer, half, height, rng)
     if rng.random() < 0.6:
         composer.build(fixtures.ceiling_lamps(rng, half[0], half[1], height))
-    _decorate(composer, half, height, int(rng.integers(2, 6)), rng)
+    _decorate(composer, half, height, int(rng.integers(3, 11)), rng)
     if rng.random() < 0.25 and half.min() > 2.2:
         _partition(composer, half, height, rng)
     if rng.random() < 0.2:
         x, y, yaw = _at_wall(half - 0.32, rng)
         composer.place(furniture.kitchen(rng), x, y, yaw)
-    _furnish(composer, half, int(rng.integers(4, 18)), rng)
+    makers = _STYLES[int(rng.integers(3))]
+    _furnish(composer, half, int(rng.integers(5, 20)), rng, makers, 0.7)
     walk = np.array([[-half[0] + 0.3, -half[1] + 0.3, rng.uniform(0.4, 1.1)],
                      [half[0] - 0.3, half[1] - 0.3, rng.uniform(1.3, height - 0.3)]])
     return composer.finish(lamps(rng, half, height), walk, 0.1)
@@ -192,10 +202,10 @@ def corridor(composer: Composer, rng: np.random.Generator) -> Layout:
 
 def hall(composer: Composer, rng: np.random.Generator) -> Layout:
     """A machine hall or warehouse: beams, pipes, columns, racks, stairs, machines."""
-    half = rng.uniform(5.0, 15.0, 2)
-    height = float(rng.uniform(4.0, 10.0))
+    half = rng.uniform(4.0, rng.uniform(6.0, 15.0), 2)
+    height = float(rng.uniform(3.5, 9.0))
     _shell(composer, half, height, rng)
-    for x in np.linspace(-0.8, 0.8, int(rng.integers(2, 6))) * half[0]:
+    for x in np.linspace(-0.8, 0.8, int(rng.integers(2, 5))) * half[0]:
         composer.box((x, 0, height - 0.25), (0.1, half[1], 0.2), "metal")
         for side in (-0.97, 0.97):
             composer.box((x, side * half[1], height / 2), (0.15, 0.15, height / 2), "concrete")
@@ -205,9 +215,9 @@ def hall(composer: Composer, rng: np.random.Generator) -> Layout:
     if rng.random() < 0.5:
         x, y = rng.uniform(-0.6, 0.6, 2) * half
         composer.place(stairs(rng), x, y, rng.uniform(0, 6.3))
-    makers = (engine, engine, rack, rack, tank, furniture.crates, furniture.machine,
-              furniture.cabinet, furniture.person, furniture.table)
-    _furnish(composer, half, int(rng.integers(6, 18)), rng, makers, 0.45)
+    makers = (engine, engine, engine, rack, lockers, lockers, tank, tank, furniture.crates,
+              furniture.machine, furniture.cabinet, furniture.person, furniture.table)
+    _furnish(composer, half, int(rng.integers(10, 26)), rng, makers, 0.55, (0.9, 1.6))
     walk = np.array([[-0.8 * half[0], -0.8 * half[1], rng.uniform(0.6, 1.5)],
                      [0.8 * half[0], 0.8 * half[1], rng.uniform(1.6, 0.7 * height)]])
     return composer.finish(lamps(rng, half, height), walk, 0.25)
@@ -243,6 +253,21 @@ def engine(rng: np.random.Generator) -> Thing:
         parts.append(between((x, y, top + r), (x, y, top + rng.uniform(1, 2.5)), 0.04, "metal:9"))
     parts.append(box(hx + 0.1, hy, 1.2, 0.2, 0.12, 0.3, "painted:box"))
     parts.append(box(hx + 0.1, hy + 0.122, 1.3, 0.15, 0.004, 0.1, "screen", scale=-1.0))
+    return parts
+
+
+def lockers(rng: np.random.Generator) -> Thing:
+    """A row of control cabinets or lockers, with lamps, signs and a duct on top."""
+    count, h = int(rng.integers(2, 7)), rng.uniform(0.7, 1.3)
+    w = rng.uniform(0.2, 0.45)
+    hx = count * w
+    parts = [box((2 * n - count + 1) * w, 0, h, 0.97 * w, 0.3, h, "door:locker", scale=-1.0)
+             for n in range(count)]
+    for _ in range(int(rng.integers(1, 4))):
+        surface = str(rng.choice(["screen", "poster", "paper"]))
+        parts.append(box(rng.uniform(-0.8, 0.8) * hx, 0.302, rng.uniform(1.0, 1.8) * h, 0.12,
+                         0.004, 0.1, surface, scale=-1.0))
+    parts.append(box(0, 0, 2 * h + 0.2, hx, 0.12, 0.08, "metal:duct"))
     return parts
 
 

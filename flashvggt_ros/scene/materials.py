@@ -20,7 +20,7 @@ COLORS = {  # linear tints; a texture at contrast 0 reflects 0.56 of them
     "vivid": (0.9, 0.9, 0.9),  # a saturated color of any hue
 }
 PALETTES: dict[str, dict[str, float]] = {
-    "wall": {"white": 6, "light": 2.5, "gray": 1, "beige": 2.5, "vivid": 0.5},
+    "wall": {"white": 6, "light": 2.5, "gray": 1, "beige": 2.5, "vivid": 0.4},
     "cloth": {"gray": 1, "dark": 2, "black": 1, "beige": 1.5, "brown": 1, "light": 1, "vivid": 4},
     "furniture": {"white": 4, "light": 2, "gray": 1, "dark": 1, "black": 1.5, "brown": 2,
                   "beige": 1.5, "vivid": 0.6},
@@ -95,7 +95,7 @@ SURFACES: dict[str, tuple[Finish, ...]] = {
              Finish("tile", (0.4, 1.0), (0.5, 1.2), palette="roof")),
     "car": (Finish("metal", (0.0, 0.05), (0.3, 0.6), (0.2, 0.8)),),
     "glass": (Finish("screen", (0.0, 0.0), (1.0, 1.0), (0.3, 0.9), "dark"),),
-    "skin": (Finish("wall", (0.0, 0.1), palette="skin"),),
+    "skin": (Finish("stone", (0.0, 0.0), palette="skin"),),
     "mark": (Finish("asphalt", (0.1, 0.5), (0.3, 0.6), palette="paper"),),
     "lamp": (Finish("wall", (0.0, 0.0), palette="paper"),),
     "view": (Finish("view", (0.8, 1.0)),),
@@ -114,7 +114,7 @@ def color(palette: str, rng: np.random.Generator) -> NDArray[np.float64]:
     if name == "vivid":
         hue = rng.random(3)
         hue = (hue - hue.min()) / (np.ptp(hue) + 1e-6)
-        floor = rng.uniform(0.03, 0.5)
+        floor = rng.uniform(0.05, 0.7)
         return np.asarray(tint * (floor + (1 - floor) * hue**1.5) * rng.uniform(0.4, 1.3))
     return np.asarray(tint * (1 + rng.uniform(-0.05, 0.05, 3)))
 

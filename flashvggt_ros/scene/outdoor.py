@@ -26,6 +26,9 @@ def car(rng: np.random.Generator) -> Thing:
              ball(0, 0, belt - 0.08, 0.99 * hx, 0.97 * wide, 0.16, "car"),
              box(back, 0, (belt + top) / 2, cabin, 0.88 * wide, (top - belt) / 2, "glass"),
              box(back, 0, top, 0.9 * cabin, 0.86 * wide, 0.03, "car")]
+    if rng.random() < 0.4:
+        return [*parts, *(rod(side * 0.62 * hx, 0, 0.31, 0.31, wide + 0.01, "dark",
+                              tilt(np.pi / 2)) for side in (-1, 1))]
     for side in (-1, 1):
         parts.append(rod(side * 0.62 * hx, 0, 0.31, 0.31, wide + 0.01, "dark", tilt(np.pi / 2)))
         pillar = (back + side * 0.86 * cabin, 0, (belt + top) / 2)
@@ -45,12 +48,12 @@ def tree(rng: np.random.Generator) -> Thing:
         return [*parts, *(ball(0, 0, h * (0.5 + 0.35 * n), 1.3 - 0.35 * n, 1.3 - 0.35 * n, 0.9,
                                "leaf") for n in range(4))]
     crown = rng.uniform(0.8, 2.2)
-    for _ in range(int(rng.integers(3, 7))):
+    for _ in range(int(rng.integers(2, 6))):
         x, y, z = rng.normal(0, 0.5 * crown), rng.normal(0, 0.5 * crown), h + rng.uniform(0, crown)
         s = crown * rng.uniform(0.35, 0.8)
         parts.append(ball(x, y, z, s, s * rng.uniform(0.7, 1.2), s * rng.uniform(0.5, 0.9), "leaf",
                           tilt(*rng.normal(0, 0.5, 3))))
-    for _ in range(2):
+    if rng.random() < 0.5:
         x, y = rng.normal(0, 0.6 * crown, 2)
         parts.append(between((0, 0, 0.7 * h), (x, y, h + 0.5 * crown), 0.4 * r, "wood"))
     return parts
@@ -193,7 +196,7 @@ def _markings(composer: Composer, long: float, road: float, rng: np.random.Gener
 def _row_of_houses(composer: Composer, long: float, side: int, front: float, is_town: bool,
                    rng: np.random.Generator) -> None:
     x = -long
-    while x < long and composer.free > (88 if side < 0 else 66):
+    while x < long and composer.free > (92 if side < 0 else 78):
         w, d = rng.uniform(6, 16) if is_town else rng.uniform(4, 8), rng.uniform(3.5, 6)
         h = rng.uniform(3, 10) if is_town else rng.uniform(1.4, 3.2)
         set_back = rng.uniform(0, 0.6) if is_town else rng.uniform(0, 5)
@@ -215,11 +218,11 @@ def _hedges(composer: Composer, long: float, y: float, rng: np.random.Generator)
 def _along(composer: Composer, long: float, road: float, walk_way: float,
            rng: np.random.Generator) -> None:
     """Cars at the kerb, trees, poles and people on the sidewalks."""
-    makers: tuple[Maker, ...] = (car, car, car, tree, tree, pole, pole, pole, bin_, bush,
+    makers: tuple[Maker, ...] = (car, car, car, car, tree, tree, tree, pole, pole, pole, bin_, bush,
                                  furniture.person, bench)
     places = rng.permutation(np.linspace(-1, 1, 24)) * (long - 10)
     for x in places:
-        if composer.free < 12:
+        if composer.free < 5:
             break
         make = makers[int(rng.integers(len(makers)))]
         side = float(rng.choice([-1, 1]))
@@ -230,16 +233,16 @@ def _along(composer: Composer, long: float, road: float, walk_way: float,
 
 def park(composer: Composer, rng: np.random.Generator) -> Layout:
     """Open ground: lawn or yard, paths, trees, hedges, benches, people, houses far off."""
-    half = rng.uniform(25, 50, 2)
+    half = rng.uniform(12, 32, 2)
     _sky(composer, (half[0] + 30, half[1] + 30), "grass" if rng.random() < 0.6 else "ground")
     for _ in range(int(rng.integers(1, 3))):
         parts = [box(0, 0, -0.01, half[0] + 20, rng.uniform(0.8, 2.5), 0.012, "pavement:path")]
         composer.build(parts, rng.normal(0, 4), rng.normal(0, 4), 0, rng.uniform(0, np.pi))
     for side in range(4):
         yaw = side * np.pi / 2
-        x, y = half[(side + 0) % 2] * np.sin(yaw), -half[1] * np.cos(yaw)
-        for along in np.linspace(-0.7, 0.7, 3):
-            dx, dy = along * half[0] * np.cos(yaw), along * half[0] * np.sin(yaw)
+        x, y = half[0] * np.sin(yaw), -half[1] * np.cos(yaw)
+        for along in (-0.7, 0.0, 0.7):
+            dx, dy = along * half[0] * np.cos(yaw), along * half[1] * np.sin(yaw)
             if rng.random() < 0.5:
                 thing = house(rng, rng.uniform(4, 10), 4.0, rng.uniform(1.5, 5),
                               rng.random() < 0.6)
@@ -248,9 +251,9 @@ def park(composer: Composer, rng: np.random.Generator) -> Layout:
             composer.build(thing, x + dx, y + dy, 0, yaw)
     makers: tuple[Maker, ...] = (tree, tree, tree, bush, bush, bench, pole, furniture.person, bin_,
                                  furniture.crates, car, furniture.machine)
-    for _ in range(int(rng.integers(8, 26))):
+    for _ in range(int(rng.integers(12, 32))):
         make = makers[int(rng.integers(len(makers)))]
-        x, y = rng.uniform(-0.8, 0.8, 2) * half * rng.uniform(0.2, 1)
+        x, y = rng.uniform(-0.8, 0.8, 2) * half * rng.uniform(0.15, 0.9)
         composer.place(make(rng), x, y, rng.uniform(0, 6.3))
     low = rng.uniform(0.4, 1.5)
     walk = np.array([[-0.5 * half[0], -0.5 * half[1], low],
