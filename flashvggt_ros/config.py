@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast, get_type_hints
@@ -230,6 +231,10 @@ class Config:
         "flashvggt-mini", "Weights: flashvggt-mini (embedded), a .pt or .safetensors file, "
         "flashvggt-r1 or flashvggt-r2 (released, downloaded once), or untrained."
     )
+    checkpoint_sha256: str = param(
+        "", "SHA-256 that the checkpoint's file must have, in hexadecimal; empty: only the hash "
+        "that comes with the file is checked."
+    )
     device: str = param("auto", "Where the model runs: auto is cuda if present, else cpu.",
                         choices=("auto", "cuda", "cpu"))
     map_directory: str = param(
@@ -248,6 +253,11 @@ class Config:
     def __post_init__(self) -> None:
         if not self.image_topics:
             raise ValueError("image_topics is empty: name at least one image topic")
+        if not re.fullmatch(r"([0-9a-fA-F]{64})?", self.checkpoint_sha256):
+            raise ValueError(
+                f"checkpoint_sha256 is '{self.checkpoint_sha256}': it must be 64 hexadecimal "
+                "digits, or empty"
+            )
         if len(set(self.image_topics)) != len(self.image_topics):
             raise ValueError(f"image_topics names a topic twice: {list(self.image_topics)}")
         cameras = len(self.image_topics)

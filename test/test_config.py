@@ -96,3 +96,10 @@ def test_values_that_contradict_each_other_are_refused(
     with pytest.raises(ValueError, match=r"\w") as error:
         build_config(values)
     assert all(name in str(error.value) for name in names)
+
+
+@pytest.mark.parametrize("value", ["abc", "g" * 64, "0" * 63])
+def test_what_is_no_sha256_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="must be 64 hexadecimal digits, or empty"):
+        build_config({"checkpoint_sha256": value})
+    assert build_config({"checkpoint_sha256": "Ab" * 32}).checkpoint_sha256 == "Ab" * 32

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,18 +21,14 @@ from torch import Tensor
 
 from flashvggt_ros.model.flashvggt import FlashVGGT
 from flashvggt_ros.model.model_config import PRESETS, ModelConfig
+from flashvggt_ros.model.released_weights import released_weights
 
 logger = logging.getLogger(__name__)
 
 EMBEDDED = "flashvggt-mini"
 UNTRAINED = "untrained"
 RELEASED = ("flashvggt-r1", "flashvggt-r2")
-RELEASED_REPOSITORY = "ZipW/FlashVGGT"
-RELEASED_FILE = "flashvggt_stream.pt"
-LICENSE_NOTICE = (
-    "the released FlashVGGT weights descend from facebook/VGGT-1B, which is licensed for "
-    "non-commercial use only"
-)
+CONFIGURED = "checkpoint_sha256"  # the parameter
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 IGNORED_HEADS = ("point_head.", "track_head.")  # of VGGT-1B
 IGNORED_BUFFERS = (".x_kv_cache", ".pos_k_cache")  # left by upstream's first stream code
@@ -52,36 +49,48 @@ class CheckpointCard:
     revision: str
 
 
-def resolve_checkpoint(name: str, seed: int = 0) -> tuple[FlashVGGT, CheckpointCard]:
+def resolve_checkpoint(
+    name: str, seed: int = 0, sha256: str = ""
+) -> tuple[FlashVGGT, CheckpointCard]:
     """Make the model that ``name`` stands for, in float32 on the CPU, without gradients.
 
     ``name``: flashvggt-mini (embedded), flashvggt-r1 or flashvggt-r2 (downloaded once), untrained
-    (random weights from ``seed``), or a .pt or .safetensors file. Raises ValueError with a remedy.
+    (random weights from ``seed``), or a .pt or .safetensors file. ``sha256``: what the file must
+    have, where that is known. Raises ValueError with a remedy.
     """
     if name == UNTRAINED:
+        if sha256:
+            raise ValueError(f"{CONFIGURED} is set, but checkpoint '{UNTRAINED}' has no file")
         return _untrained(seed)
     if name == EMBEDDED:
-        return _embedded()
+        return _embedded(sha256)
     if name in RELEASED:
-        return load_checkpoint(_download(), name=name, config=PRESETS[name])
+        path, declared = released_weights(EMBEDDED, has_own_hash=bool(sha256))
+        expected = {"the hub": declared, CONFIGURED: sha256}
+        return load_checkpoint(path, name=name, config=PRESETS[name], expected=expected)
     path = Path(name).expanduser()
     if not path.is_file():
         known = ", ".join((EMBEDDED, *RELEASED, UNTRAINED))
         raise ValueError(f"checkpoint '{name}' is neither a file nor one of {known}")
-    return load_checkpoint(path, name=path.name)
+    return load_checkpoint(path, name=path.name, expected={CONFIGURED: sha256})
 
 
 def load_checkpoint(
-    path: Path, *, name: str, config: ModelConfig | None = None
+    path: Path,
+    *,
+    name: str,
+    config: ModelConfig | None = None,
+    expected: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[FlashVGGT, CheckpointCard]:
     """Load a .pt or .safetensors file strictly.
 
     ``config``: None takes it from the file, or for weights of the released size flashvggt-r2's.
-    A file beside it named like it plus ``.sha256`` must agree. Raises ValueError for anything that
-    is missing, unexpected, of another shape, or unreadable.
+    ``expected``: SHA-256 by who says so; empty ones are unknown. A file beside it named like it
+    plus ``.sha256`` must agree, too. Raises ValueError for anything that is missing, unexpected, of
+    another shape, or unreadable.
     """
     digest = file_sha256(path)
-    _check_digest(path, digest)
+    _check_digest(path, digest, expected)
     weights, metadata = read_weights(path)
     model = _build(config or _config_of(path, weights, metadata), weights, path)
     return model, _card(model, name, digest, is_trained=True)
@@ -190,20 +199,20 @@ def _check_names(wanted: Mapping[str, Tensor], found: dict[str, Tensor], path: P
         raise ValueError(f"{path} does not fit the model; tensors {'; '.join(said)}")
 
 
-def _check_digest(path: Path, digest: str) -> None:
-    """Compare with the .sha256 file beside a checkpoint, if there is one."""
+def _check_digest(path: Path, digest: str, expected: Mapping[str, str]) -> None:
+    """Compare with the hashes expected, and with the .sha256 file beside it, if there is one."""
     sidecar = path.with_name(f"{path.name}.sha256")
-    if not sidecar.is_file():
-        return
-    expected = (sidecar.read_text().split() or [""])[0].lower()
-    if expected != digest:
-        raise ValueError(
-            f"{path} is damaged or was replaced: its SHA-256 is {digest}, {sidecar.name} says "
-            f"{expected}"
-        )
+    if sidecar.is_file():
+        expected = {**expected, sidecar.name: (sidecar.read_text().split() or ["no hash"])[0]}
+    for source, wanted in expected.items():
+        if wanted and wanted.lower() != digest:
+            raise ValueError(
+                f"{path} is damaged or was replaced: its SHA-256 is {digest}, {source} says "
+                f"{wanted}; delete {path.resolve()} and get it anew, or correct {source}"
+            )
 
 
-def _embedded() -> tuple[FlashVGGT, CheckpointCard]:
+def _embedded(sha256: str) -> tuple[FlashVGGT, CheckpointCard]:
     path = WEIGHTS_FOLDER / f"{EMBEDDED}.safetensors"
     sidecar = path.with_name(f"{path.name}.sha256")
     for file in (path, sidecar):
@@ -212,7 +221,7 @@ def _embedded() -> tuple[FlashVGGT, CheckpointCard]:
                 f"the embedded checkpoint {EMBEDDED} is not complete in this installation ({file} "
                 f"is not there): name a file, {RELEASED[1]}, or '{UNTRAINED}' for random weights"
             )
-    return load_checkpoint(path, name=EMBEDDED)
+    return load_checkpoint(path, name=EMBEDDED, expected={CONFIGURED: sha256})
 
 
 def _untrained(seed: int) -> tuple[FlashVGGT, CheckpointCard]:
@@ -225,23 +234,6 @@ def _untrained(seed: int) -> tuple[FlashVGGT, CheckpointCard]:
     logger.warning("the weights are random (checkpoint '%s'): the geometry means nothing",
                    UNTRAINED)
     return model, _card(model, UNTRAINED, digest.hexdigest(), is_trained=False)
-
-
-def _download() -> Path:
-    """Return the released weights' path, downloading them at the first use."""
-    logger.warning("%s: %s", RELEASED_REPOSITORY, LICENSE_NOTICE)
-    remedy = (
-        f"download {RELEASED_FILE} of {RELEASED_REPOSITORY} from huggingface.co where there is a "
-        f"network and give its path as the checkpoint, or use {EMBEDDED}"
-    )
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise ValueError(f"huggingface_hub is not installed: install it, or {remedy}") from error
-    try:
-        return Path(hf_hub_download(RELEASED_REPOSITORY, RELEASED_FILE))
-    except (OSError, ValueError) as error:  # its errors of network, of HTTP and of cache are these
-        raise ValueError(f"the released weights could not be downloaded: {remedy}") from error
 
 
 def _card(model: FlashVGGT, name: str, digest: str, *, is_trained: bool) -> CheckpointCard:

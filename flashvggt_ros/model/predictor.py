@@ -128,7 +128,9 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
     """
     device = _device(config.device)
     dtype = _dtype(config.predictor.dtype, device)
-    model, card = resolve_checkpoint(config.checkpoint, config.predictor.seed)
+    model, card = resolve_checkpoint(
+        config.checkpoint, config.predictor.seed, config.checkpoint_sha256
+    )
     preprocessor = Preprocessor(
         model.config,
         width=config.predictor.width,

@@ -202,14 +202,15 @@ def test_untrained_weights_depend_on_the_seed_alone_and_say_what_they_are(monkey
     torch.random.set_rng_state(state)
 
 
-def test_released_weights_without_network_are_refused_with_a_remedy(
-    monkeypatch, tmp_path, caplog
-):
-    constants = pytest.importorskip("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+def test_a_hash_that_the_user_gives_must_be_that_of_the_file(model, tmp_path):
+    path = save(model, tmp_path / "tiny.safetensors")
+    digest = checkpoint.file_sha256(path)
 
-    with pytest.raises(ValueError, match="give its path as the checkpoint"):
-        resolve_checkpoint("flashvggt-r2")
+    resolve_checkpoint(str(path), sha256=digest.upper())
 
-    assert "non-commercial" in caplog.text
+    with pytest.raises(ValueError, match=r"checkpoint_sha256 says 000.*delete .*tiny"):
+        resolve_checkpoint(str(path), sha256="0" * 64)
+    with pytest.raises(ValueError, match="checkpoint_sha256 says"):
+        resolve_checkpoint("flashvggt-mini", sha256="0" * 64)
+    with pytest.raises(ValueError, match="has no file"):
+        resolve_checkpoint("untrained", sha256="0" * 64)

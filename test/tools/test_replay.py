@@ -242,6 +242,19 @@ def test_the_command_names_the_limit_of_a_bad_parameter(tmp_path, capsys):
     assert "chunk.size is 1: it must be within 2 to 64" in capsys.readouterr().err
 
 
+def test_the_command_names_the_remedy_where_released_weights_cannot_be_had(
+    tmp_path, capsys, monkeypatch
+):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    path = record(tmp_path / "bag", make_world(walk(2)).frames)
+    assert main([str(path), "--output", str(tmp_path / "out"), "--checkpoint", "flashvggt-r2"]) == 2
+    said = capsys.readouterr().err
+    assert "give its path as the checkpoint, or use flashvggt-mini" in said
+    assert "Traceback" not in said
+
+
 def command(bag, output, checkpoint, *more):
     return [str(bag), "--output", str(output), "--checkpoint", str(checkpoint), "--device", "cpu",
             "--set", "chunk.size=4", *more]
