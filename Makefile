@@ -21,7 +21,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PATH := $(venv)/bin:$(PATH)
 export VIRTUAL_ENV := $(venv)
 
-.PHONY: help setup demo test lint colcon clean
+.PHONY: help setup demo pictures test lint colcon clean
 .DELETE_ON_ERROR:
 
 help: ## Show the targets
@@ -31,6 +31,10 @@ setup: $(stamps)/package ## Create .venv with all dependencies and the built pac
 
 demo: setup ## Map a rendered sequence with the real node; results in out/demo
 	$(venv)/bin/flashvggt_demo
+
+pictures: demo ## Renew the pictures of the demo in docs/images
+	cp out/demo/scene.png docs/images/demo_scene.png
+	cp out/demo/evaluation.png docs/images/demo_evaluation.png
 
 test: setup ## Run the tests
 	$(python) -m pytest

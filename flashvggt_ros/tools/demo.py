@@ -13,14 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from flashvggt_ros.config import ImageConfig
 from flashvggt_ros.frame import FrameStamp
+from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.mapping.map import Trajectory
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
+from flashvggt_ros.sensors.bag_reader import Bag
+from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.child_process import Child, ChildError
 from flashvggt_ros.tools.evaluate import evaluate, format_table
 from flashvggt_ros.tools.run_folder import RunFolder
-from flashvggt_ros.tools.sample_bag import IMAGE_TOPIC, TRUTH_FILE, Recipe, make_sample_bag
+from flashvggt_ros.tools.sample_bag import (
+    IMAGE_TOPIC,
+    SURFACES_FILE,
+    TRUTH_FILE,
+    Recipe,
+    make_sample_bag,
+)
+from flashvggt_ros.tools.scene_picture import draw_scene
 
 PROGRAM = "flashvggt_demo"
 LOAD_TIMEOUT_S = 120.0  # for the node to load its checkpoint
@@ -29,13 +41,15 @@ SETTLE_S = 3.5  # for the last map cloud, which is published every two seconds
 POLL_S = 0.2
 ERROR_STATE = 4  # flashvggt_ros/msg/MapStatus
 READY_STATES = (1, 2)
+SCORES = ("path_length_m", "ape_sim3_m", "ape_sim3_percent", "map", "map_fitted")
 DOMAINS = range(50, 100)  # their ports stay below those that systems hand out
 EXAMPLES = """example:
   flashvggt_demo --output out/demo
 
 Renders a sample bag once (kept beside the output), starts mapping_node, records what it publishes,
-plays the bag to it over DDS at real time, and writes trajectory.tum, map.ply, trajectory.png,
-map_top.png, report.json, metrics.json and the logs."""
+plays the bag to it over DDS at real time, and writes trajectory.tum, map.ply, scene.png (the map
+beside an image), trajectory.png, map_top.png, evaluation.png, report.json, metrics.json and the
+logs."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,8 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         checkpoint = arguments.checkpoint or _best_checkpoint()
         report = run_live(bag, recipe.frames, folder, checkpoint, arguments.device)
-        _draw(folder, report)
-        metrics = evaluate(folder.path, str(bag / TRUTH_FILE), folder.path)
+        _draw(folder, report, bag, recipe.camera)
+        metrics = evaluate(folder.path, str(bag / TRUTH_FILE), folder.path, bag / SURFACES_FILE)
+        folder.write_report({**report, **{name: metrics[name] for name in SCORES}})
     except (ChildError, ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
@@ -77,7 +92,8 @@ def run_live(
     """
     env = _environment()
     parameters = {"image_topics": f"['{IMAGE_TOPIC}']", "checkpoint": checkpoint, "device": device,
-                  "image.queue_size": "1024"}  # a slow machine takes its time: nothing is dropped
+                  "image.queue_size": "1024",  # a slow machine takes its time: nothing is dropped
+                  "map.voxel_size": "0.01"}  # a unit of the map is some meters here: fine enough
     node_arguments = ["--ros-args"]
     for name, value in parameters.items():
         node_arguments += ["-p", f"{name}:={value}"]
@@ -178,7 +194,7 @@ def _write_report(
     return report
 
 
-def _draw(folder: RunFolder, report: dict[str, Any]) -> None:
+def _draw(folder: RunFolder, report: dict[str, Any], bag: Path, camera: Pinhole) -> None:
     stamps, T_map_camera = read_tum(folder.path / "trajectory.tum")
     points, colors = read_ply(folder.path / "map.ply")
     title = f"demo, {report['checkpoint']['name']}"
@@ -186,6 +202,15 @@ def _draw(folder: RunFolder, report: dict[str, Any]) -> None:
         title += ": the geometry means nothing"
     frames = tuple(FrameStamp(stamp, "camera") for stamp in stamps)
     folder.draw(Trajectory(frames, np.asarray(T_map_camera)), points, colors, title)
+    row = 2 * len(stamps) // 3
+    image = _image_of(bag, stamps[row])
+    draw_scene(folder.path / "scene.png", points, colors, T_map_camera, image, row, camera, title)
+
+
+def _image_of(bag_path: Path, stamp_ns: int) -> NDArray[np.uint8]:
+    with Bag(bag_path) as bag:
+        frames = BagFrames(bag, bag.choose_image_topics([IMAGE_TOPIC]), ImageConfig())
+        return next(frame.image for frame in frames if frame and frame.stamp_ns == stamp_ns)
 
 
 def _summary(report: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from flashvggt_ros.tools.plots import draw_map, draw_trajectory
 
 REPORT = "report.json"
 OWN_FILES = re.compile(
-    r"trajectory(_\w+)?\.(tum|png)|(path|keyframes)\.tum|map\.ply|map_top\.png|evaluation\.png|status\.jsonl"
+    r"trajectory(_\w+)?\.(tum|png)|(path|keyframes)\.tum|map\.ply|(map_top|scene|evaluation)\.png|status\.jsonl"
     r"|(report|metrics|record)\.json|\w+\.log"
 )
 

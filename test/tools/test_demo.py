@@ -71,5 +71,6 @@ def test_node_player_and_recorder_map_a_bag_over_dds(tmp_path, tiny_checkpoint):
     assert len(read_ply(folder.path / "map.ply")[0]) == report["map_points"] > 100
     assert report["messages"]["/mapping/odometry"] >= len(stamps)
     assert json.loads((folder.path / "report.json").read_text()) == report
-    _draw(folder, report)
-    assert (folder.path / "map_top.png").is_file()
+    _draw(folder, report, tmp_path / "sample", recipe.camera)
+    for picture in ("map_top.png", "scene.png"):
+        assert (folder.path / picture).read_bytes().startswith(b"\x89PNG")
