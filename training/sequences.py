@@ -22,7 +22,7 @@ from flashvggt_ros.scene.layout import MOST_PRIMITIVES, Layout, compose
 from flashvggt_ros.scene.scene import Scene
 from flashvggt_ros.scene.shutter import Shutter, swing
 from flashvggt_ros.scene.textures import SIDE, Textures
-from flashvggt_ros.scene.trajectory import CLOSE, DRIVE, DRONE, trajectory
+from flashvggt_ros.scene.trajectory import CLOSE, DRIVE, trajectory
 from training.variation import varied
 
 FARTHEST = 80.0  # depth beyond this is sky or as good as sky [m]
@@ -33,9 +33,11 @@ MOTION_SHARES = {  # hand, robot, turn, orbit, walk, drive, drone
     "desk": (0.45, 0.0, 0.05, 0.4, 0.0, 0.0, 0.1),
     "street": (0.1, 0.05, 0.05, 0.08, 0.07, 0.6, 0.05),
 }
+FASTER = (1.0, 1.3, 1.0, 1.5, 1.0, 1.35, 1.6)  # steps of each motion, relative to a hand's
 STREET_PACE = 0.5  # of a place that is a street
 MOST_EXPOSURE = 0.3  # of the time between two frames
 MOST_READOUT = 0.1
+GLANCE = 8  # pixels per pixel of the small views that choose a path
 LAYOUTS_A_TASK = 32
 
 
@@ -163,9 +165,9 @@ class ScenePool:
         choice = torch.randint(self._size, (sequences,), generator=generator,
                                device=generator.device)
         scenes = varied(_select(self.scenes, choice.to(device)), generator)
-        poses = _paths(scenes, frames, motion, generator)
-        scenes = scenes.cleared(poses)
         intrinsics = _cameras(sequences, size, generator).to(device)
+        poses = _interesting_paths(scenes, frames, motion, intrinsics, size, generator)
+        scenes = scenes.cleared(poses)
         sequence = torch.arange(sequences, device=device).repeat_interleave(
             frames, output_size=sequences * frames)
         exposure, readout, smear = _shutter_times(scenes, poses, intrinsics, generator)
@@ -201,6 +203,29 @@ def _log_uniform(low: float, high: float, count: int, generator: torch.Generator
     return low * (high / low) ** _rand(generator, count)
 
 
+def _interesting_paths(scenes: Scene, frames: int, motion: Motion, intrinsics: Tensor,
+                       size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """The one of two paths in each scene on which three small views show more contrast.
+
+    Without that, one sequence in eight would show little but a bare wall.
+    """
+    count, device = len(scenes.rows), scenes.rows.device
+    twice = _select(scenes, torch.arange(count, device=device).repeat(2))
+    poses = _paths(twice, frames, motion, generator)
+    some = sorted({0, frames // 2, frames - 1})
+    shown = poses[:, some].flatten(0, 1)
+    sequence = torch.arange(2 * count, device=device).repeat_interleave(
+        len(some), output_size=len(shown))
+    small = (size[0] // GLANCE, size[1] // GLANCE)
+    radiance, depth = twice.cleared(poses).cast(
+        shown, sequence.int(), (intrinsics / GLANCE).repeat(2, 1)[sequence], small, 1, False)
+    gray = radiance.mean(1).flatten(1).clamp(min=1e-4).log()
+    score = gray.std(1).clamp(max=0.8) - (depth < 0.4).float().mean((1, 2))
+    score = score.unflatten(0, (2, count, len(some))).mean(2)
+    first, second = poses[:count], poses[count:]
+    return torch.where((score[0] > score[1])[:, None, None, None], first, second)
+
+
 def _paths(scenes: Scene, frames: int, motion: Motion, generator: torch.Generator) -> Tensor:
     device, count = scenes.rows.device, len(scenes.rows)
     shares = torch.tensor([MOTION_SHARES[kind] for kind in ("indoors", "desk", "street")])
@@ -208,7 +233,7 @@ def _paths(scenes: Scene, frames: int, motion: Motion, generator: torch.Generato
     where = 1 * is_desk + 2 * (scenes.pace >= STREET_PACE)
     kinds = torch.multinomial(shares.to(generator.device)[where.to(generator.device)], 1,
                               generator=generator)[:, 0].to(device)
-    faster = torch.where(kinds == DRONE, 1.6, torch.where(kinds == DRIVE, 1.35, 1.0))
+    faster = torch.tensor(FASTER, device=device)[kinds]
     slow = scenes.pace.clamp(max=torch.where(kinds == DRIVE, 1.0, 0.3))
     step = _log_uniform(*motion.step, count, generator).to(device) * slow * faster / 0.1
     turn = _log_uniform(*motion.turn, count, generator).to(device)
