@@ -157,13 +157,12 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
 
 
 def _signatures(features: Features) -> Tensor:
-    """Means and deviations of the encoder's tokens over each image (N, 2C), of length 1.
+    """Deviations of the encoder's tokens within each image (N, C), of length 1.
 
-    The encoder sees each image alone, so that a place has one signature in every submap.
+    How much each channel varies over an image tells places apart better than its mean does. The
+    encoder sees each image alone, so that a place has one signature in every submap.
     """
-    tokens = features.encoder[0].float()
-    pooled = torch.cat([normalize(tokens.mean(1), dim=-1), normalize(tokens.std(1), dim=-1)], dim=-1)
-    return normalize(pooled, dim=-1)
+    return normalize(features.encoder[0].float().std(1), dim=-1)
 
 
 def _assemble(
