@@ -121,7 +121,7 @@ def house(rng: np.random.Generator, w: float, d: float, h: float, is_low: bool) 
     elif rng.random() < 0.5:
         parts.append(box(0, 0, 2 * h, w, 0.3, 0.2, "painted"))
     choice = rng.random()
-    if choice < 0.35:  # a shop
+    if choice < 0.35 and not is_low:  # a shop
         x = rng.uniform(-0.4, 0.4) * w
         parts += [box(x, 0, 1.3, 0.5 * w, 0.05, 1.1, "glass"),
                   box(x, 0.1, 2.8, 0.52 * w, 0.15, 0.3, "poster", scale=-2.0)]
@@ -168,7 +168,12 @@ def street(composer: Composer, rng: np.random.Generator) -> Layout:
         _row_of_houses(composer, long, side, front, is_town, rng)
         if not is_town and rng.random() < 0.7:
             _hedges(composer, long, side * (road + walk_way + 0.3), rng)
-    if rng.random() < 0.4:
+    for side in (-1, 1):  # what closes the view between the houses
+        x = rng.uniform(-60, 60)
+        surface = "leaf" if rng.random() < 0.6 else "facade"
+        size = (rng.uniform(30, 90), 3.0, rng.uniform(3, 8))
+        composer.box((x, side * rng.uniform(45, 75), 3), size, surface, scale=0.12)
+    if rng.random() < 0.5:
         composer.build(house(rng, 20, 6, 6, False), long + 20, 0, 0, np.pi / 2)
         composer.build(house(rng, 20, 6, 6, False), -long - 20, 0, 0, -np.pi / 2)
     _along(composer, long, road, walk_way, rng)
@@ -181,28 +186,28 @@ def street(composer: Composer, rng: np.random.Generator) -> Layout:
 def _markings(composer: Composer, long: float, road: float, rng: np.random.Generator) -> None:
     if rng.random() < 0.75:
         first = rng.uniform(-6, 6)
-        for x in np.arange(-60, 61, 120 / rng.integers(9, 16)):
+        for x in np.arange(-60, 61, 120 / rng.integers(7, 11)):
             composer.box((first + x, 0, 0.0), (1.5, 0.07, 0.014), "mark")
     if rng.random() < 0.5:
         for side in (-1, 1):
             composer.box((0, side * (road - rng.uniform(0.3, 0.5)), 0.0), (long, 0.06, 0.014),
                          "mark")
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         x = rng.uniform(-40, 40)
-        for y in np.arange(-road + 0.5, road - 0.3, 1.2)[:9]:
+        for y in np.arange(-road + 0.5, road - 0.3, 1.3)[:8]:
             composer.box((x, y, 0.0), (1.6, 0.28, 0.015), "mark")
 
 
 def _row_of_houses(composer: Composer, long: float, side: int, front: float, is_town: bool,
                    rng: np.random.Generator) -> None:
     x = -long
-    while x < long and composer.free > (92 if side < 0 else 78):
-        w, d = rng.uniform(6, 16) if is_town else rng.uniform(4, 8), rng.uniform(3.5, 6)
+    while x < long and composer.free > (80 if side < 0 else 58):
+        w, d = rng.uniform(7, 18) if is_town else rng.uniform(5, 10), rng.uniform(3.5, 6)
         h = rng.uniform(3, 10) if is_town else rng.uniform(1.4, 3.2)
         set_back = rng.uniform(0, 0.6) if is_town else rng.uniform(0, 5)
         thing = house(rng, w, d, h, not is_town)
         composer.build(thing, x + w, side * (front + set_back), 0, np.pi if side > 0 else 0.0)
-        gap = 0.0 if is_town and rng.random() < 0.8 else rng.uniform(2, 12)
+        gap = 0.0 if is_town and rng.random() < 0.8 else rng.uniform(2, 9)
         x += 2 * w + gap
 
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from flashvggt_ros.geometry.camera import Pinhole
-from flashvggt_ros.scene import MOTIONS, PLACES, Scene, Textures
+from flashvggt_ros.scene import MOTIONS, PLACES, Scene, Textures, materials
+from flashvggt_ros.scene.layout import compose
 from flashvggt_ros.scene.textures import KINDS, SIDE, TEXELS
 
 CAMERA = Pinhole.from_fov(1.2, 0.9, 64, 48)
@@ -117,7 +118,7 @@ def test_photographs_serve_as_the_kind_they_are_given_for():
 
 def test_a_long_exposure_smears_along_the_motion_and_keeps_depth(textures):
     rng = np.random.default_rng(8)
-    scene = Scene.random(rng, "room", textures)
+    scene = Scene.of([compose("room", textures, rng, materials.WILD)], textures)
     T = scene.trajectory(rng, 2, "turn", turn=0.2)
     sharp, depth = scene.render(T, CAMERA, samples=4)
     smeared, same = scene.render(T, CAMERA, samples=4, exposure=np.array([0.6, 0.0]))
