@@ -285,7 +285,8 @@ def _shade(table, count, light, atlas, ox, oy, oz, dx, dy, dz, t, index, pixel_s
     return r, g, b
 
 
-@triton.jit
+# Sizes are not specialized on: one compilation serves pictures of all shapes.
+@triton.jit(do_not_specialize=["height", "width", "tiles_across", "most"])
 def _render_kernel(rows, counts, lights, atlas, scene_of_frame, poses, swings, times, orders,
                    visible_counts, all_bounds, intrinsics, offsets, radiance, depth, height, width,
                    tiles_across, most,
