@@ -101,8 +101,12 @@ def _furnish(composer: Composer, half: Array, count: int, rng: np.random.Generat
 def _decorate(composer: Composer, half: Array, height: float, count: int,
               rng: np.random.Generator, makers: tuple[fixtures.Maker, ...] = fixtures.ON_WALL,
               ends: bool = True) -> None:
-    for _ in range(count):
+    taken: list[tuple[float, float]] = []
+    for _ in range(2 * count):
         x, y, yaw = _at_wall(half, rng, ends)
+        if len(taken) == count or any(np.hypot(x - u, y - v) < 0.9 for u, v in taken):
+            continue
+        taken.append((x, y))
         composer.build(makers[int(rng.integers(len(makers)))](rng, height), x, y, 0.0, yaw)
 
 
@@ -117,7 +121,7 @@ _STYLES = (_OFFICE, _HOME, furniture.INDOOR)
 
 def room(composer: Composer, rng: np.random.Generator) -> Layout:
     """A room of a house or an office: walls, windows, doors, furniture full of things."""
-    half = rng.uniform(1.3, rng.uniform(1.6, 5.0), 2)
+    half = rng.uniform(1.4, rng.uniform(2.0, 5.0), 2)
     height = float(rng.uniform(2.3, 3.4))
     _shell(composer, half, height, rng)
     if rng.random() < 0.6:

@@ -101,6 +101,11 @@ SURFACES: dict[str, tuple[Finish, ...]] = {
     "view": (Finish("view", (0.8, 1.0)),),
     "sky": (Finish("sky", (0.7, 1.0)),),
 }
+TEXTURED_SURFACES: dict[str, tuple[Finish, ...]] = {  # more choices where a scene is textured
+    "wall": (Finish("brick", (0.3, 1.0), (0.5, 1.2)), Finish("tile", (0.3, 1.0), (0.5, 1.2)),
+             Finish("fabric", (0.15, 0.6), (0.4, 1.0), palette="wall"),  # wallpaper
+             Finish("stone", (0.2, 0.8), (0.4, 1.0))),
+}
 PALETTES["skin"] = {"beige": 2, "brown": 1}
 _FITTED = ("poster", "paper", "book", "keyboard", "screen", "view", "sky", "lamp", "leaf")
 
@@ -134,7 +139,8 @@ class Palette:
         if self.style == WILD:
             return self._wild(surface)
         rng = self.rng
-        choices = SURFACES[surface]
+        more = TEXTURED_SURFACES.get(surface, ()) if self.style == TEXTURED else ()
+        choices = SURFACES[surface] + more
         finish = choices[int(rng.integers(len(choices)))]
         low, high = finish.contrast
         if self.style == PLAIN:

@@ -42,12 +42,13 @@ class Scene:
 
     @classmethod
     def random(
-        cls, rng: np.random.Generator, place: str | None = None, textures: Textures | None = None
+        cls, rng: np.random.Generator, place: str | None = None, textures: Textures | None = None,
+        style: int | None = None,
     ) -> Scene:
-        """Compose one scene: ``place`` is room, corridor or street; None: any of them."""
+        """Compose one scene: ``place`` of PLACES and ``style`` of materials; None: any of them."""
         textures = Textures.procedural(rng) if textures is None else textures
         place = PLACES[int(rng.integers(len(PLACES)))] if place is None else place
-        return cls.of([compose(place, textures, rng)], textures)
+        return cls.of([compose(place, textures, rng, style)], textures)
 
     @classmethod
     def of(cls, layouts: Sequence[Layout], textures: Textures) -> Scene:

@@ -41,9 +41,10 @@ def render_walk(
     seed: int, seconds: float, frames: int, camera: Pinhole
 ) -> tuple[NDArray[np.float64], Iterator[SampleView]]:
     """Walk through a random room: poses T_world_camera (N, 4, 4), and the views one by one."""
-    from flashvggt_ros.scene import Scene  # torch: seconds that --help can spare
+    from flashvggt_ros.scene import Scene, materials  # torch: seconds that --help can spare
 
-    scene = Scene.random(np.random.default_rng(seed), place="room")
+    rng = np.random.default_rng(seed)
+    scene = Scene.random(rng, place="room", style=materials.TEXTURED)
     T_world_camera = _walk(scene.walk[0].double().numpy(), seconds, frames)
     return T_world_camera, _views(scene.cleared(T_world_camera), T_world_camera, camera)
 
