@@ -42,22 +42,21 @@ class Student(nn.Module):
         target = losses.truth(batch)
         patches = losses.patch_truth(target, self.model.config.patch_size)
         cache = GradientCache()
-        last, middle, depth, chosen, start = [], [], [], [], 0
+        last, middle, taps, chosen, start = [], [], [], [], 0
         for images, size in zip(batch.images.split(sizes, 1), sizes, strict=True):
             features = self.model.encode_chunk(images, cache)
             count = max(1, round(depth_frames * size / sum(sizes)))
             frames = sorted(torch.randperm(size)[:count].tolist())
-            taps = [tap[:, frames, features.specials:].flatten(0, 1) for tap in features.taps]
-            depth.append([x.unflatten(0, (len(images), count))
-                          for x in self._depth(taps, features.grid)])
+            taps.append([tap[:, frames, features.specials:] for tap in features.taps])
             chosen += [start + frame for frame in frames]
             last.append(features.taps[-1][:, :, features.specials:])
             middle.append(features.taps[1][:, :, features.specials:])
             start += size
         iterations = self._poses(features.camera_tokens)
         parts = losses.camera_loss(iterations, target)
-        log_depth, confidence = (torch.cat(x, 1).float() for x in zip(*depth, strict=True))
-        parts |= losses.depth_loss(log_depth, confidence, target.depth[:, chosen],
+        depth, confidence = self._depth([torch.cat(x, 1) for x in zip(*taps, strict=True)],
+                                        features.grid)
+        parts |= losses.depth_loss(depth, confidence, target.depth[:, chosen],
                                    target.is_valid[:, chosen])
         patches_last = _partly_detached(torch.cat(last, 1), auxiliary_share)
         patches_middle = _partly_detached(torch.cat(middle, 1), auxiliary_share)
@@ -75,9 +74,10 @@ class Student(nn.Module):
         return total, parts
 
     def _depth(self, taps: list[Tensor], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Depth and confidence (B, n, H, W) of n frames of all chunks, in one pass."""
         head = self.model.depth_head
-        maps = head._decode(tuple(taps), grid).float()
-        log_depth, log_confidence = maps.unbind(1)
+        maps = head._decode(tuple(tap.flatten(0, 1) for tap in taps), grid).float()
+        log_depth, log_confidence = maps.unflatten(0, taps[0].shape[:2]).unbind(2)
         return log_depth.clamp(-6, 6).exp(), 1 + log_confidence.clamp(-8, 5).exp()
 
     def _poses(self, tokens: Tensor) -> tuple[Tensor, ...]:

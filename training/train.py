@@ -182,7 +182,7 @@ class Run:
         """Take a step; return losses and scores, frames of a sequence, and frames in all."""
         dice = random.Random(self.options.seed + self.step)
         kind, sizes, grid = self.schedule.choose(progress, dice)
-        sequences = max(1, self.options.frames // kind.frames)
+        sequences = max(1, kind.batch * self.options.frames // kind.frames)
         patch = self.config.patch_size
         self.pool.refresh()
         with torch.no_grad():
