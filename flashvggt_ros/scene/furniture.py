@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flashvggt_ros.scene import clutter
+from flashvggt_ros.scene import clutter, industrial
 from flashvggt_ros.scene.parts import Part, Thing, ball, between, box, moved, rod, tilt
 
 Maker = Callable[[np.random.Generator], Thing]
@@ -264,37 +264,8 @@ def bag(rng: np.random.Generator) -> Thing:
     return clutter.bag(rng) + clutter.cable(rng, 0.2, 0, rng.normal(0.6, 0.2), rng.normal(0, 0.4))
 
 
-def crates(rng: np.random.Generator) -> Thing:
-    """A pile of boxes, barrels and bins."""
-    parts: Thing = []
-    z = 0.0
-    for _ in range(int(rng.integers(1, 5))):
-        hx, hy, hz = rng.uniform(0.1, 0.35, 3)
-        x, y = rng.normal(0, 0.08, 2)
-        if rng.random() < 0.7:
-            surface = str(rng.choice(["book", "wood", "plastic", "metal"]))
-            parts.append(box(x, y, z + hz, hx, hy, hz, surface, tilt(0, 0, rng.normal(0, 0.3)),
-                             scale=-1.0))
-        else:
-            parts.append(rod(x, y, z + hz, hx, hz, "metal", gloss=0.3))
-        z += 2 * hz
-    return parts
-
-
-def machine(rng: np.random.Generator) -> Thing:
-    """An odd cluster of shapes, so that no shape is ever certain."""
-    surfaces = ["wall", "stone", "metal", "poster", "fabric", "wood", "paper", "plastic"]
-    parts: Thing = []
-    for number in range(int(rng.integers(2, 9))):
-        hx, hy, hz = rng.uniform(0.04, 0.35, 3)
-        x, y = rng.normal(0, 0.25, 2)
-        make = (box, ball)[int(rng.integers(2))]
-        parts.append(make(x, y, rng.uniform(hz, 1.5), hx, hy, hz,
-                          f"{rng.choice(surfaces)}:{number}", tilt(*rng.normal(0, 0.4, 3))))
-    return parts
-
-
 INDOOR: tuple[Maker, ...] = (
     table, table, desk, round_table, chair, chair, tube_chair, tube_chair, office_chair, stool,
-    shelf, shelf, cabinet, cabinet, sofa, bed, lamp, plant, plant, person, crates, machine,
+    shelf, shelf, cabinet, cabinet, sofa, bed, lamp, plant, plant, person,
+    industrial.crates, industrial.machine,
 )

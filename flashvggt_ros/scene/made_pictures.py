@@ -18,7 +18,7 @@ from flashvggt_ros.scene.pictures import (
     write_lines,
 )
 
-FACADE_CELLS = 3  # windows across and storeys in one facade picture
+FACADE_CELLS = 3  # windows across and above each other in one facade picture
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.scene import furniture
+from flashvggt_ros.scene import furniture, industrial
 from flashvggt_ros.scene.composer import Composer, Layout
 from flashvggt_ros.scene.parts import Thing, ball, between, box, rod, tilt
 from flashvggt_ros.scene.primitives import LIGHTS
@@ -111,7 +111,7 @@ def bush(rng: np.random.Generator) -> Thing:
 def house(rng: np.random.Generator, w: float, d: float, h: float, is_low: bool) -> Thing:
     """A house with its front at y = 0, its body towards -y, ``w`` and ``d`` half sizes [m]."""
     scale = float(rng.uniform(0.095, 0.13))
-    ground = (float(rng.random()), 1.0 - (h * scale) % 1.0)  # a storey begins at the ground
+    ground = (float(rng.random()), 1.0 - (h * scale) % 1.0)  # one floor begins at the ground
     surface = "facade" if rng.random() < 0.85 else "house"
     look: dict[str, Any] = {"scale": scale, "offset": ground} if surface == "facade" else {}
     parts = [box(0, -d, h, w, d, h, surface, **look)]
@@ -255,7 +255,7 @@ def park(composer: Composer, rng: np.random.Generator) -> Layout:
                 thing = [ball(n, 0, 2, 3.5, 2, rng.uniform(2, 6), "leaf") for n in (-5, 0, 5)]
             composer.build(thing, x + dx, y + dy, 0, yaw)
     makers: tuple[Maker, ...] = (tree, tree, tree, bush, bush, bench, pole, furniture.person, bin_,
-                                 furniture.crates, car, furniture.machine)
+                                 industrial.crates, car, industrial.machine)
     for _ in range(int(rng.integers(12, 32))):
         make = makers[int(rng.integers(len(makers)))]
         x, y = rng.uniform(-0.8, 0.8, 2) * half * rng.uniform(0.15, 0.9)
