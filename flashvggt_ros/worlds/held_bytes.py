@@ -9,7 +9,7 @@ import numpy as np
 
 
 def held_bytes(root: object) -> int:
-    """Size of all arrays that can be reached from ``root``, each memory block once [bytes]."""
+    """Size of all arrays and bytes reached from ``root``, each memory block once [bytes]."""
     blocks: dict[int, int] = {}
     seen: set[int] = set()
     waiting = [root]
@@ -22,6 +22,8 @@ def held_bytes(root: object) -> int:
             while isinstance(thing.base, np.ndarray):
                 thing = thing.base
             blocks[id(thing)] = thing.nbytes
+        elif isinstance(thing, bytes | bytearray):
+            blocks[id(thing)] = len(thing)
         else:
             waiting.extend(gc.get_referents(thing))
     return sum(blocks.values())

@@ -24,7 +24,10 @@ from flashvggt_ros.worlds.prediction_errors import DepthErrors, Drift
 class TrueWalk(Protocol):
     """What the predictor asks of a world."""
 
-    T_world_camera: NDArray[np.float64]
+    @property
+    def T_world_camera(self) -> NDArray[np.float64]:
+        """Where each of them was taken (N, 4, 4)."""
+        ...
 
     @property
     def stamps(self) -> tuple[FrameStamp, ...]:
