@@ -35,7 +35,6 @@ TRUTH_TOPIC = "/ground_truth/pose"
 CAMERA_FRAME, WORLD_FRAME = "camera_optical", "world"
 TRUTH_FILE, SURFACES_FILE, RECIPE_FILE = "groundtruth.tum", "surfaces.ply", "sample.json"
 START_NS = 1_700_000_000_000_000_000
-FOV_X = 1.2  # [rad]
 JPEG_QUALITY = 90
 EXAMPLES = """examples:
   flashvggt_sample_bag --output out/sample
@@ -56,13 +55,14 @@ class Recipe:
     width: int = 640
     height: int = 480
     seed: int = 0
+    fov_deg: float = 69.0
     version: str = __version__
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
             ("seconds", self.seconds, 0.2, 3600), ("rate", self.rate, 0.5, 120),
             ("width", self.width, 64, 1920), ("height", self.height, 64, 1920),
-            ("seed", self.seed, 0, 2**31 - 1),
+            ("seed", self.seed, 0, 2**31 - 1), ("fov_deg", self.fov_deg, 20, 120),
         ):
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}: it must be within {low} to {high}")
@@ -74,9 +74,10 @@ class Recipe:
 
     @property
     def camera(self) -> Pinhole:
-        """The camera, with square pixels."""
-        fov_y = 2 * math.atan(math.tan(FOV_X / 2) * self.height / self.width)
-        return Pinhole.from_fov(FOV_X, fov_y, self.width, self.height)
+        """The camera, with square pixels; ``fov_deg`` is its horizontal field of view."""
+        fov_x = math.radians(self.fov_deg)
+        fov_y = 2 * math.atan(math.tan(fov_x / 2) * self.height / self.width)
+        return Pinhole.from_fov(fov_x, fov_y, self.width, self.height)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         width, height = _size(arguments.size)
-        recipe = Recipe(arguments.seconds, arguments.rate, width, height, arguments.seed)
+        recipe = Recipe(arguments.seconds, arguments.rate, width, height, arguments.seed,
+                        arguments.fov)
         made = make_sample_bag(Path(arguments.output), recipe)
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -222,6 +224,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=recipe.seconds, help="length")
     parser.add_argument("--rate", type=float, default=recipe.rate, help="images per second")
     parser.add_argument("--size", default=f"{recipe.width}x{recipe.height}", metavar="WxH")
+    parser.add_argument("--fov", type=float, default=recipe.fov_deg, metavar="DEG",
+                        help="horizontal field of view")
     parser.add_argument("--seed", type=int, default=recipe.seed, help="of scene and path")
     return parser
 

@@ -33,7 +33,7 @@ def test_the_bag_has_textured_images_with_a_calibration(sample):
     assert len(frames) == 5
     assert all(frame.image.shape == (64, 96, 3) for frame in frames)
     assert all(frame.image.std() > 4 for frame in frames)
-    assert frames[0].calibration.pinhole.fx == pytest.approx(48 / np.tan(0.6))
+    assert frames[0].calibration.pinhole.fx == pytest.approx(48 / np.tan(np.radians(34.5)))
     assert np.diff([frame.stamp_ns for frame in frames]).tolist() == [200_000_000] * 4
 
 
@@ -80,7 +80,8 @@ def test_a_folder_of_something_else_is_spared(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [(["--size", "huge"], "not of the form 640x480"), (["--rate", "0"], "rate is 0.0"),
-     (["--size", "8x8"], "width is 8: it must be within 64 to 1920")],
+     (["--size", "8x8"], "width is 8: it must be within 64 to 1920"),
+     (["--fov", "180"], "fov_deg is 180.0: it must be within 20 to 120")],
 )
 def test_what_cannot_be_rendered_is_refused_with_the_limit(tmp_path, capsys, arguments, words):
     assert main(["--output", str(tmp_path / "bag"), *arguments]) == 2
