@@ -78,6 +78,12 @@ def test_only_the_node_imports_ros_and_only_model_and_scene_need_torch(module: P
         assert first != "evo", "evo is GPL-3: run it as a tool"
 
 
+def test_nothing_of_the_training_is_imported() -> None:
+    importing = {module.name for module in MODULES for name in imports(module)
+                 if name.partition(".")[0] == "training"}
+    assert not importing
+
+
 def test_every_part_of_the_package_has_a_place_in_the_import_order() -> None:
     parts = {part(module) for module in MODULES} - {"__init__"}
     assert parts <= set(MAY_IMPORT)

@@ -3,6 +3,9 @@
 Encodings are those of sensor_msgs/image_encodings.hpp. Sixteen bits become eight by rounding v/257
 (full scale to full scale). Images are returned as the sensor gave them: orientation tags inside a
 JPEG are not applied, for camera_info speaks of the unturned image.
+
+A JPEG that is cut short or whose segments are broken is refused. One whose segments are whole but
+whose compressed pixels are damaged is not noticed: libjpeg conceals it, OpenCV does not say so.
 """
 
 from __future__ import annotations
