@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +41,8 @@ def draw_scene(
     that ceiling and near walls do not hide the room.
     """
     figure = Figure(figsize=(14, 7.2), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[0.75, 1])
+    halves: Any = figure.subfigures(1, 2, width_ratios=[0.75, 1])
+    left, right = halves
     above, below = left.subplots(2, 1)
     above.imshow(image)
     above.set_title("one of the images")
@@ -137,7 +139,8 @@ def _overview(
     path = se3.transform_points(se3.inverse(T_map_eye), positions)
     pixels = camera.fx * path[:, :2] / path[:, 2:] + np.array([camera.cx, camera.cy])
     line = np.rint(16 * pixels).astype(np.int32).reshape(-1, 1, 2)
-    return _trimmed(cv2.polylines(picture, [line], False, PATH_COLOR, 5, cv2.LINE_AA, 4))
+    drawn = cv2.polylines(picture, [line], False, PATH_COLOR, 5, cv2.LINE_AA, 4)
+    return _trimmed(np.asarray(drawn, np.uint8))
 
 
 def _trimmed(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
