@@ -115,3 +115,25 @@ def covariance_at(
     at_origin[3:6, :3] = skew(arm)
     at_origin[3:6, 6] = -arm
     return (at_origin * np.asarray(sigmas, np.float64) ** 2) @ at_origin.T
+
+
+def with_drift(
+    covariance: NDArray[np.float64], S_first_second: Sim3, T_first_camera: NDArray[np.float64],
+    rotation_drift: float, scale_drift: float,
+) -> NDArray[np.float64]:
+    """Return the covariance (7, 7) of a join with what the first submap may have bent before it.
+
+    ``covariance`` is that of S_first_second as the shared keyframes have it; T_first_camera
+    (K, 4, 4) are the first submap's poses. Over its life a submap turns by ``rotation_drift`` [rad]
+    and its scale changes by ``scale_drift`` (standard deviations), and at least by what a random
+    walk of K steps makes of the errors at the join. Both act about the middle of its path.
+    """
+    centers = T_first_camera[:, :3, 3]
+    extent = float(np.linalg.norm(np.diff(centers, axis=0), axis=1).sum())
+    steps = len(centers)
+    rotation = np.hypot(rotation_drift, np.sqrt(steps * np.trace(covariance[:3, :3]) / 3))
+    growth = np.hypot(scale_drift, np.sqrt(steps * covariance[6, 6]))
+    middle_second = S_first_second.inverse().transform_points(centers[steps // 2])
+    place = 0.25 * extent * max(rotation, growth)
+    sigmas = np.repeat([rotation, max(place, 1e-9), growth], (3, 3, 1))
+    return covariance + covariance_at(S_first_second, middle_second, sigmas)

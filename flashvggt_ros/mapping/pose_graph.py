@@ -13,13 +13,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from flashvggt_ros.geometry.sim3 import Sim3
-from flashvggt_ros.mapping.graph_covariance import covariances, left_out_distance
-from flashvggt_ros.mapping.graph_factors import (
-    FREEDOMS,
-    Factors,
-    NodePoses,
-    relative_derivatives,
-)
+from flashvggt_ros.mapping.graph_covariance import Information, left_out_distance
+from flashvggt_ros.mapping.graph_factors import FREEDOMS, Factors, NodePoses
 from flashvggt_ros.mapping.graph_measurements import (
     Between,
     Factor,
@@ -28,7 +23,7 @@ from flashvggt_ros.mapping.graph_measurements import (
     gather,
     whitening,
 )
-from flashvggt_ros.mapping.graph_optimizer import NormalEquations, Solution, inlier_limit, solve
+from flashvggt_ros.mapping.graph_optimizer import Solution, inlier_limit, solve
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +63,7 @@ class PoseGraph:
         self._factors: dict[int, Factor] = {}
         self._next_id = 0
         self._checked: set[int] = set()
+        self._information: Information | None = None
 
     @property
     def poses(self) -> tuple[Sim3, ...]:
@@ -87,16 +83,19 @@ class PoseGraph:
     def add(self, S_map_node: Sim3) -> int:
         """Add a node at a first guess; return its number."""
         self._poses.append(S_map_node)
+        self._information = None
         return len(self._poses) - 1
 
     def move(self, node: int, S_map_node: Sim3) -> None:
         """Put a node somewhere else; optimize() starts there."""
         self._poses[self._known(node)] = S_map_node
+        self._information = None
 
     def fix(self, node: int, S_map_node: Sim3) -> None:
         """Put a node somewhere and keep it there."""
         self.move(node, S_map_node)
         self._fixed.add(node)
+        self._information = None
 
     def add_between(
         self, first: int, second: int, S_first_second: Sim3, covariance: NDArray[np.float64],
@@ -134,6 +133,7 @@ class PoseGraph:
     def remove(self, factor: int) -> None:
         """Forget a factor; KeyError if there is none of that id."""
         del self._factors[factor]
+        self._information = None
 
     def optimize(self) -> OptimizeResult:
         """Move the nodes to where the factors agree best; robust factors that disagree are named.
@@ -160,6 +160,7 @@ class PoseGraph:
         for node in np.flatnonzero(self._free(left_out).any(axis=1)).tolist():
             self._poses[node] = solution.poses.similarity(node)
         self._checked = set(self._factors) - left_out
+        self._information = None
         weights = np.concatenate(solution.weights)
         weak = {i for i, weight in zip(ids, weights, strict=True) if weight < LEAST_WEIGHT}
         rejected = tuple(sorted(weak | left_out))
@@ -175,22 +176,17 @@ class PoseGraph:
         """Return S_first_second and its covariance as the graph has it now.
 
         None where no chain of factors joins the two. Robust factors count as their residuals let
-        them, so call it after ``optimize``.
+        them, so call it after ``optimize``. Asking again before anything changes is cheap.
         """
-        parts = self._parts()
-        if parts[self._known(first)] != parts[self._known(second)]:
+        if self._information is None:
+            factors, _ = self._gather(set())
+            poses = NodePoses.of(self._poses)
+            self._information = Information(factors, poses, self._free(), self._parts())
+        S_map_first, S_map_second = (self._poses[self._known(node)] for node in (first, second))
+        covariance = self._information.relative_covariance(first, second)
+        if covariance is None:
             return None
-        poses = NodePoses.of(self._poses)
-        factors, _ = self._gather(set())
-        equations = NormalEquations(factors, self._free())
-        S_first_second = self._poses[first].inverse() @ self._poses[second]
-        if not len(equations.free):
-            return RelativePose(S_first_second, np.zeros((FREEDOMS, FREEDOMS)))
-        covariance = covariances(
-            factors, poses, equations, np.array([[first, second]]),
-            relative_derivatives(poses, np.array([[first, second]])),
-        )[0]
-        return RelativePose(S_first_second, covariance)
+        return RelativePose(S_map_first.inverse() @ S_map_second, covariance)
 
     def _known(self, node: int) -> int:
         if not 0 <= node < len(self._poses):
@@ -200,6 +196,7 @@ class PoseGraph:
     def _append(self, factor: Factor) -> int:
         self._factors[self._next_id] = factor
         self._next_id += 1
+        self._information = None
         return self._next_id - 1
 
     def _replace(self, factor: ScaleFactor | UpFactor) -> int:
@@ -207,6 +204,7 @@ class PoseGraph:
         for known, other in self._factors.items():
             if type(other) is type(factor) and other.node == factor.node:  # type: ignore[union-attr]
                 self._factors[known] = factor
+                self._information = None
                 return known
         return self._append(factor)
 
@@ -255,13 +253,11 @@ class PoseGraph:
         is_new = np.array([i not in self._checked for i in ids[: len(between.nodes)]], np.bool_)
         is_believed = solution.weights[0] >= LEAST_WEIGHT
         suspects = np.flatnonzero(between.is_robust & is_believed & is_new)
-        equations = NormalEquations(factors, self._free(left_out))
-        if not len(suspects) or not len(equations.free):
+        if not len(suspects):
             return None
+        known = Information(factors, solution.poses, self._free(left_out), self._parts(left_out))
         line = between.linearize(solution.poses)
-        explained = covariances(
-            factors, solution.poses, equations, between.nodes[suspects], line.derivatives[suspects]
-        )
+        explained = [known.covariance(between.nodes[i], line.derivatives[i]) for i in suspects]
         distances = [
             left_out_distance(line.residuals[i], share, solution.weights[0][i])
             for i, share in zip(suspects, explained, strict=True)
