@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -24,7 +25,7 @@ class Robot(Protocol):
         ...
 
     def up_camera(self, camera: str, stamp_ns: int) -> NDArray[np.float64] | None:
-        """Unit vector (3,) against gravity in the camera's frame, from an IMU at rest or filtered."""
+        """Unit vector (3,) against gravity in the camera's frame, by a filtered IMU."""
         ...
 
     def depth(self, camera: str, stamp_ns: int) -> NDArray[np.float32] | None:
@@ -50,3 +51,33 @@ class UnknownRobot:
     def depth(self, camera: str, stamp_ns: int) -> NDArray[np.float32] | None:
         """Return None."""
         return None
+
+
+UNKNOWN_ROBOT = UnknownRobot()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RobotState:
+    """What a robot knew when one image was taken; members as Robot's methods have them."""
+
+    T_base_camera: NDArray[np.float64] | None
+    T_odom_base: NDArray[np.float64] | None
+    up_camera: NDArray[np.float64] | None
+    depth: NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, robot: Robot, camera: str, stamp_ns: int) -> RobotState:
+        """Ask a robot."""
+        return cls(
+            robot.T_base_camera(camera, stamp_ns),
+            robot.T_odom_base(stamp_ns),
+            robot.up_camera(camera, stamp_ns),
+            robot.depth(camera, stamp_ns),
+        )
+
+    @property
+    def T_odom_camera(self) -> NDArray[np.float64] | None:
+        """Pose (4, 4) of the camera in the odometry frame [m]."""
+        if self.T_odom_base is None or self.T_base_camera is None:
+            return None
+        return self.T_odom_base @ self.T_base_camera

@@ -12,6 +12,7 @@ from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, FrameStamp, MapUp
 from flashvggt_ros.mapping.chunker import Chunker
 from flashvggt_ros.mapping.keyframe_gate import KeyframeGate
 from flashvggt_ros.mapping.map import Map
+from flashvggt_ros.robot import UNKNOWN_ROBOT, Robot, RobotState
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +52,12 @@ class Slam(Generic[CacheT]):
     Every frame added counts once, in ``gated`` (it showed nothing new) or in ``keyframes``.
     """
 
-    def __init__(self, config: Config, predictor: ChunkPredictor[CacheT]) -> None:
+    def __init__(
+        self, config: Config, predictor: ChunkPredictor[CacheT], robot: Robot = UNKNOWN_ROBOT
+    ) -> None:
         self.config = config
         self.predictor = predictor
+        self.robot = robot
         self.reset()
 
     def reset(self) -> None:
@@ -120,7 +124,8 @@ class Slam(Generic[CacheT]):
             chunk = self._open_submap(chunk)
             self._begins_submap = False
         prediction = self.predictor.predict(chunk.frames, self.cache)
-        return self.map.integrate(chunk, prediction)
+        states = [RobotState.of(self.robot, f.camera, f.stamp_ns) for f in chunk.frames]
+        return self.map.integrate(chunk, prediction, states)
 
     def _open_submap(self, chunk: Chunk) -> Chunk:
         """Continue in a fresh submap that begins with the last frames of the one before."""

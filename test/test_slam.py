@@ -15,7 +15,9 @@ from flashvggt_ros.worlds import TruthCache, TruthPredictor, World, held_bytes, 
 
 WORLD = make_world(walk(60))
 Run = tuple[Slam[TruthCache], list[MapUpdate]]
-SETTINGS = build_config({"submap.max_frames": 16, "map.voxel_size": 0.05})
+SETTINGS = build_config(
+    {"submap.max_frames": 16, "map.voxel_size": 0.05, "gravity.source": "none"}
+)
 
 
 def run(

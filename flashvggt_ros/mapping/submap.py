@@ -15,7 +15,9 @@ from flashvggt_ros.frame import ChunkPrediction, Frame, FrameStamp
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.keyframe import Keyframe
 from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
+from flashvggt_ros.robot import RobotState
 
 DEPTH_EDGE = 0.1  # depth range among neighbors, relative to depth, beyond which none is trusted
 
@@ -34,11 +36,13 @@ class View:
 class Submap:
     """Keyframes with one frame and one scale in common, their poses and their points.
 
+    The submap frame is that of its first camera: predictions in another one are moved there.
     It begins with the last keyframes of the submap before it (``before``: as that one saw them),
     as far as its first chunk repeats them: those are ``shared``, and their poses and points belong
     to the submap before. Images and depth are kept of the shared and of the last ``overlap``
     keyframes only; of the others a cloud in the camera frame, thinned to voxels, because the poses
-    may still change; and after ``close`` one cloud for all in the submap frame.
+    may still change; and after ``close`` one cloud for all in the submap frame. ``keyframes`` are
+    those that are not shared, ``states`` what the robot knew at each, the shared ones included.
 
     ``S_map_submap`` is where the submap lies in the map, ``is_joined`` whether that was measured.
     """
@@ -53,6 +57,8 @@ class Submap:
         self.is_joined = True
         self.stamps: tuple[FrameStamp, ...] = ()
         self.T_submap_camera = np.zeros((0, 4, 4))
+        self.keyframes: tuple[Keyframe, ...] = ()
+        self.states: tuple[RobotState, ...] = ()
         self._overlap = overlap
         self._views: dict[int, View] = {}
         self._clouds_camera: list[WeightedCloud] = []
@@ -68,7 +74,9 @@ class Submap:
         """Poses (K, 4, 4) of its keyframes, the shared ones included, in the map."""
         return self.S_map_submap.transform_pose(self.T_submap_camera)
 
-    def extend(self, frames: Sequence[Frame], prediction: ChunkPrediction) -> None:
+    def extend(
+        self, frames: Sequence[Frame], prediction: ChunkPrediction, states: Sequence[RobotState]
+    ) -> None:
         """Add the keyframes of a chunk and take over the poses of all keyframes so far.
 
         Raises ValueError when the prediction is not about these keyframes.
@@ -83,14 +91,19 @@ class Submap:
             self.shared = _repeated(self.before, frames)
         first = self.frames
         self.stamps += tuple(FrameStamp(frame.stamp_ns, frame.camera) for frame in frames)
-        self.T_submap_camera = poses
+        self.T_submap_camera = poses = se3.inverse(poses[0]) @ poses
+        self.states += tuple(replace(state, depth=None) for state in states)
         for number, frame in enumerate(frames, start=first):
             if self._is_kept(number):
                 self._views[number] = _view(frame, prediction, number - first, poses[number])
         self._views = {n: view for n, view in self._views.items() if self._is_kept(n)}
 
+    def add_keyframes(self, keyframes: Sequence[Keyframe]) -> None:
+        """Add the newest keyframes, those that are not shared."""
+        self.keyframes += tuple(keyframes)
+
     def add_points(self, clouds_camera: Sequence[WeightedCloud]) -> None:
-        """Add the clouds of the newest keyframes, each in its camera's frame, submap units."""
+        """Add the cloud of each of the newest keyframes, in its camera's frame, submap units."""
         self._clouds_camera.extend(clouds_camera)
 
     def shared_views(self) -> tuple[View, ...]:
@@ -113,12 +126,32 @@ class Submap:
         ]
         return fuse_voxels(WeightedCloud.concatenate(clouds), voxel_size)
 
+    def corners(self) -> NDArray[np.float64]:
+        """Return the corners (8, 3) of the box around its points in the submap frame, or (0, 3)."""
+        points = self._cloud_submap.points.astype(np.float64)
+        if not len(points):
+            return np.zeros((0, 3))
+        low, high = points.min(axis=0), points.max(axis=0)
+        picks = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, -1).T
+        return np.where(picks == 0, low, high)
+
     def close(self, voxel_size: float) -> None:
         """Fuse the points for good; images, depth and single clouds are dropped."""
         self._cloud_submap = self.cloud(voxel_size)
         self._clouds_camera = []
         self._views = {}
         self.before = ()
+        self.states = ()
+
+    def condense(self) -> None:
+        """Forget all but the poses: newer submaps show the same, seen from the same places."""
+        self.keyframes = ()
+        self._cloud_submap = WeightedCloud.concatenate(())
+
+    @property
+    def is_condensed(self) -> bool:
+        """Whether only its poses are left."""
+        return self.frames > self.shared and not self.keyframes
 
     def _is_kept(self, number: int) -> bool:
         return number < self.shared or number >= self.frames - self._overlap

@@ -9,9 +9,11 @@ from flashvggt_ros.config import Config, build_config
 from flashvggt_ros.frame import Chunk, Frame, MapUpdate
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.map import Map
+from flashvggt_ros.robot import UNKNOWN_ROBOT, RobotState
 from flashvggt_ros.worlds import TruthCache, TruthPredictor, held_bytes, look, make_world, walk
 
 WORLD = make_world(walk(12))
+UNKNOWN = RobotState.of(UNKNOWN_ROBOT, "camera", 0)
 LEVEL = make_world(np.stack([look((0.2 * i, 0.1 * i, 1.4), 0.0) for i in range(4)]))
 
 
@@ -25,7 +27,9 @@ def feed(
     mapped: Map, predictor: TruthPredictor, cache: TruthCache, frames: Sequence[Frame]
 ) -> MapUpdate:
     chunk = Chunk(tuple(frames))
-    return mapped.integrate(chunk, predictor.predict(chunk.frames, cache))
+    return mapped.integrate(
+        chunk, predictor.predict(chunk.frames, cache), [UNKNOWN] * len(chunk.frames)
+    )
 
 
 def two_submaps(predictor: TruthPredictor, settings: Config) -> tuple[Map, list[MapUpdate]]:
@@ -80,7 +84,7 @@ def test_a_submap_in_another_frame_and_scale_continues_the_first_exactly() -> No
 
 def test_newer_poses_of_a_submap_supersede_older_ones_in_the_trajectory() -> None:
     predictor = TruthPredictor(WORLD, pose_noise=0.02)
-    mapped, cache = Map(config()), predictor.new_cache()
+    mapped, cache = Map(config(gravity__source="none")), predictor.new_cache()
     first = feed(mapped, predictor, cache, WORLD.frames[:4])
     feed(mapped, predictor, cache, WORLD.frames[4:8])
     poses = mapped.trajectory().T_map_camera

@@ -6,10 +6,13 @@ import pytest
 from flashvggt_ros.config import MapConfig
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.keyframe import keyframes_of
 from flashvggt_ros.mapping.submap import Submap, select_points
+from flashvggt_ros.robot import UNKNOWN_ROBOT, RobotState
 from flashvggt_ros.worlds import PINHOLE, TruthPredictor, held_bytes, make_world, walk
 
 WORLD = make_world(walk(6))
+UNKNOWN = RobotState.of(UNKNOWN_ROBOT, "camera", 0)
 ALL_PIXELS = MapConfig(min_confidence=0.0, max_depth=1000.0)
 GRAY = np.full((PINHOLE.height, PINHOLE.width, 3), 128, np.uint8)
 
@@ -21,7 +24,8 @@ def grown(overlap: int = 2, gauge_drift: float = 0.0) -> Submap:
     submap = Submap(0, overlap, (), Sim3.identity())
     for frames in (WORLD.frames[:3], WORLD.frames[3:]):
         prediction = predictor.predict(frames, cache)
-        submap.extend(frames, prediction)
+        submap.extend(frames, prediction, [UNKNOWN] * len(frames))
+        submap.add_keyframes(tuple(keyframes_of(frames, prediction, 0.0)))
         submap.add_points(
             [
                 select_points(depth, confidence, colors, camera, ALL_PIXELS)
@@ -32,7 +36,7 @@ def grown(overlap: int = 2, gauge_drift: float = 0.0) -> Submap:
                     prediction.cameras,
                     strict=True,
                 )
-            ]
+            ],
         )
     return submap
 
@@ -73,7 +77,9 @@ def test_a_submap_that_begins_with_the_views_before_shares_them() -> None:
     submap = Submap(1, 2, before, Sim3.identity())
     predictor = TruthPredictor(WORLD)
     frames = tuple(view.frame for view in before) + WORLD.frames[:1]
-    submap.extend(frames, predictor.predict(frames, predictor.new_cache()))
+    submap.extend(
+        frames, predictor.predict(frames, predictor.new_cache()), [UNKNOWN] * len(frames)
+    )
     assert submap.shared == 2
     assert [view.frame for view in submap.shared_views()] == list(WORLD.frames[-2:])
 
@@ -81,7 +87,8 @@ def test_a_submap_that_begins_with_the_views_before_shares_them() -> None:
 def test_a_submap_that_begins_with_other_frames_shares_none() -> None:
     submap = Submap(1, 2, grown().last_views(), Sim3.identity())
     predictor = TruthPredictor(WORLD)
-    submap.extend(WORLD.frames[:3], predictor.predict(WORLD.frames[:3], predictor.new_cache()))
+    frames = WORLD.frames[:3]
+    submap.extend(frames, predictor.predict(frames, predictor.new_cache()), [UNKNOWN] * 3)
     assert submap.shared == 0
     assert submap.shared_views() == ()
 
@@ -90,7 +97,7 @@ def test_a_prediction_about_other_frames_is_refused_and_changes_nothing() -> Non
     submap, predictor = grown(), TruthPredictor(WORLD)
     prediction = predictor.predict(WORLD.frames[:2], predictor.new_cache())
     with pytest.raises(ValueError, match=r"8 keyframes, 2 of them new.*2 poses"):
-        submap.extend(WORLD.frames[:2], prediction)
+        submap.extend(WORLD.frames[:2], prediction, [UNKNOWN] * 2)
     assert submap.frames == 6
 
 

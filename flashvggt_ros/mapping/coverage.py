@@ -1,0 +1,48 @@
+"""Which submaps show nothing that newer ones do not show: memory follows the area, never time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from flashvggt_ros.mapping.submap import Submap
+
+NEARBY = 0.25  # of the depth seen: views from so close show the same
+SAME_DIRECTION = float(np.cos(np.radians(30.0)))
+COVERED_SHARE = 0.9  # of a submap's keyframes
+
+
+def is_covered(older: Submap, newer: Sequence[Submap]) -> bool:
+    """Whether nearly every keyframe of a submap has a newer one close by that looks the same way.
+
+    Close is a quarter of the median depth seen, the same way is within 30 degrees.
+    """
+    if not older.keyframes:
+        return False
+    poses = [submap.T_map_camera[submap.shared :] for submap in newer if submap.keyframes]
+    if not poses:
+        return False
+    centers, views = _centers_and_views(np.concatenate(poses))
+    old_centers, old_views = _centers_and_views(older.T_map_camera[older.shared :])
+    reach = NEARBY * older.S_map_submap.scale * _depths(older)
+    candidates = cKDTree(centers).query_ball_point(old_centers, reach)
+    covered = [
+        bool((views[near] @ view > SAME_DIRECTION).any())
+        for near, view in zip(candidates, old_views, strict=True)
+    ]
+    return float(np.mean(covered)) >= COVERED_SHARE
+
+
+def _centers_and_views(
+    T_map_camera: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return T_map_camera[:, :3, 3], T_map_camera[:, :3, 2]
+
+
+def _depths(submap: Submap) -> NDArray[np.float64]:
+    """Median depth of each keyframe [submap units]; 0 where nothing is known."""
+    known = [keyframe.sketch.depth[keyframe.sketch.depth > 0] for keyframe in submap.keyframes]
+    return np.array([float(np.median(depth)) if len(depth) else 0.0 for depth in known])
