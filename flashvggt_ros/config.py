@@ -148,6 +148,40 @@ class ScaleConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """When a place is believed to be one that was seen before."""
+
+    enabled: bool = param(True, "Look for places seen before, and close loops.")
+    candidates: int = param(
+        3, "Places of the map that are checked for each new submap, each by one run of the model "
+        "on eight keyframes [places].", low=1, high=50,
+    )
+    min_similarity: float = param(
+        0.25, "Least similarity of images that is worth a check; that of neighboring keyframes is "
+        "1 [fraction].", low=0.0, high=1.0,
+    )
+    min_geometry: float = param(
+        0.5, "Least share of pixels of either place whose depth in the check agrees with that in "
+        "the map [fraction].", low=0.0, high=1.0,
+    )
+    min_overlap: float = param(
+        0.4, "Least share of an image of the new place that an image of the old one shows too "
+        "[fraction].", low=0.0, high=1.0,
+    )
+    min_likeness: float = param(
+        0.5, "Least median correlation of the patches that both show.", low=0.0, high=1.0,
+    )
+    rotation_drift: float = param(
+        0.02, "How far one submap may turn along its life, standard deviation; the larger, the "
+        "more loops are believed [rad].", low=1.0e-4, high=1.0,
+    )
+    scale_drift: float = param(
+        0.04, "How much the scale of one submap may change along its life, standard deviation "
+        "[fraction].", low=1.0e-4, high=1.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class MapConfig:
     """What of the depth images becomes map."""
 
@@ -246,6 +280,7 @@ class Config:
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     submap: SubmapConfig = field(default_factory=SubmapConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
     map: MapConfig = field(default_factory=MapConfig)
     tf: TfConfig = field(default_factory=TfConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)

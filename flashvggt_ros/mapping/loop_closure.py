@@ -1,0 +1,216 @@
+"""Finds submaps that show the same place, and believes it only when everything speaks for it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Generic
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from scipy.stats import chi2
+
+from flashvggt_ros.config import LoopConfig
+from flashvggt_ros.mapping.graph_factors import FREEDOMS, skew
+from flashvggt_ros.mapping.graph_measurements import covariance_at
+from flashvggt_ros.mapping.loop_measurement import (
+    CacheT,
+    FreshPredictor,
+    KeyframeGroup,
+    LoopMeasurement,
+    measure_loop,
+    relative_change,
+)
+from flashvggt_ros.mapping.place_recognition import Candidate, PlaceIndex
+from flashvggt_ros.mapping.pose_graph import PoseGraph, RelativePose
+
+logger = logging.getLogger(__name__)
+
+GROUP = 4  # keyframes that a place is checked with
+GATE = 0.999  # share of true loops that lie within what the pose graph expects
+LOOKALIKES = 10  # times as many images are looked up as are checked, to leave out impossible ones
+VIEW_SIGMA = 0.2  # angle between two images that look alike, standard deviation [rad]
+PLACE_SIGMA = 0.25  # distance between where they are taken, standard deviation [median depths]
+LEAST_SIGMA = 1e-6  # of a place, in units of the submap; a covariance must not be singular
+MOST_THROUGH = 0.15  # share of what both should see that one looks through
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifiedLoop:
+    """A candidate that passed the check of the model: its submap is the match."""
+
+    candidate: Candidate
+    query: int
+    measurement: LoopMeasurement
+
+    @property
+    def match(self) -> int:
+        """The earlier submap."""
+        return self.candidate.submap
+
+
+class LoopCloser(Generic[CacheT]):
+    """Remembers the keyframes of all closed submaps and looks for places that were seen before."""
+
+    def __init__(self, config: LoopConfig, predictor: FreshPredictor[CacheT]) -> None:
+        self._config = config
+        self._predictor = predictor
+        self._index = PlaceIndex()
+        self._submaps: dict[int, KeyframeGroup] = {}
+
+    def add(self, submap: int, group: KeyframeGroup) -> None:
+        """Remember a closed submap: its keyframes and their final poses in it."""
+        self._submaps[submap] = group
+        for number, keyframe in enumerate(group.keyframes):
+            self._index.add(submap, number, keyframe.signature)
+
+    def remove(self, submap: int) -> None:
+        """Forget a submap."""
+        self._submaps.pop(submap, None)
+        self._index.remove(submap)
+
+    def find(self, submap: int, graph: PoseGraph) -> tuple[VerifiedLoop, ...]:
+        """Return the loops between a submap that was added and earlier ones, the surest first.
+
+        The graph's nodes are the submaps, by number; it is only read. The best candidates that
+        may lie near each other are checked; a loop must lie where the graph expects it, within what
+        it is sure of. Where it expects nothing, because nothing joins the two, two must agree.
+        """
+        if not self._config.enabled:
+            return ()
+        near = {other for other in self._submaps if other >= submap - 1}
+        group = self._submaps[submap]
+        candidates = self._candidates(group, near, LOOKALIKES * self._config.candidates)
+        possible = [
+            candidate
+            for candidate in candidates
+            if _is_possible(candidate, group, self._submaps[candidate.submap],
+                            graph.relative(candidate.submap, submap))
+        ]
+        found = self._verified(submap, group, possible[: self._config.candidates])
+        loops = [loop for loop in found if self._is_believed(loop, found, graph)]
+        return tuple(sorted(loops, key=lambda loop: -loop.measurement.likeness))
+
+    def locate(self, group: KeyframeGroup) -> tuple[VerifiedLoop, ...]:
+        """Return where a group of keyframes lies that is in no submap yet; ``query`` is -1.
+
+        Nothing is known of where it might be: two checks must agree.
+        """
+        candidates = self._candidates(group, set(), self._config.candidates)
+        found = self._verified(-1, group, candidates)
+        return tuple(loop for loop in found if _has_second(loop, found))
+
+    def _candidates(
+        self, group: KeyframeGroup, exclude: set[int], most: int
+    ) -> tuple[Candidate, ...]:
+        signatures = np.stack([keyframe.signature for keyframe in group.keyframes])
+        return self._index.candidates(signatures, exclude, most, self._config.min_similarity)
+
+    def _verified(
+        self, query: int, group: KeyframeGroup, candidates: Sequence[Candidate]
+    ) -> list[VerifiedLoop]:
+        loops = []
+        for candidate in candidates:
+            match = self._submaps[candidate.submap].around(candidate.keyframe, GROUP)
+            part = group.around(candidate.query_keyframe, GROUP)
+            measured = verify_loop(part, match, self._predictor, self._config)
+            if measured is not None:
+                loops.append(VerifiedLoop(candidate, query, measured))
+        return loops
+
+    def _is_believed(
+        self, loop: VerifiedLoop, found: Sequence[VerifiedLoop], graph: PoseGraph
+    ) -> bool:
+        distance = expected_distance(loop, graph)
+        if distance is None:
+            return _has_second(loop, found)
+        is_expected = distance <= chi2.ppf(GATE, FREEDOMS)
+        if not is_expected:
+            logger.info(
+                "submap %d looks like submap %d, but that is %.1f standard deviations from where "
+                "it should be: no loop",
+                loop.query, loop.match, math.sqrt(distance),
+            )
+        return is_expected
+
+
+def verify_loop(
+    query: KeyframeGroup, match: KeyframeGroup, predictor: FreshPredictor[CacheT],
+    config: LoopConfig,
+) -> LoopMeasurement | None:
+    """Run the model afresh on both groups; None unless geometry, overlap and images all agree.
+
+    The covariance counts too what the two submaps may have bent between their origins and here.
+    """
+    measured = measure_loop(query, match, predictor)
+    if measured is None:
+        return None
+    is_good = (
+        measured.geometry >= config.min_geometry
+        and measured.overlap >= config.min_overlap
+        and measured.through <= MOST_THROUGH
+        and measured.likeness >= config.min_likeness
+    )
+    logger.debug(
+        "loop check %s: geometry %.2f, overlap %.2f, through %.2f, likeness %.2f",
+        "passed" if is_good else "failed",
+        measured.geometry, measured.overlap, measured.through, measured.likeness,
+    )
+    if not is_good:
+        return None
+    here = query.T_submap_camera[:, :3, 3].mean(axis=0)
+    drift = np.repeat([config.rotation_drift, LEAST_SIGMA, config.scale_drift], (3, 3, 1))
+    bent = covariance_at(measured.S_match_query, here, drift)
+    return replace(measured, covariance=measured.covariance + bent)
+
+
+def _is_possible(
+    candidate: Candidate, query: KeyframeGroup, match: KeyframeGroup, expected: RelativePose | None
+) -> bool:
+    """Whether the two keyframes may see one place, as far as the graph knows where they are.
+
+    Two images that look alike are taken within about PLACE_SIGMA and VIEW_SIGMA of each other.
+    """
+    if expected is None:
+        return True
+    T_match = match.T_submap_camera[candidate.keyframe]
+    S_match_query = expected.S_first_second
+    T_query = S_match_query.transform_pose(query.T_submap_camera[candidate.query_keyframe])
+    arm = T_query[:3, 3] - S_match_query.translation
+    depth = match.keyframes[candidate.keyframe].sketch.depth
+    near = PLACE_SIGMA * float(np.median(depth[depth > 0])) if (depth > 0).any() else 0.0
+    moves = np.zeros((6, FREEDOMS))
+    moves[:3, :3] = np.eye(3)
+    moves[3:, :3], moves[3:, 3:6], moves[3:, 6] = -skew(arm), np.eye(3), arm
+    covariance = moves @ expected.covariance @ moves.T
+    covariance += np.diag(np.repeat([VIEW_SIGMA, max(near, 1e-6)], 3) ** 2)
+    turn = Rotation.from_matrix(T_query[:3, :3] @ T_match[:3, :3].T).as_rotvec()
+    offset = np.concatenate([turn, T_query[:3, 3] - T_match[:3, 3]])
+    return bool(offset @ np.linalg.solve(covariance, offset) <= chi2.ppf(GATE, len(offset)))
+
+
+def expected_distance(loop: VerifiedLoop, graph: PoseGraph) -> float | None:
+    """Squared distance, in standard deviations, of a loop from what the graph says without it.
+
+    None where the graph says nothing.
+    """
+    expected = graph.relative(loop.match, loop.query)
+    if expected is None:
+        return None
+    covariance = expected.covariance + loop.measurement.covariance
+    change = relative_change(expected.S_first_second, loop.measurement.S_match_query)
+    return float(change @ np.linalg.solve(covariance, change))
+
+
+def _has_second(loop: VerifiedLoop, found: Sequence[VerifiedLoop]) -> bool:
+    """Whether another loop between the same submaps, by another place, says the same."""
+    for other in found:
+        if other is loop or other.match != loop.match:
+            continue
+        covariance = loop.measurement.covariance + other.measurement.covariance
+        change = relative_change(loop.measurement.S_match_query, other.measurement.S_match_query)
+        if change @ np.linalg.solve(covariance, change) <= chi2.ppf(GATE, FREEDOMS):
+            return True
+    return False
