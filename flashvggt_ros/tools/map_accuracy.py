@@ -15,10 +15,10 @@ from scipy.spatial import cKDTree
 from flashvggt_ros.geometry.sim3 import Sim3, align_points
 
 NEAR_SHARE = 0.05  # of the scene's size: a point this close to a surface counts as near
-FITTED_POINTS = 5000  # of the map, evenly taken
-FITTED_SHARE = 0.9  # of these, the nearest, which decide the fit
+FITTED_POINTS = 3000  # of either side, evenly taken
+FITTED_SHARE = 0.8  # of these, the nearest, which decide the fit
 MOST_FITS = 300
-FIT_PRECISION = 1e-4  # largest motion of a point in the last step [m]
+FIT_PRECISION = 5e-4  # largest motion of a point in the last step [m]
 
 
 def measure_map(
@@ -56,23 +56,38 @@ def fit_map(
     """Return the Sim(3) (4, 4) that lays a map's points onto the surfaces best.
 
     Trimmed iterative closest points (Chetverikov et al., ICPR 2002) with scale, from
-    ``S_truth_map`` on: it finds the optimum near that start. Surfaces must fix the scale, as
-    opposite walls do. Raises ValueError when either is empty.
+    ``S_truth_map`` on: it finds the optimum near that start. Pairs are sought in both directions,
+    for otherwise the map would shrink into one wall. Raises ValueError when either is empty.
     """
     _require_points(points_map, surfaces)
-    tree = cKDTree(surfaces)
-    points = points_map[:: max(1, len(points_map) // FITTED_POINTS)].astype(np.float64)
+    of_map, of_surfaces = _evenly(points_map), _evenly(surfaces)
+    map_tree, surface_tree = cKDTree(points_map), cKDTree(surfaces)
     scale = float(np.cbrt(np.linalg.det(S_truth_map[:3, :3])))
     S = Sim3(scale, S_truth_map[:3, :3] / scale, S_truth_map[:3, 3])
     for _ in range(MOST_FITS):
-        before = S.transform_points(points)
-        distance, nearest = tree.query(before)
-        kept = distance <= np.quantile(distance, FITTED_SHARE)
-        targets = surfaces[nearest[kept]].astype(np.float64)
-        S = align_points(points[kept], targets, np.ones(len(targets)))
-        if np.abs(S.transform_points(points) - before).max() < FIT_PRECISION:
+        before = S.transform_points(of_map)
+        there, nearest_surface = _nearest(surface_tree, before)
+        back, nearest_map = _nearest(map_tree, S.inverse().transform_points(of_surfaces))
+        source = np.concatenate([of_map[there], points_map[nearest_map]])
+        target = np.concatenate([surfaces[nearest_surface], of_surfaces[back]])
+        S = align_points(source.astype(np.float64), target.astype(np.float64),
+                         np.ones(len(source)))
+        if np.abs(S.transform_points(of_map) - before).max() < FIT_PRECISION:
             break
     return S.matrix
+
+
+def _evenly(points: NDArray[np.float32]) -> NDArray[np.float64]:
+    return points[:: max(1, len(points) // FITTED_POINTS)].astype(np.float64)
+
+
+def _nearest(
+    tree: cKDTree, points: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """Which points (M,) are among the nearest FITTED_SHARE, and the row in the tree of each."""
+    distance, row = tree.query(points)
+    kept = distance <= np.quantile(distance, FITTED_SHARE)
+    return kept, row[kept]
 
 
 def format_map_accuracy(accuracy: dict[str, Any], label: str) -> str:

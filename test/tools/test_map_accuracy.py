@@ -71,6 +71,15 @@ def test_a_map_that_its_path_puts_elsewhere_is_fitted_to_the_surfaces():
     assert measure_map(points, room(), S_fitted)["p90_m"] < 0.02
 
 
+def test_a_fit_does_not_shrink_the_map_into_one_wall():
+    seen = room()[room()[:, 0] > 2.5]  # one end of the room: no opposite walls along x
+    points = in_map_frame(seen[::7])
+    too_large = Sim3(1.3, np.eye(3), np.array([-0.8, -0.2, -0.1])) @ S_TRUTH_MAP
+    S_fitted = fit_map(points, seen, too_large.matrix)
+    assert np.cbrt(np.linalg.det(S_fitted[:3, :3])) == pytest.approx(2.5, rel=0.03)
+    assert measure_map(points, seen, S_fitted)["p90_m"] < 0.1
+
+
 def test_a_fit_does_not_hide_a_bent_map():
     bent = room(0.05)
     bent[:, 1] += 0.5 * np.sin(1.5 * bent[:, 0])
