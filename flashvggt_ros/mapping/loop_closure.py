@@ -30,9 +30,11 @@ logger = logging.getLogger(__name__)
 
 GROUP = 4  # keyframes that a place is checked with
 GATE = 0.999  # share of true loops that lie within what the pose graph expects
-LOOKALIKES = 10  # times as many images are looked up as are checked, to leave out impossible ones
+LOOKALIKES = 30  # times as many images are looked up as are checked, to leave out impossible ones
+VIEW_FREEDOMS = 6  # of where an image is taken
 VIEW_SIGMA = 0.2  # angle between two images that look alike, standard deviation [rad]
-PLACE_SIGMA = 0.25  # distance between where they are taken, standard deviation [median depths]
+PLACE_SIGMA = 0.35  # distance between where they are taken, standard deviation [median depths]
+FAR_PENALTY = 0.02  # of similarity, for each unit of that squared distance
 LEAST_SIGMA = 1e-6  # of a place, in units of the submap; a covariance must not be singular
 MOST_THROUGH = 0.15  # share of what both should see that one looks through
 
@@ -83,12 +85,7 @@ class LoopCloser(Generic[CacheT]):
         near = {other for other in self._submaps if other >= submap - 1}
         group = self._submaps[submap]
         candidates = self._candidates(group, near, LOOKALIKES * self._config.candidates)
-        possible = [
-            candidate
-            for candidate in candidates
-            if _is_possible(candidate, group, self._submaps[candidate.submap],
-                            graph.relative(candidate.submap, submap))
-        ]
+        possible = self._possible(candidates, submap, graph)
         found = self._verified(submap, group, possible[: self._config.candidates])
         loops = [loop for loop in found if self._is_believed(loop, found, graph)]
         return tuple(sorted(loops, key=lambda loop: -loop.measurement.likeness))
@@ -107,6 +104,21 @@ class LoopCloser(Generic[CacheT]):
     ) -> tuple[Candidate, ...]:
         signatures = np.stack([keyframe.signature for keyframe in group.keyframes])
         return self._index.candidates(signatures, exclude, most, self._config.min_similarity)
+
+    def _possible(
+        self, candidates: Sequence[Candidate], submap: int, graph: PoseGraph
+    ) -> list[Candidate]:
+        """Return those that may lie near the submap, as far as the graph knows, best first."""
+        submaps = {candidate.submap for candidate in candidates}
+        expected = {other: graph.relative(other, submap) for other in submaps}
+        query, limit = self._submaps[submap], chi2.ppf(GATE, VIEW_FREEDOMS)
+        ranked = []
+        for number, candidate in enumerate(candidates):
+            match = self._submaps[candidate.submap]
+            distance = _view_distance(candidate, query, match, expected[candidate.submap])
+            if distance <= limit:
+                ranked.append((FAR_PENALTY * distance - candidate.similarity, number))
+        return [candidates[number] for _, number in sorted(ranked)]
 
     def _verified(
         self, query: int, group: KeyframeGroup, candidates: Sequence[Candidate]
@@ -166,29 +178,30 @@ def verify_loop(
     return replace(measured, covariance=measured.covariance + bent)
 
 
-def _is_possible(
+def _view_distance(
     candidate: Candidate, query: KeyframeGroup, match: KeyframeGroup, expected: RelativePose | None
-) -> bool:
-    """Whether the two keyframes may see one place, as far as the graph knows where they are.
+) -> float:
+    """Squared distance, in standard deviations, of the poses of two images that look alike.
 
-    Two images that look alike are taken within about PLACE_SIGMA and VIEW_SIGMA of each other.
+    Such images are taken within about PLACE_SIGMA and VIEW_SIGMA of each other; the rest is what
+    the graph is unsure of. 0 where it knows nothing.
     """
     if expected is None:
-        return True
+        return 0.0
     T_match = match.T_submap_camera[candidate.keyframe]
     S_match_query = expected.S_first_second
     T_query = S_match_query.transform_pose(query.T_submap_camera[candidate.query_keyframe])
     arm = T_query[:3, 3] - S_match_query.translation
     depth = match.keyframes[candidate.keyframe].sketch.depth
     near = PLACE_SIGMA * float(np.median(depth[depth > 0])) if (depth > 0).any() else 0.0
-    moves = np.zeros((6, FREEDOMS))
+    moves = np.zeros((VIEW_FREEDOMS, FREEDOMS))
     moves[:3, :3] = np.eye(3)
     moves[3:, :3], moves[3:, 3:6], moves[3:, 6] = -skew(arm), np.eye(3), arm
     covariance = moves @ expected.covariance @ moves.T
     covariance += np.diag(np.repeat([VIEW_SIGMA, max(near, 1e-6)], 3) ** 2)
     turn = Rotation.from_matrix(T_query[:3, :3] @ T_match[:3, :3].T).as_rotvec()
     offset = np.concatenate([turn, T_query[:3, 3] - T_match[:3, 3]])
-    return bool(offset @ np.linalg.solve(covariance, offset) <= chi2.ppf(GATE, len(offset)))
+    return float(offset @ np.linalg.solve(covariance, offset))
 
 
 def expected_distance(loop: VerifiedLoop, graph: PoseGraph) -> float | None:
