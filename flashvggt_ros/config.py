@@ -125,6 +125,27 @@ class PredictorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleAdjustmentConfig:
+    """How tracked corners correct the poses and scales of the model."""
+
+    enabled: bool = param(
+        True, "Track corners through the keyframes and adjust poses, scales and an unknown focal "
+        "length to them."
+    )
+    corners: int = param(
+        250, "Corners tracked in each keyframe; more cost time [corners].", low=30, high=2000
+    )
+    pixel_sigma: float = param(
+        0.7, "Standard deviation of a tracked corner in the model's image [px].", low=0.05,
+        high=10.0,
+    )
+    depth_sigma: float = param(
+        0.15, "Standard deviation of the model's depth, after one scale for each image [fraction].",
+        low=0.005, high=2.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SubmapConfig:
     """When a descriptor cache is closed and a fresh one continues."""
 
@@ -141,9 +162,30 @@ class SubmapConfig:
 class ScaleConfig:
     """Where meters come from."""
 
+    source: str = param(
+        "auto", "What the scale is measured with: odometry, camera_height, rig (baselines between "
+        "cameras), depth (images of robot.depth_topics), auto (all that is there; camera_height "
+        "only if it is set), or fixed (nothing).",
+        choices=("auto", "odometry", "camera_height", "rig", "depth", "fixed"),
+    )
+    camera_height: float = param(
+        0.0, "Height of the camera above the ground; 0: that of base->camera on TF [m].",
+        low=0.0, high=100.0,
+    )
     fixed: float = param(
         1.0, "Meters per unit of the model's first submap; not measured, so the map is not metric "
         "[m].", low=1.0e-4, high=1.0e4,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GravityConfig:
+    """Which way is up."""
+
+    source: str = param(
+        "auto", "What says so: tf (z of the base), imu, ground (the floor seen), auto (the first "
+        "of these that knows), or none (the first camera is level).",
+        choices=("auto", "tf", "imu", "ground", "none"),
     )
 
 
@@ -203,6 +245,57 @@ class MapConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class GridConfig:
+    """The occupancy grid and the obstacles for costmaps."""
+
+    resolution: float = param(0.05, "Edge of a cell [m].", low=0.005, high=10.0)
+    min_height: float = param(
+        0.1, "Lowest height above the ground at which something is an obstacle [m].",
+        low=0.0, high=100.0,
+    )
+    max_height: float = param(
+        1.8, "Height above the ground from which on nothing is an obstacle: that of the robot [m].",
+        low=0.01, high=100.0,
+    )
+    max_range: float = param(
+        8.0, "Farthest, measured on the ground, that a keyframe says something of the grid [m].",
+        low=0.1, high=1000.0,
+    )
+    max_cells: int = param(
+        4_000_000, "Most cells of the grid; of a larger map the part around the newest keyframe is "
+        "drawn [cells].", low=100, high=100_000_000,
+    )
+
+    def __post_init__(self) -> None:
+        if self.min_height >= self.max_height:
+            raise ValueError(
+                f"grid.min_height ({self.min_height}) must be less than grid.max_height "
+                f"({self.max_height})"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RobotConfig:
+    """What the robot says of itself besides TF: scale and gravity are measured with it."""
+
+    odometry_topic: str = param(
+        "", "nav_msgs/Odometry of the robot, of a frame on TF with tf.base_frame; empty: "
+        "tf.odom_frame->tf.base_frame on TF, where tf.odom_frame is set."
+    )
+    imu_topic: str = param(
+        "", "sensor_msgs/Imu, of a frame on TF with the cameras; empty: no IMU."
+    )
+    depth_topics: tuple[str, ...] = param(
+        (), "Depth images (16UC1 in millimeters, 32FC1 in meters, or their compressedDepth), "
+        "registered to image_topics: in the frame of their camera."
+    )
+    depth_tolerance: float = param(
+        0.02, "Most time between an image and the depth image that is taken for it [s].",
+        low=0.0, high=1.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TfConfig:
     """Frames after REP-105 and how their transforms are published."""
 
@@ -219,8 +312,13 @@ class TfConfig:
     rate: float = param(20.0, "Rate at which the newest transform is repeated [Hz].", low=1.0,
                         high=200.0)
     lookup_timeout: float = param(
-        0.2, "Longest wait for base->camera or odom->base at an image's stamp [s].",
-        low=0.0, high=5.0,
+        0.2, "Longest wait for base->camera, odom->base and the robot's messages at the stamps "
+        "of a chunk [s].", low=0.0, high=5.0,
+    )
+    max_correction_rate: float = param(
+        0.5, "How fast a pose on TF may move because the map was corrected (loop closure, scale, "
+        "gravity), along and, in rad/s, about any axis; the map itself is corrected at once [m/s].",
+        low=0.01, high=1000.0,
     )
 
     def __post_init__(self) -> None:
@@ -274,14 +372,22 @@ class Config:
     map_directory: str = param(
         "~/.ros/flashvggt_maps", "Folder below which save_map writes; nothing is written elsewhere."
     )
+    publish_unscaled: bool = param(
+        False, "Publish the grid and the obstacles also while the scale of the map is not "
+        "measured: what is called a meter is then scale.fixed units of the model."
+    )
     image: ImageConfig = field(default_factory=ImageConfig)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     chunk: ChunkConfig = field(default_factory=ChunkConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    bundle_adjustment: BundleAdjustmentConfig = field(default_factory=BundleAdjustmentConfig)
     submap: SubmapConfig = field(default_factory=SubmapConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    gravity: GravityConfig = field(default_factory=GravityConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     map: MapConfig = field(default_factory=MapConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
     tf: TfConfig = field(default_factory=TfConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
 
@@ -306,6 +412,14 @@ class Config:
                 f"image.camera_info_topics has {len(self.image.camera_info_topics)} entries for "
                 f"{cameras} image_topics: give none, or one for each"
             )
+        if self.robot.odometry_topic and not self.tf.base_frame:
+            raise ValueError(
+                f"robot.odometry_topic is '{self.robot.odometry_topic}' but tf.base_frame is "
+                "empty: name the frame that the cameras sit on"
+            )
+        depth_topics = self.robot.depth_topics
+        if len(set(depth_topics)) != len(depth_topics):
+            raise ValueError(f"robot.depth_topics names a topic twice: {list(depth_topics)}")
         if self.submap.max_frames < self.chunk.size:
             raise ValueError(
                 f"submap.max_frames ({self.submap.max_frames}) must be at least chunk.size "
