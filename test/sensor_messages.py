@@ -64,3 +64,36 @@ def picture(height: int = 48, width: int = 64) -> np.ndarray:
     random = np.random.default_rng(3)
     blocks = random.integers(20, 236, (-(-height // 2), -(-width // 2), 3), dtype=np.uint8)
     return np.repeat(np.repeat(blocks, 2, axis=0), 2, axis=1)[:height, :width].copy()
+
+
+def quaternion(xyzw: Any = (0.0, 0.0, 0.0, 1.0)) -> SimpleNamespace:
+    return SimpleNamespace(**dict(zip("xyzw", map(float, xyzw), strict=True)))
+
+
+def vector(xyz: Any) -> SimpleNamespace:
+    return SimpleNamespace(**dict(zip("xyz", map(float, xyz), strict=True)))
+
+
+def odometry(
+    stamp_ns: int, place: Any = (0, 0, 0), xyzw: Any = (0, 0, 0, 1), child: str = "base_link",
+    frame_id: str = "odom",
+) -> SimpleNamespace:
+    pose = SimpleNamespace(position=vector(place), orientation=quaternion(xyzw))
+    return SimpleNamespace(
+        header=header(stamp_ns, frame_id), child_frame_id=child, pose=SimpleNamespace(pose=pose)
+    )
+
+
+def imu(stamp_ns: int, **fields: Any) -> SimpleNamespace:
+    """An IMU at rest that is level, as raw as most are: no orientation, noise unknown."""
+    message = SimpleNamespace(
+        header=header(stamp_ns, "imu_link"),
+        orientation=quaternion(),
+        orientation_covariance=np.array([-1.0, *[0.0] * 8]),
+        angular_velocity=vector((0, 0, 0)),
+        angular_velocity_covariance=np.zeros(9),
+        linear_acceleration=vector((0, 0, 9.81)),
+        linear_acceleration_covariance=np.zeros(9),
+    )
+    vars(message).update(fields)
+    return message

@@ -108,7 +108,7 @@ def check_image(message: Any, max_megapixels: float) -> tuple[str, NDArray[Any]]
             f"{encoding.least}",
         )
     rows = height * 3 // 2 if encoding.is_planar else height
-    values = _view_rows(message, encoding, rows, width)
+    values = view_rows(message, encoding, rows, width)
     return name, values[..., 0] if encoding.channels == 1 else values
 
 
@@ -165,8 +165,13 @@ def decode_compressed(message: Any, max_megapixels: float) -> RgbImage:
     return _eight_bit(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
 
 
-def _view_rows(message: Any, encoding: Encoding, rows: int, width: int) -> NDArray[Any]:
-    """View ``data`` as (rows, width, channels)."""
+def view_rows(
+    message: Any, encoding: Encoding, rows: int, width: int, kind: str = "u"
+) -> NDArray[Any]:
+    """View ``data`` as (rows, width, channels), unsigned (kind u) or floating (f) numbers.
+
+    Raises RejectedInput where it is too short.
+    """
     step = read_integer(message, "step")
     row = width * encoding.channels * encoding.depth
     if step < row:
@@ -183,7 +188,7 @@ def _view_rows(message: Any, encoding: Encoding, rows: int, width: int) -> NDArr
     order = ">" if read_integer(message, "is_bigendian") else "<"
     return np.ndarray(
         (rows, width, encoding.channels),
-        np.dtype(f"{order}u{encoding.depth}"),
+        np.dtype(f"{order}{kind}{encoding.depth}"),
         octets,
         strides=(step, encoding.channels * encoding.depth, encoding.depth),
     )

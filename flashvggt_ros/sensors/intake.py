@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -19,14 +18,12 @@ from flashvggt_ros.sensors.image_decoding import (
 )
 from flashvggt_ros.sensors.rejected_input import (
     RejectedInput,
-    read_field,
-    read_integer,
-    read_text,
+    Rejections,
+    check_stamp,
+    read_header,
 )
 
 __all__ = ["CameraIntake", "FitCheck", "RejectedInput", "fits_any"]
-
-logger = logging.getLogger(__name__)
 
 FitCheck = Callable[[RgbImage], object]
 """Raises ValueError for an RGB image (H, W, 3) that whoever takes the frames has no use for."""
@@ -57,7 +54,7 @@ class CameraIntake:
     ) -> None:
         self.topic = topic
         self.accepted = 0
-        self.rejected: Counter[str] = Counter()
+        self._rejections = Rejections(topic)
         self._max_megapixels = limits.max_megapixels
         self._convert_raw = convert_raw
         self._check_fit = check_fit
@@ -65,12 +62,16 @@ class CameraIntake:
         self._calibration: Calibration | None = None
         self._is_mismatch_counted = False
         self._last_stamp_ns = 0
-        self._said: set[str] = set()
+
+    @property
+    def rejected(self) -> Counter[str]:
+        """How many messages were refused, by cause."""
+        return self._rejections.counts
 
     def reset(self) -> None:
         """Accept any stamp next, and say again what is wrong; counts and calibration stay."""
         self._last_stamp_ns = 0
-        self._said.clear()
+        self._rejections.say_again()
 
     def set_camera_info(self, message: Any) -> None:
         """Take the calibration for the images to come.
@@ -81,7 +82,7 @@ class CameraIntake:
             self._calibration = calibration_from_camera_info(message, self._is_rectified)
             self._is_mismatch_counted = False
         except RejectedInput as rejection:
-            self._reject(rejection)
+            self._rejections.add(rejection)
             raise
 
     def frame(self, message: Any) -> Frame:
@@ -95,36 +96,16 @@ class CameraIntake:
             image = self._decode(message)
             self._require_fit(image)
         except RejectedInput as rejection:
-            self._reject(rejection)
+            self._rejections.add(rejection)
             raise
         self._last_stamp_ns = stamp_ns
         self.accepted += 1
         return Frame(stamp_ns, camera, image, self._calibration_of(image))
 
     def _header(self, message: Any) -> tuple[int, str]:
-        header = read_field(message, "header")
-        stamp = read_field(header, "stamp")
-        seconds = read_integer(stamp, "sec", 2**31)
-        stamp_ns = seconds * 1_000_000_000 + read_integer(stamp, "nanosec", 1_000_000_000)
-        self._check_stamp(stamp_ns)
-        # tf2 knows no leading slash; a frame is never without a name.
-        return stamp_ns, read_text(header, "frame_id").lstrip("/") or self.topic.lstrip("/")
-
-    def _check_stamp(self, stamp_ns: int) -> None:
-        if stamp_ns == 0:
-            raise RejectedInput(
-                "stamp_zero", "the stamp is zero; let the camera driver stamp its images"
-            )
-        if stamp_ns == self._last_stamp_ns:
-            raise RejectedInput(
-                "stamp_repeated", f"the stamp {stamp_ns} ns is that of the image before it"
-            )
-        if stamp_ns < self._last_stamp_ns:
-            raise RejectedInput(
-                "stamp_backwards",
-                f"the stamp {stamp_ns} ns lies {(self._last_stamp_ns - stamp_ns) / 1e9:.3f} s "
-                "before that of the last image; call ~/reset if a bag or simulation started over",
-            )
+        stamp_ns, frame = read_header(message)
+        check_stamp(stamp_ns, self._last_stamp_ns, "image")
+        return stamp_ns, frame or self.topic.lstrip("/")  # a frame is never without a name
 
     def _decode(self, message: Any) -> RgbImage:
         if hasattr(message, "encoding"):
@@ -152,7 +133,7 @@ class CameraIntake:
             return self._calibration
         if not self._is_mismatch_counted:
             self._is_mismatch_counted = True
-            self._reject(
+            self._rejections.add(
                 RejectedInput(
                     "camera_info_size",
                     f"camera_info is for {pinhole.width}x{pinhole.height}, but the image is "
@@ -160,9 +141,3 @@ class CameraIntake:
                 )
             )
         return None
-
-    def _reject(self, rejection: RejectedInput) -> None:
-        self.rejected[rejection.cause] += 1
-        if rejection.cause not in self._said:
-            self._said.add(rejection.cause)
-            logger.warning("%s: dropped: %s (further ones are counted)", self.topic, rejection)

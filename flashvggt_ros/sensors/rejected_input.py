@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import operator
+from collections import Counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 CAUSES = frozenset(
     {
@@ -27,6 +31,9 @@ CAUSES = frozenset(
         "camera_info_invalid",
         "camera_info_unsupported",
         "camera_info_size",
+        "not_finite",
+        "zero_quaternion",
+        "frame_missing",
     }
 )
 
@@ -39,6 +46,26 @@ class RejectedInput(ValueError):  # noqa: N818 - it names the event, not a fault
             raise KeyError(cause)
         super().__init__(reason)
         self.cause = cause
+
+
+class Rejections:
+    """The refusals of one topic: counted in ``counts`` by cause, and logged once per cause."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.counts: Counter[str] = Counter()
+        self._said: set[str] = set()
+
+    def add(self, rejection: RejectedInput) -> None:
+        """Count a refusal; say it where it is the first of its cause."""
+        self.counts[rejection.cause] += 1
+        if rejection.cause not in self._said:
+            self._said.add(rejection.cause)
+            logger.warning("%s: dropped: %s (further ones are counted)", self.topic, rejection)
+
+    def say_again(self) -> None:
+        """Log the next refusal of each cause again; the counts stay."""
+        self._said.clear()
 
 
 def read_field(message: Any, name: str) -> Any:
@@ -71,6 +98,60 @@ def read_text(message: Any, name: str) -> str:
     if not isinstance(value, str):
         raise RejectedInput("malformed", f"{name} is {type(value).__name__}, not a string")
     return value
+
+
+def read_numbers(message: Any, names: str) -> NDArray[np.float64]:
+    """Return the fields ``names`` (one letter each) as float64; RejectedInput unless all finite."""
+    values = [read_field(message, name) for name in names]
+    try:
+        numbers = np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise RejectedInput("malformed", f"{', '.join(names)} are not all numbers") from None
+    if numbers.shape != (len(names),):
+        raise RejectedInput("malformed", f"{', '.join(names)} are not all numbers")
+    if not np.isfinite(numbers).all():
+        raise RejectedInput("not_finite", f"{', '.join(names)} are {numbers.tolist()}: not finite")
+    return numbers
+
+
+def read_quaternion(message: Any) -> NDArray[np.float64]:
+    """Return a geometry_msgs/Quaternion as x, y, z, w of length 1; RejectedInput if zero."""
+    xyzw = read_numbers(message, "xyzw")
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(xyzw))
+    if norm == np.inf:
+        raise RejectedInput("not_finite", f"the quaternion is {xyzw.tolist()}: too large")
+    if norm < 1e-6:
+        raise RejectedInput("zero_quaternion", "the quaternion is zero: it is no rotation")
+    return xyzw / norm
+
+
+def read_header(message: Any) -> tuple[int, str]:
+    """Return a message's stamp [ns] and its frame, as tf2 knows it: without a leading slash."""
+    header = read_field(message, "header")
+    stamp = read_field(header, "stamp")
+    seconds = read_integer(stamp, "sec", 2**31)
+    stamp_ns = seconds * 1_000_000_000 + read_integer(stamp, "nanosec", 1_000_000_000)
+    return stamp_ns, read_text(header, "frame_id").lstrip("/")
+
+
+def check_stamp(stamp_ns: int, last_stamp_ns: int, what: str) -> None:
+    """Refuse a stamp that is zero, or not newer than the last one of its topic.
+
+    ``what`` names such a message: "image".
+    """
+    if stamp_ns == 0:
+        raise RejectedInput("stamp_zero", f"the stamp is zero; let the driver stamp each {what}")
+    if stamp_ns == last_stamp_ns:
+        raise RejectedInput(
+            "stamp_repeated", f"the stamp {stamp_ns} ns is that of the {what} before it"
+        )
+    if stamp_ns < last_stamp_ns:
+        raise RejectedInput(
+            "stamp_backwards",
+            f"the stamp {stamp_ns} ns lies {(last_stamp_ns - stamp_ns) / 1e9:.3f} s before that of "
+            f"the last {what}; call ~/reset if a bag or simulation started over",
+        )
 
 
 def read_octets(message: Any) -> NDArray[np.uint8]:
