@@ -49,7 +49,7 @@ class CameraInput:
         self._has_said_type = False
         transports = config.image.transports
         self._transport = transports[index] if len(transports) > 1 else transports[0]
-        self.topic = _resolved(node, "image_topics", config.image_topics[index])
+        self.topic = resolved_topic(node, "image_topics", config.image_topics[index])
         self.intake = CameraIntake(
             self.topic, config.image, convert_raw=image_converter(), check_fit=check_fit
         )
@@ -112,7 +112,7 @@ class CameraInput:
     def _info_topic(self, index: int) -> str:
         if self._config.image.camera_info_topics:
             topic = self._config.image.camera_info_topics[index]
-            return _resolved(self._node, "image.camera_info_topics", topic)
+            return resolved_topic(self._node, "image.camera_info_topics", topic)
         folder = self.topic.removesuffix("/compressed").rpartition("/")[0]
         return f"{folder}/camera_info"
 
@@ -141,7 +141,7 @@ class CameraInput:
             return
 
 
-def _resolved(node: Node, parameter: str, topic: str) -> str:
+def resolved_topic(node: Node, parameter: str, topic: str) -> str:
     """The full name of a topic after remapping; ValueError for what is no topic name."""
     try:
         validate_topic_name(topic)

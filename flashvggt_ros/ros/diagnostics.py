@@ -14,6 +14,11 @@ from flashvggt_ros.ros.frame_ledger import FrameCounts
 from flashvggt_ros.ros.messages import time_message
 from flashvggt_ros.ros.worker import WorkerReport
 
+NOT_METRIC = (
+    "the unit of the map is not a meter: drive on, so that the scale can be measured; or give it "
+    "odometry, depth, a rig of cameras or scale.camera_height; or set scale.source to fixed"
+)
+UNKNOWN_SIGMA = -1.0
 UNTRAINED = "untrained weights: the geometry means nothing"
 
 
@@ -31,8 +36,10 @@ class ModelIdentity:
 class NodeState:
     """Everything that the two messages are made of.
 
-    ``stamp_ns`` is that of the newest image received, 0 before the first. ``input_problems`` and
-    ``missing_transform`` say what keeps images or transforms away, empty where nothing does.
+    ``stamp_ns`` is that of the newest image received, 0 before the first. ``input_problems``,
+    ``robot_problems`` and ``missing_transform`` say what keeps images, the robot's messages or
+    transforms away, empty where nothing does. ``robot_rejected``: messages that could not be used,
+    by topic of the robot and cause.
     """
 
     stamp_ns: int
@@ -42,6 +49,8 @@ class NodeState:
     report: WorkerReport
     input_problems: tuple[str, ...]
     missing_transform: str
+    robot_problems: tuple[str, ...]
+    robot_rejected: dict[str, Counter[str]]
     map_points: int
     model: ModelIdentity
     backends: dict[str, str]
@@ -49,8 +58,9 @@ class NodeState:
 
 def map_status(state: NodeState, config: Config) -> MapStatus:
     """The message for ~/status."""
-    code, text = _state(state)
+    code, text = _state(state, config)
     counts, report = state.counts, state.report
+    scale = report.scale_estimate
     return MapStatus(
         header=Header(stamp=time_message(state.stamp_ns), frame_id=config.tf.map_frame),
         state=code,
@@ -71,8 +81,12 @@ def map_status(state: NodeState, config: Config) -> MapStatus:
         chunk_latency_s=report.latency_s,
         chunk_latency_p95_s=report.latency_p95_s,
         scale=report.scale,
-        scale_source="fixed",
-        is_metric=False,
+        scale_sigma=scale.sigma if scale else UNKNOWN_SIGMA,
+        scale_source=scale.source if scale else "fixed",
+        is_metric=scale is not None,
+        up_source=report.up_source,
+        loops=report.loops,
+        is_localized=report.is_joined,
         checkpoint=state.model.checkpoint,
         checkpoint_sha256=state.model.sha256,
         is_trained=state.model.is_trained,
@@ -80,24 +94,34 @@ def map_status(state: NodeState, config: Config) -> MapStatus:
     )
 
 
-def diagnostic_array(state: NodeState, node_name: str) -> DiagnosticArray:
-    """The message for /diagnostics: images, model, mapping and transforms, each with a level."""
-    statuses = [_images(state), _model(state), _mapping(state), _transforms(state)]
+def diagnostic_array(state: NodeState, config: Config, node_name: str) -> DiagnosticArray:
+    """The message for /diagnostics: images, model, mapping, scale, robot, transforms."""
+    statuses = [
+        _images(state), _model(state), _mapping(state), _scale(state, config), _robot(state),
+        _transforms(state),
+    ]  # fmt: skip
     for status in statuses:
         status.name = f"{node_name}: {status.name}"
         status.hardware_id = state.model.device
     return DiagnosticArray(header=Header(stamp=time_message(state.stamp_ns)), status=statuses)
 
 
-def _state(state: NodeState) -> tuple[int, str]:
+def _unit_problem(state: NodeState, config: Config) -> str:
+    """Say that the map's unit is no meter where one was to be measured; empty otherwise."""
+    is_wanted = config.scale.source != "fixed" and state.report.submaps > 0
+    return NOT_METRIC if is_wanted and state.report.scale_estimate is None else ""
+
+
+def _state(state: NodeState, config: Config) -> tuple[int, str]:
     if state.report.error:
         text = f"{state.report.error}; mapping goes on, the log has the details"
         return MapStatus.ERROR, text
     if state.is_paused:
         return MapStatus.PAUSED, "paused: images are dropped; call ~/pause with false to go on"
-    problems = [*state.input_problems, state.missing_transform]
+    problems = [*state.input_problems, *state.robot_problems, state.missing_transform]
     if not state.model.is_trained:
         problems.append(UNTRAINED)
+    problems.append(_unit_problem(state, config))
     text = "; ".join(problem for problem in problems if problem)
     if not state.counts.received:
         return MapStatus.WAITING, text or "no image has arrived yet"
@@ -144,12 +168,38 @@ def _mapping(state: NodeState) -> DiagnosticStatus:
         "map cloud [points]": state.map_points,
         "descriptor cache [frames]": report.cache_frames,
         "descriptor cache [bytes]": report.cache_bytes,
-        "scale": f"{report.scale:.6g} (fixed, not metric)",
+        "loops": report.loops,
+        "up": report.up_source,
     }
     status = _status("mapping", report.error, "mapping", values)
     if report.error:
         status.level = DiagnosticStatus.ERROR
     return status
+
+
+def _scale(state: NodeState, config: Config) -> DiagnosticStatus:
+    """Whether the unit of the map is a meter, and how sure that is."""
+    scale = state.report.scale_estimate
+    values: dict[str, object] = {
+        "meters per unit": f"{state.report.scale:.6g}",
+        "source": scale.source if scale else "fixed",
+        "standard deviation [%]": f"{100 * scale.sigma:.2g}" if scale else "unknown",
+    }
+    all_well = f"measured: {scale.source}" if scale else "not measured"
+    return _status("scale", _unit_problem(state, config), all_well, values)
+
+
+def _robot(state: NodeState) -> DiagnosticStatus:
+    """What odometry, IMU and depth topics bring."""
+    rejected = {topic: counts for topic, counts in state.robot_rejected.items() if counts}
+    values: dict[str, object] = {
+        f"{topic}, rejected: {cause} [messages]": count
+        for topic, counts in rejected.items()
+        for cause, count in sorted(counts.items())
+    }
+    refused = [f"{counts.total()} messages on {name} rejected" for name, counts in rejected.items()]
+    all_well = "its messages arrive" if state.robot_rejected else "no topics of the robot are named"
+    return _status("robot", "; ".join([*state.robot_problems, *refused]), all_well, values)
 
 
 def _transforms(state: NodeState) -> DiagnosticStatus:

@@ -118,7 +118,7 @@ class MapServices:
             slam.map.trajectory(),
             points_map,
             colors,
-            scale=slam.config.scale.fixed,
+            scale=slam.map.scale,
             checkpoint=self._checkpoint,
             checkpoint_hash=self._checkpoint_hash,
         )

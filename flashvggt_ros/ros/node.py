@@ -37,6 +37,8 @@ from flashvggt_ros.ros.log_forwarding import forward_logs, stop_forwarding
 from flashvggt_ros.ros.map_services import MapServices
 from flashvggt_ros.ros.parameters import declare_parameters, on_change
 from flashvggt_ros.ros.publishers import LATCHED, MapPublishers
+from flashvggt_ros.ros.robot import RosRobot
+from flashvggt_ros.ros.transforms import PatientTransforms, TransformTree
 from flashvggt_ros.ros.worker import Worker
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import ChunkPredictor, Slam
@@ -48,6 +50,7 @@ logger = logging.getLogger("flashvggt_ros.ros.node")  # also where this file run
 
 NODE_NAME = "mapping"
 CONNECT_PERIOD_S = 0.1
+TF_CACHE_S = 60.0  # poses come a queue and a chunk later than the transforms they need
 SPIN_TIMEOUT_S = 0.1  # longest time until a signal is acted upon
 LOAD_POLL_S = 0.05  # the same while the model loads
 STOP_TIMEOUT_S = 0.8  # longest wait for the chunk in progress at shutdown
@@ -92,10 +95,13 @@ class MappingNode(Node):
         self._newest_ns = 0
         self._has_reset = False
         self._ledger = FrameLedger()
-        self._outputs = MapPublishers(self, lambda: self.config)
-        self._worker = Worker(
-            Slam(self.config, predictor), self.config.image.queue_size, self._ledger, self._outputs
+        transforms = PatientTransforms(
+            TransformTree(self, cache_s=TF_CACHE_S), lambda: self.config.tf.lookup_timeout
         )
+        self.robot = RosRobot(self, self.config, transforms)
+        self._outputs = MapPublishers(self, lambda: self.config, transforms)
+        slam = Slam(self.config, predictor, self.robot)
+        self._worker = Worker(slam, self.config.image.queue_size, self._ledger, self._outputs)
         self._map_services = MapServices(
             self, lambda: self.config, self._worker, model.checkpoint, model.sha256, self._on_reset
         )
@@ -146,7 +152,7 @@ class MappingNode(Node):
         self._newest_ns = frame.stamp_ns if is_newer or self._has_reset else self._newest_ns
         self._has_reset = False
         if index == 0:
-            self._outputs.placer.first_camera = frame.camera
+            self._outputs.poses.placer.first_camera = frame.camera
         if self._map_services.is_paused or self._worker.fatal:
             self._ledger.add(received=1, dropped=1)
             return
@@ -156,6 +162,7 @@ class MappingNode(Node):
     def _on_reset(self) -> None:
         for camera in self._cameras:
             camera.intake.reset()
+        self.robot.clear()
         self._has_reset = True  # stamps may begin anew
 
     def _change(self, config: Config) -> None:
@@ -181,13 +188,16 @@ class MappingNode(Node):
             rejected=sum((camera.intake.rejected for camera in self._cameras), Counter()),
             report=self._worker.report,
             input_problems=tuple(camera.problem for camera in self._cameras if camera.problem),
-            missing_transform=self._outputs.missing_transform,
+            missing_transform=self._outputs.poses.missing,
+            robot_problems=self.robot.problems,
+            robot_rejected=self.robot.rejected,
             map_points=self._outputs.map_points,
             model=self._model,
             backends=self._backends,
         )
         self._status.publish(map_status(state, self.config))
-        self._diagnostics.publish(diagnostic_array(state, self.get_fully_qualified_name()))
+        name = self.get_fully_qualified_name()
+        self._diagnostics.publish(diagnostic_array(state, self.config, name))
 
     def _say_start(self) -> None:
         logger.info("mapping with %s on %s", self._model.checkpoint, self._model.device)

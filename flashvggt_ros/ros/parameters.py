@@ -19,8 +19,12 @@ from flashvggt_ros.config import Config, Parameter, build_config, flatten, param
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = ("publish.", "tf.publish", "tf.rate", "tf.lookup_timeout")
-AFTER_RESET = ("keyframe.", "chunk.", "submap.", "scale.", "map.")
+AT_ONCE = (
+    "publish.", "tf.publish", "tf.rate", "tf.lookup_timeout", "tf.max_correction_rate"
+)  # fmt: skip
+AFTER_RESET = (
+    "keyframe.", "chunk.", "submap.", "scale.", "gravity.", "loop.", "map.", "grid."
+)  # fmt: skip
 ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 _TYPES = {

@@ -27,6 +27,10 @@ class Edge:
     T_parent_child: NDArray[np.float64]
     stamp_ns: int
 
+    def moved(self, T_shown_parent: NDArray[np.float64]) -> Edge:
+        """Return the edge with its child moved by T_shown_parent (4, 4)."""
+        return Edge(self.parent, self.child, T_shown_parent @ self.T_parent_child, self.stamp_ns)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
@@ -133,6 +137,11 @@ class EdgeRepeater:
     def __init__(self, odom_frame: str) -> None:
         self._odom_frame = odom_frame
         self._newest: Edge | None = None
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the transform that is repeated, 0 before the first."""
+        return self._newest.stamp_ns if self._newest else 0
 
     def update(self, edge: Edge | None) -> None:
         """Take the newest transform; None after a reset."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import yaml
@@ -13,6 +14,9 @@ from rclpy.time import Time
 
 from flashvggt_ros.ros import backends
 from flashvggt_ros.ros.messages import matrix, transform_stamped
+
+POLL_S = 0.005
+LATEST = 0  # as a stamp: the newest transform there is
 
 
 class TransformUnavailable(LookupError):  # noqa: N818 - it is an answer, not a fault
@@ -72,6 +76,51 @@ class TransformTree:
     def close(self) -> None:
         """Stop listening; what was heard can still be looked up."""
         self._listener.unregister()
+
+
+class PatientTransforms:
+    """A tree whose lookups wait for what is on its way: ``timeout()`` [s] for a chunk together.
+
+    ``renew`` is called after each chunk. Only the worker's thread may look up and wait.
+    """
+
+    def __init__(self, tree: TransformTree, timeout: Callable[[], float]) -> None:
+        self.root = tree.root
+        self.broadcast = tree.broadcast
+        self.close = tree.close
+        self._tree = tree
+        self._timeout = timeout
+        self._left = timeout()
+
+    def renew(self) -> None:
+        """Be patient again: a new chunk begins."""
+        self._left = self._timeout()
+
+    def wait(self, is_reached: Callable[[], bool]) -> None:
+        """Return when ``is_reached``, or when the chunk's patience ends."""
+        start = time.monotonic()
+        while not is_reached() and time.monotonic() < start + self._left:
+            time.sleep(POLL_S)
+        self._left -= time.monotonic() - start
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
+        """Look a transform up, waiting for one that exists but does not reach ``stamp_ns`` yet."""
+
+        def is_reached() -> bool:
+            try:
+                self._tree.lookup(target, source, stamp_ns)
+            except TransformUnavailable:
+                return False
+            return True
+
+        try:
+            return self._tree.lookup(target, source, stamp_ns)
+        except TransformUnavailable:
+            if stamp_ns == LATEST:
+                raise
+            self._tree.lookup(target, source, LATEST)  # raises where there is none at all
+        self.wait(is_reached)
+        return self._tree.lookup(target, source, stamp_ns)
 
 
 def check_frame_name(name: str) -> str:

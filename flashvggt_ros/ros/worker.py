@@ -16,6 +16,7 @@ import numpy as np
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame, MapUpdate
 from flashvggt_ros.mapping.map import Map
+from flashvggt_ros.mapping.metric_scale import ScaleEstimate
 from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.work_queue import Arrival, Job, WorkQueue
 from flashvggt_ros.slam import Slam
@@ -49,7 +50,8 @@ class WorkerReport:
 
     ``latency_s``: newest chunk, last image received to poses published; ``latency_p50_s`` and
     ``latency_p95_s``: percentiles over the recent chunks [s]. ``scale``: meters per unit of the
-    first submap.
+    newest submap, as it is measured by ``scale_estimate``, None where it is not. ``up_source`` says
+    what knows which way is up; ``is_joined`` whether the newest submap hangs on the rest.
     """
 
     error: str
@@ -57,6 +59,10 @@ class WorkerReport:
     cache_frames: int
     cache_bytes: int
     scale: float
+    scale_estimate: ScaleEstimate | None
+    up_source: str
+    loops: int
+    is_joined: bool
     chunks: int
     latency_s: float
     latency_p50_s: float
@@ -274,14 +280,18 @@ class Worker:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _snapshot(self) -> WorkerReport:
-        slam = self._slam
+        slam, layout = self._slam, self._slam.map.layout
         latencies = np.array(self._latencies or [0.0])
         return WorkerReport(
             error=self._error,
             submaps=slam.map.live.index + 1 if slam.map.frames else 0,
             cache_frames=slam.cache.frames,
             cache_bytes=slam.cache.nbytes,
-            scale=slam.config.scale.fixed,
+            scale=slam.map.scale,
+            scale_estimate=layout.scale_estimate,
+            up_source=layout.up.source if layout.up else "assumed",
+            loops=layout.loops,
+            is_joined=slam.map.live.is_joined,
             chunks=self._chunks,
             latency_s=float(latencies[-1]),
             latency_p50_s=float(np.percentile(latencies, 50)),

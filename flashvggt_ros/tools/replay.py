@@ -25,6 +25,7 @@ from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.replay_report import (
     COMPLETE,
     count_frames,
+    describe_layout,
     format_summary,
     measure_motion,
     measure_run,
@@ -149,7 +150,7 @@ class Replay:
             "stopped_by": self.stopped_by,
             **count_frames(self._frames, self.slam, keyframes, trajectory),
             **measure_run(self.watch, self._frames.read),
-            "scale": {"value": self.slam.config.scale.fixed, "source": "fixed", "is_metric": False},
+            **describe_layout(self.slam.map),
             "checkpoint": {
                 "name": self._card.name,
                 "sha256": self._card.sha256,

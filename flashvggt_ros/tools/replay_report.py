@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.mapping.map import Map, Trajectory
 from flashvggt_ros.slam import Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.stopwatch import Stopwatch
@@ -60,6 +60,24 @@ def measure_motion(trajectory: Trajectory) -> dict[str, float]:
     }
 
 
+def describe_layout(current_map: Map) -> dict[str, Any]:
+    """Say how many meters a unit is, what measured that and which way is up, and count loops.
+
+    ``sigma`` is the standard deviation of the scale's logarithm, None where nothing measured it.
+    """
+    layout, estimate = current_map.layout, current_map.layout.scale_estimate
+    return {
+        "scale": {
+            "value": current_map.scale,
+            "sigma": estimate.sigma if estimate else None,
+            "source": estimate.source if estimate else "fixed",
+            "is_metric": estimate is not None,
+        },
+        "up": layout.up.source if layout.up else "assumed",
+        "loops": layout.loops,
+    }
+
+
 def _peak_memory() -> dict[str, float]:
     """Peak of resident memory, and of GPU memory where a GPU was used [MB]."""
     peak = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
@@ -67,6 +85,12 @@ def _peak_memory() -> dict[str, float]:
     if torch is not None and torch.cuda.is_initialized():
         peak["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return peak
+
+
+def _format_scale(scale: dict[str, Any]) -> str:
+    if not scale["is_metric"]:
+        return f"scale {scale['value']:.4g} {scale['source']}, not metric"
+    return f"scale {scale['value']:.4g} by {scale['source']}, +- {100 * scale['sigma']:.1f} %"
 
 
 def format_summary(report: dict[str, Any], folder: Path) -> str:
@@ -80,8 +104,9 @@ def format_summary(report: dict[str, Any], folder: Path) -> str:
         f"{report['frames_placed']} placed: {report['frames_used']} keyframes, "
         f"{report['frames_interpolated']} gated ones between them",
         f"{report['map_points']} points, path {report['path_length_m']:.2f} m "
-        f"(scale {report['scale']['value']:.4g} {report['scale']['source']}, not metric), "
-        f"{report['submaps']} submaps, {report['torn_submaps']} of them torn off",
+        f"({_format_scale(report['scale'])}), {report['submaps']} submaps, "
+        f"{report['torn_submaps']} of them torn off, {report['loops']} loops; "
+        f"up: {report['up']}",
         f"{report['frames_per_second']:.2f} frames/s, {report['peak_memory_mb']:.0f} MB",
     ]
     if not report["checkpoint"]["is_trained"]:

@@ -104,6 +104,7 @@ class NodeBench:
             "chunk__max_wait": 0.4,
             "publish__status_period": 0.05,
             "publish__map_cloud_period": 0.1,
+            "bundle_adjustment__enabled": False,  # the predictor knows the world
         }
         overrides = [
             Parameter(name.replace("__", "."), value=value)
