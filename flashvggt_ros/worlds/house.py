@@ -72,10 +72,10 @@ def true_grid(
     scenery: Scenery, world: World, T_grid_world: NDArray[np.float64], resolution: float,
     heights: tuple[float, float],
 ) -> TrueGrid:
-    """Draw the grid of what the cameras of a walk saw, between two heights above the floor [m].
+    """Draw the grid of what the cameras of a walk saw, with two heights above the floor [m].
 
-    A cell is known where a camera's ray crosses or ends in it between the heights; then it is
-    occupied if a box stands in it at any height between them, else free. ``T_grid_world`` turns
+    A cell is known where a camera's ray crosses or ends in it below the upper height; then it is
+    occupied if a box stands in it at any height between both, else free. ``T_grid_world`` turns
     about z by a multiple of 90 degrees at most, as boxes are axis-aligned in the grid.
     """
     boxes = np.array([[box.low, box.high] for box in scenery.boxes])
@@ -93,7 +93,7 @@ def true_grid(
         points = _along_rays(
             T_grid_world @ T_world_camera, depth, frame.calibration.pinhole, 0.5 * resolution
         )
-        points = points[(points[:, 2] > heights[0]) & (points[:, 2] < heights[1])]
+        points = points[points[:, 2] < heights[1]]
         column, row = np.floor((points[:, :2] - origin) / resolution).astype(int).T
         is_seen[row, column] = True
     is_box = np.zeros_like(is_seen)
