@@ -14,7 +14,7 @@ from scipy.stats import chi2
 
 from flashvggt_ros.config import LoopConfig
 from flashvggt_ros.mapping.graph_factors import FREEDOMS, skew
-from flashvggt_ros.mapping.graph_measurements import covariance_at
+from flashvggt_ros.mapping.graph_measurements import Between, covariance_at
 from flashvggt_ros.mapping.loop_measurement import (
     CacheT,
     FreshPredictor,
@@ -28,6 +28,7 @@ from flashvggt_ros.mapping.pose_graph import PoseGraph, RelativePose
 
 logger = logging.getLogger(__name__)
 
+NEAR = 3  # submaps back to which a chain of joins is as sure as a loop
 GROUP = 4  # keyframes that a place is checked with
 GATE = 0.999  # share of true loops that lie within what the pose graph expects
 LOOKALIKES = 30  # times as many images are looked up as are checked, to leave out impossible ones
@@ -76,17 +77,19 @@ class LoopCloser(Generic[CacheT]):
     def find(self, submap: int, graph: PoseGraph) -> tuple[VerifiedLoop, ...]:
         """Return the loops between a submap that was added and earlier ones, the surest first.
 
-        The graph's nodes are the submaps, by number; it is only read. The best candidates that
-        may lie near each other are checked; a loop must lie where the graph expects it, within what
-        it is sure of. Where it expects nothing, because nothing joins the two, two must agree.
+        The graph's nodes are the submaps, by number; it is only read. Of submaps that are not just
+        before, the best candidates that may lie near are checked; a loop must lie where the graph
+        expects it, within what it is sure of. Where it expects nothing, because nothing joins the
+        two, two loops must agree.
         """
         if not self._config.enabled:
             return ()
-        near = {other for other in self._submaps if other >= submap - 1}
+        near = {other for other in self._submaps if other >= submap - NEAR}
         group = self._submaps[submap]
         candidates = self._candidates(group, near, LOOKALIKES * self._config.candidates)
         possible = self._possible(candidates, submap, graph)
-        found = self._verified(submap, group, possible[: self._config.candidates])
+        drift = _typical_drift(graph)
+        found = self._verified(submap, group, possible[: self._config.candidates], drift)
         loops = [loop for loop in found if self._is_believed(loop, found, graph)]
         return tuple(sorted(loops, key=lambda loop: -loop.measurement.likeness))
 
@@ -96,12 +99,14 @@ class LoopCloser(Generic[CacheT]):
         Nothing is known of where it might be: two checks must agree.
         """
         candidates = self._candidates(group, set(), self._config.candidates)
-        found = self._verified(-1, group, candidates)
+        found = self._verified(-1, group, candidates, None)
         return tuple(loop for loop in found if _has_second(loop, found))
 
     def _candidates(
         self, group: KeyframeGroup, exclude: set[int], most: int
     ) -> tuple[Candidate, ...]:
+        if not group.keyframes:
+            return ()
         signatures = np.stack([keyframe.signature for keyframe in group.keyframes])
         return self._index.candidates(signatures, exclude, most, self._config.min_similarity)
 
@@ -121,14 +126,18 @@ class LoopCloser(Generic[CacheT]):
         return [candidates[number] for _, number in sorted(ranked)]
 
     def _verified(
-        self, query: int, group: KeyframeGroup, candidates: Sequence[Candidate]
+        self, query: int, group: KeyframeGroup, candidates: Sequence[Candidate],
+        drift: tuple[float, float] | None,
     ) -> list[VerifiedLoop]:
+        """Check candidates; ``drift`` is what submaps bend, None: as configured."""
+        drift = drift or (self._config.rotation_drift, self._config.scale_drift)
         loops = []
         for candidate in candidates:
             match = self._submaps[candidate.submap].around(candidate.keyframe, GROUP)
             part = group.around(candidate.query_keyframe, GROUP)
             measured = verify_loop(part, match, self._predictor, self._config)
             if measured is not None:
+                measured = _with_bends(measured, part, *drift)
                 loops.append(VerifiedLoop(candidate, query, measured))
         return loops
 
@@ -152,10 +161,7 @@ def verify_loop(
     query: KeyframeGroup, match: KeyframeGroup, predictor: FreshPredictor[CacheT],
     config: LoopConfig,
 ) -> LoopMeasurement | None:
-    """Run the model afresh on both groups; None unless geometry, overlap and images all agree.
-
-    The covariance counts too what the two submaps may have bent between their origins and here.
-    """
+    """Run the model afresh on both groups; None unless geometry, overlap and images all agree."""
     measured = measure_loop(query, match, predictor)
     if measured is None:
         return None
@@ -170,12 +176,36 @@ def verify_loop(
         "passed" if is_good else "failed",
         measured.geometry, measured.overlap, measured.through, measured.likeness,
     )
-    if not is_good:
-        return None
+    return measured if is_good else None
+
+
+def _with_bends(
+    measured: LoopMeasurement, query: KeyframeGroup, rotation_drift: float, scale_drift: float
+) -> LoopMeasurement:
+    """Count too what the two submaps may have bent between their origins and the place they share.
+
+    That is half a submap's drift in either; it turns and grows them about this place.
+    """
     here = query.T_submap_camera[:, :3, 3].mean(axis=0)
-    drift = np.repeat([config.rotation_drift, LEAST_SIGMA, config.scale_drift], (3, 3, 1))
-    bent = covariance_at(measured.S_match_query, here, drift)
-    return replace(measured, covariance=measured.covariance + bent)
+    drift = np.repeat([rotation_drift, LEAST_SIGMA, scale_drift], (3, 3, 1))
+    bends = covariance_at(measured.S_match_query, here, drift)
+    return replace(measured, covariance=measured.covariance + bends)
+
+
+def _typical_drift(graph: PoseGraph) -> tuple[float, float] | None:
+    """Rotation [rad] and log scale that one submap drifts by, as the joins of the graph say."""
+    joins = [
+        factor.covariance
+        for factor in graph.factors.values()
+        if isinstance(factor, Between) and not factor.is_robust
+    ]
+    if not joins:
+        return None
+    rotation, growth = (
+        np.sqrt(np.median([variance(covariance) for covariance in joins]))
+        for variance in (lambda c: np.trace(c[:3, :3]) / 3, lambda c: c[6, 6])
+    )
+    return float(rotation), float(growth)
 
 
 def _view_distance(

@@ -70,7 +70,8 @@ class PlaceIndex:
         Keyframes of the submaps in ``exclude`` do not count. Of places closer than a few keyframes
         to each other the best is returned. With less than a handful of signatures there are none.
         """
-        is_open = np.array([submap not in set(exclude) for submap, _ in self._places], np.bool_)
+        closed = set(exclude)
+        is_open = np.array([submap not in closed for submap, _ in self._places], np.bool_)
         if len(self) < FEW or not is_open.any() or not len(signatures):
             return ()
         known = np.stack(self._signatures)
