@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,10 +106,8 @@ class PoseGraph:
         A robust one may turn out wrong: it is then left out by ``optimize``, and named there.
         Raises ValueError for a covariance that is not positive definite, or one node twice.
         """
-        if self._known(first) == self._known(second):
-            raise ValueError(f"a factor needs two nodes, not {first} twice")
-        whitening(covariance)
-        return self._append(Between(first, second, S_first_second, covariance, is_robust))
+        self.extend([Between(first, second, S_first_second, covariance, is_robust)])
+        return self._next_id - 1
 
     def set_scale(self, node: int, meters_per_unit: float, sigma: float) -> int:
         """Add or replace what is measured of a node's scale; robust.
@@ -134,6 +132,28 @@ class PoseGraph:
         """Forget a factor; KeyError if there is none of that id."""
         del self._factors[factor]
         self._information = None
+
+    def extend(self, factors: Iterable[Factor]) -> None:
+        """Add factors as they are; ValueError for unknown nodes or an impossible covariance."""
+        for factor in factors:
+            if isinstance(factor, Between):
+                if self._known(factor.first) == self._known(factor.second):
+                    raise ValueError(f"a factor needs two nodes, not {factor.first} twice")
+                whitening(factor.covariance)
+            else:
+                self._known(factor.node)
+            self._append(factor)
+
+    def part(self, nodes: int) -> PoseGraph:
+        """Return the first ``nodes`` nodes with the factors among them; none of them is fixed."""
+        part = PoseGraph()
+        for S_map_node in self._poses[:nodes]:
+            part.add(S_map_node)
+        for factor in self._factors.values():
+            last = max(factor.first, factor.second) if isinstance(factor, Between) else factor.node
+            if last < nodes:
+                part.extend([factor])
+        return part
 
     def optimize(self) -> OptimizeResult:
         """Move the nodes to where the factors agree best; robust factors that disagree are named.

@@ -1,0 +1,85 @@
+"""Arrays in .npz files, read without trust: nothing is executed, nothing larger than the file."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """What an array must be: a type, and a shape in which a name stands for any equal length."""
+
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays uncompressed; equal arrays give equal bytes."""
+    np.savez(path, allow_pickle=False, **dict(arrays))
+
+
+def read_arrays(
+    content: bytes, specs: Mapping[str, ArraySpec], name: str
+) -> dict[str, NDArray[Any]]:
+    """Read the arrays that ``specs`` names, and no others, from the bytes of an .npz file.
+
+    Raises ValueError, with ``name`` of the file, for anything else: other arrays, types or shapes,
+    compressed members, objects, and numbers that are not finite where the type has such.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = {entry.filename: entry for entry in archive.infolist()}
+            if sorted(members) != sorted(f"{key}.npy" for key in specs):
+                raise ValueError(f"its arrays are not {', '.join(sorted(specs))}")
+            lengths: dict[str, int] = {}
+            return {
+                key: _read(_stored(archive, members[f"{key}.npy"]), key, spec, lengths)
+                for key, spec in specs.items()
+            }
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+        raise ValueError(f"{name} is damaged: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _stored(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Return a member's bytes, of which there cannot be more than the file has."""
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+        raise ValueError(f"{entry.filename} is compressed")
+    return archive.read(entry)
+
+
+def _read(
+    content: bytes, key: str, spec: ArraySpec, lengths: dict[str, int]
+) -> NDArray[Any]:
+    """Make an array of a member's bytes; names of lengths are the same for all arrays."""
+    stream = io.BytesIO(content)
+    version = npy.read_magic(stream)
+    if version not in HEADERS:
+        raise ValueError(f"array {key} has the unknown version {version}")
+    shape, is_fortran, dtype = HEADERS[version](stream)
+    if dtype != np.dtype(spec.dtype) or is_fortran or len(shape) != len(spec.shape):
+        raise ValueError(f"array {key} is {dtype} {shape}, not {spec.dtype} {spec.shape}")
+    for length, wanted in zip(shape, spec.shape, strict=True):
+        known = lengths.setdefault(wanted, length) if isinstance(wanted, str) else wanted
+        if length != known:
+            raise ValueError(f"array {key} is {shape}, not {spec.shape} with {lengths}")
+    body = content[stream.tell() :]
+    if len(body) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"array {key} is {shape} but has {len(body)} bytes")
+    array = np.frombuffer(body, dtype).reshape(shape).copy()
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"array {key} has numbers that are not finite")
+    return array
