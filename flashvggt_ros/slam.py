@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, FrameStamp, MapUpdate
+from flashvggt_ros.mapping.bundle_adjustment import BundleAdjustment
 from flashvggt_ros.mapping.chunker import Chunker
 from flashvggt_ros.mapping.keyframe_gate import KeyframeGate
 from flashvggt_ros.mapping.map import Map
@@ -66,6 +67,9 @@ class Slam(Generic[CacheT]):
         self.chunker = Chunker(self.config.chunk)
         self.map = Map(self.config)
         self.cache = self.predictor.new_cache()
+        self.bundle_adjustment = BundleAdjustment(
+            self.config.bundle_adjustment, use_camera_info=self.config.predictor.use_camera_info
+        )
         self.gated = 0
         self.keyframes = 0
         self._begins_submap = False
@@ -124,6 +128,7 @@ class Slam(Generic[CacheT]):
             chunk = self._open_submap(chunk)
             self._begins_submap = False
         prediction = self.predictor.predict(chunk.frames, self.cache)
+        prediction = self.bundle_adjustment.refine(chunk, prediction)
         states = [RobotState.of(self.robot, f.camera, f.stamp_ns) for f in chunk.frames]
         return self.map.integrate(chunk, prediction, states)
 

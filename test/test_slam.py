@@ -14,9 +14,12 @@ from flashvggt_ros.slam import Slam
 from flashvggt_ros.worlds import TruthCache, TruthPredictor, World, held_bytes, make_world, walk
 
 WORLD = make_world(walk(60))
+FIRST = WORLD.frames[:24]
 Run = tuple[Slam[TruthCache], list[MapUpdate]]
+# What the predictor says is true to the last digit here, which no corner of an image is.
+TRUE = {"bundle_adjustment.enabled": False}
 SETTINGS = build_config(
-    {"submap.max_frames": 16, "map.voxel_size": 0.05, "gravity.source": "none"}
+    TRUE | {"submap.max_frames": 16, "map.voxel_size": 0.05, "gravity.source": "none"}
 )
 
 
@@ -83,6 +86,15 @@ def test_the_same_images_make_the_same_map() -> None:
     poses = [slam.map.trajectory().T_map_camera for slam in (first, second)]
     np.testing.assert_array_equal(*poses)
     np.testing.assert_array_equal(first.map.cloud()[0], second.map.cloud()[0])
+
+
+def test_bundle_adjustment_sees_every_chunk_unless_it_is_disabled() -> None:
+    config = build_config({"submap.max_frames": 16, "map.voxel_size": 0.5})
+    for is_on, chunks in ((True, 3), (False, 0)):
+        adjustment = replace(config.bundle_adjustment, enabled=is_on)
+        shaking = TruthPredictor(WORLD, pose_noise=0.05)
+        slam, _ = run(shaking, replace(config, bundle_adjustment=adjustment), FIRST)
+        assert slam.bundle_adjustment.accepted + slam.bundle_adjustment.refused == chunks
 
 
 def test_each_frame_is_placed_once_with_its_own_stamp(true_run: Run) -> None:
@@ -176,7 +188,8 @@ def test_two_cameras_make_one_trajectory() -> None:
 
 def test_memory_stays_bounded_over_many_submaps() -> None:
     config = build_config(
-        {"submap.max_frames": 8, "chunk.size": 4, "map.voxel_size": 0.5, "chunk.max_wait": 60.0}
+        TRUE
+        | {"submap.max_frames": 8, "chunk.size": 4, "map.voxel_size": 0.5, "chunk.max_wait": 60.0}
     )
     slam = Slam(config, TruthPredictor(WORLD))
     sizes = []

@@ -1,0 +1,219 @@
+"""Levenberg and Marquardt for bundle adjustment; depths are eliminated by Schur's complement.
+
+Triggs, McLauchlan, Hartley and Fitzgibbon, Bundle Adjustment: A Modern Synthesis, 1999.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.spatial.transform import Rotation
+
+from flashvggt_ros.geometry import se3
+from flashvggt_ros.mapping.bundle_problem import Evaluation, Problem, State, rotate
+
+Array = NDArray[np.float64]
+DEPTH_WIDTH = 1.5  # of Cauchy's kernel on depths [standard deviations]
+MOTION_WIDTH = 2.0  # and on motions [standard deviations]
+DAMPING = 1e-4  # at the start, relative to the diagonal
+LEAST_DAMPING = 1e-7
+ATTEMPTS = 4  # with ever more damping, before a step is given up
+LEAST_CURVATURE = 1e-9
+MOST_DEPTH_CHANGE = 0.5  # of a log depth in one step
+
+
+def solve(problem: Problem, state: State, widths: Sequence[float]) -> State:
+    """Take one step downhill at each of the ``widths``, where there is one.
+
+    A width is that of Cauchy's kernel on the rays [standard deviations]: wide ones first, so that a
+    start that is off by many pixels finds its way.
+    """
+    at, damping = problem.evaluate(state), DAMPING
+    for width in widths:
+        system = _System.at(problem, state, at, width)
+        before = cost(at, width)
+        for _ in range(ATTEMPTS):
+            candidate = _step(problem, state, system, damping)
+            there = problem.evaluate(candidate) if candidate is not None else None
+            if candidate is not None and there is not None and cost(there, width) < before:
+                state, at, damping = candidate, there, max(damping / 5, LEAST_DAMPING)
+                break
+            damping = max(damping * 10, DAMPING)
+    return state
+
+
+def cost(at: Evaluation, width: float) -> float:
+    """Half the sum of all squared residuals; rays, depths and motions by Cauchy's kernel."""
+    total = _cauchy((at.rays**2).sum(axis=1), width) + _cauchy(at.depths**2, DEPTH_WIDTH)
+    total += _cauchy(at.motions**2, MOTION_WIDTH)
+    return (total + float((at.scales**2).sum()) + at.focal**2) / 2
+
+
+def _cauchy(squares: Array, width: float) -> float:
+    return width**2 * float(np.log1p(squares / width**2).sum())
+
+
+def _weights(squares: Array, width: float) -> Array:
+    """Square roots of the kernel's weights, for residuals and rows alike."""
+    weights: Array = 1 / np.sqrt(1 + squares / width**2)
+    return weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _System:
+    """Normal equations: ``H`` and ``g`` of poses (6 K), scales (K) and focal length, together D.
+
+    Apart from them those of the M depths, ``H_depth`` and ``g_depth`` (M,), and ``W`` (M, D)
+    between both.
+    """
+
+    H: Array
+    g: Array
+    W: Array
+    H_depth: Array
+    g_depth: Array
+
+    @classmethod
+    def at(cls, problem: Problem, state: State, at: Evaluation, width: float) -> _System:
+        """Linearize, with each residual weighted as its kernel says."""
+        seen, (M, K) = problem.observations, (len(state.log_depth), len(state.log_scale))
+        J, J_depth = problem.jacobians(state, at)
+        weights = np.empty((len(seen.track), 3))
+        weights[:, :2] = _weights((at.rays**2).sum(axis=1), width)[:, None]
+        weights[:, 2] = _weights(at.depths**2, DEPTH_WIDTH)
+        rows = np.empty((len(seen.track), 3, 9))
+        rows[:, :, :8] = J * weights[:, :, None]
+        rows[:, :2, 8], rows[:, 2, 8] = at.rays * weights[:, :2], at.depths * weights[:, 2]
+        J_depth *= weights
+        coupling = (J_depth[:, None] @ rows)[:, 0]
+        sums = _Sums.of_observations(problem, rows).joined(_Sums.of_motions(problem, state, at))
+        H, g = sums.normal_equations(K)
+        scales = np.arange(6 * K, 7 * K)
+        H[scales, scales] += 1 / problem.priors.log_scale_sigma**2
+        g[scales] += at.scales / problem.priors.log_scale_sigma
+        if problem.has_focal:
+            H[-1, -1] += 1 / problem.priors.log_focal_sigma**2
+            g[-1] += at.focal / problem.priors.log_focal_sigma
+        return cls(
+            H, g, _couplings(problem, coupling, M, K),
+            _sums(seen.track, (J_depth**2).sum(axis=1), M),
+            _sums(seen.track, coupling[:, 8], M),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """Sums of J^T J (B, 9, 9) over rows that act on the same two poses; the last column are r.
+
+    They act on the pose of ``plus`` (B,), in reverse on that of ``minus``, whose scale is theirs.
+    """
+
+    plus: NDArray[np.int64]
+    minus: NDArray[np.int64]
+    blocks: Array
+
+    @classmethod
+    def of_observations(cls, problem: Problem, rows: Array) -> _Sums:
+        seen = problem.observations
+        pairs = seen.anchor * len(problem.is_free) + seen.frame
+        starts = np.flatnonzero(np.diff(pairs, prepend=-1))
+        ends = np.append(starts[1:], len(pairs)).tolist()
+        blocks = np.empty((len(starts), 9, 9))
+        for number, (start, end) in enumerate(zip(starts.tolist(), ends, strict=True)):
+            flat = rows[start:end].reshape(-1, 9)
+            blocks[number] = flat.T @ flat
+        return cls(seen.anchor[starts], seen.frame[starts], blocks)
+
+    @classmethod
+    def of_motions(cls, problem: Problem, state: State, at: Evaluation) -> _Sums:
+        prior = problem.priors.motion
+        weights = _weights(at.motions**2, MOTION_WIDTH)
+        rows = np.zeros((len(weights), 6, 9))
+        rows[:, :, :6] = problem.motion_jacobians(state, at) * weights[:, :, None]
+        rows[:, :, 8] = at.motions * weights
+        return cls(prior.second, prior.first, np.swapaxes(rows, 1, 2) @ rows)
+
+    def joined(self, others: _Sums) -> _Sums:
+        return _Sums(
+            np.append(self.plus, others.plus),
+            np.append(self.minus, others.minus),
+            np.concatenate([self.blocks, others.blocks]),
+        )
+
+    def normal_equations(self, K: int) -> tuple[Array, Array]:
+        """H (D, D) and g (D,) with D = 7 K + 1: poses, scales, focal length."""
+        plus, minus, focal = self.plus, self.minus, np.full(len(self.plus), 7 * K)
+        H, g = np.zeros((7 * K + 1, 7 * K + 1)), np.zeros(7 * K + 1)
+        twist, six = self.blocks[:, :6], np.arange(6)
+        places = ((6 * plus, 1.0), (6 * minus, -1.0))
+        for a, sign_a in places:
+            rows = a[:, None] + six
+            np.add.at(g, rows, sign_a * twist[:, :, 8])
+            for b, sign_b in places:
+                columns = b[:, None] + six
+                signed = sign_a * sign_b * twist[:, :, :6]
+                np.add.at(H, (rows[:, :, None], columns[:, None]), signed)
+            for column, block_column in ((6 * K + minus, 6), (focal, 7)):
+                signed = sign_a * twist[:, :, block_column]
+                np.add.at(H, (rows, column[:, None]), signed)
+                np.add.at(H, (column[:, None], rows), signed)
+        for here, row in ((6 * K + minus, 6), (focal, 7)):
+            np.add.at(g, here, self.blocks[:, row, 8])
+            for there, block_column in ((6 * K + minus, 6), (focal, 7)):
+                np.add.at(H, (here, there), self.blocks[:, row, block_column])
+        return H, g
+
+
+def _couplings(problem: Problem, coupling: Array, M: int, K: int) -> Array:
+    """W (M, 7 K + 1) from each observation's share (N, 9)."""
+    seen, width = problem.observations, 7 * K + 1
+    columns = np.empty((len(seen.track), 14), np.int64)
+    columns[:, :6] = 6 * seen.anchor[:, None] + np.arange(6)
+    columns[:, 6:12] = 6 * seen.frame[:, None] + np.arange(6)
+    columns[:, 12] = 6 * K + seen.frame
+    columns[:, 13] = 7 * K
+    columns += width * seen.track[:, None]
+    values = np.hstack([coupling[:, :6], -coupling[:, :6], coupling[:, 6:8]])
+    return _sums(columns.ravel(), values.ravel(), M * width).reshape(M, width)
+
+
+def _sums(index: NDArray[np.int64], values: Array, size: int) -> Array:
+    """Sums (size,) of the values of each index."""
+    return np.asarray(np.bincount(index, values, size), np.float64)
+
+
+def _step(problem: Problem, state: State, system: _System, damping: float) -> State | None:
+    """Solve the damped system; None where it cannot be solved."""
+    K = len(state.log_scale)
+    is_free = np.concatenate([np.repeat(problem.is_free, 6), np.ones(K, bool)])
+    kept = np.flatnonzero(np.append(is_free, problem.has_focal))
+    H, W = system.H[np.ix_(kept, kept)], system.W[:, kept]
+    H[np.diag_indices(len(kept))] += damping * H.diagonal() + LEAST_CURVATURE
+    H_depth = system.H_depth * (1 + damping) + LEAST_CURVATURE
+    scaled = W / H_depth[:, None]
+    try:
+        factor = cho_factor(H - scaled.T @ W)
+    except (np.linalg.LinAlgError, ValueError):  # not positive definite, or not finite
+        return None
+    change = np.zeros(7 * K + 1)
+    change[kept] = -cho_solve(factor, system.g[kept] - scaled.T @ system.g_depth)
+    change_depth = -(system.g_depth + system.W @ change) / H_depth
+    if not (np.isfinite(change).all() and np.isfinite(change_depth).all()):
+        return None
+    return _moved(state, change, change_depth)
+
+
+def _moved(state: State, change: Array, change_depth: Array) -> State:
+    T, K = state.T_window_camera, len(state.log_scale)
+    twists = change[: 6 * K].reshape(K, 6)
+    turns = Rotation.from_rotvec(twists[:, :3]).as_matrix()
+    return State(
+        se3.pose(turns @ T[:, :3, :3], rotate(turns, T[:, :3, 3]) + twists[:, 3:]),
+        state.log_scale + change[6 * K : 7 * K],
+        state.log_depth + change_depth.clip(-MOST_DEPTH_CHANGE, MOST_DEPTH_CHANGE),
+        state.log_focal + float(change[-1]),
+    )
