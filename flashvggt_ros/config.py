@@ -347,6 +347,9 @@ class PublishConfig:
     map_cloud_period: float = param(
         2.0, "Least time between two messages on ~/map_cloud [s].", low=0.1, high=600.0
     )
+    grid_period: float = param(
+        2.0, "Least time between two messages on map, the occupancy grid [s].", low=0.1, high=600.0
+    )
     status_period: float = param(
         0.5, "Time between two messages on ~/status and /diagnostics [s].", low=0.05, high=60.0
     )
