@@ -13,9 +13,13 @@ from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, FrameStamp, MapUpdate
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.coverage import is_covered
+from flashvggt_ros.mapping.free_space import carve_clouds
 from flashvggt_ros.mapping.gravity import UpDirection
+from flashvggt_ros.mapping.ground_heights import GroundHeights
 from flashvggt_ros.mapping.keyframe import keyframes_of
 from flashvggt_ros.mapping.map_cloud import MapCloud
+from flashvggt_ros.mapping.map_grid import MapGrid, recent_obstacles
+from flashvggt_ros.mapping.occupancy_grid import Grid
 from flashvggt_ros.mapping.submap import Submap, select_points
 from flashvggt_ros.mapping.submap_layout import SubmapLayout
 from flashvggt_ros.mapping.submap_measurements import SubmapMeasurements
@@ -53,6 +57,10 @@ class Map:
         self._map_cloud = MapCloud(config.map)
         self._cloud = WeightedCloud.concatenate(())
         self._cloud_version = 0
+        self._grounds = GroundHeights()
+        self._map_grid = MapGrid(config.grid)
+        self._grid: Grid | None = None
+        self._grid_version = 0
         self.version = 0
 
     @property
@@ -86,6 +94,7 @@ class Map:
         self._measurements.add(prediction, states)
         if live.index == 0:  # the only one whose tilt all else hangs on
             self._measurements.look_for_ground(live)
+        self._grounds.measure(live, self._measurements.ground)
         self._place(self._measurements.up(live), is_first)
         self._settle(is_due=False)
         clouds = [self._voxels_camera(prediction, number) for number in new]
@@ -103,7 +112,9 @@ class Map:
         if live.frames > live.shared:
             before = live.last_views()
             self._measurements.look_for_ground(live)
+            self._grounds.measure(live, self._measurements.ground)
             self._settle(is_due=True)
+            live.keep_points(carve_clouds(live, self._config.map.voxel_size))
             live.close(self._config.map.voxel_size / self.scale)
             self.layout.close()
             self._condense()
@@ -132,6 +143,36 @@ class Map:
             self._cloud = self._map_cloud.fuse(self._submaps[:-1], self.live)
             self._cloud_version = self.version
         return self._cloud.points, self._cloud.colors
+
+    def why_no_grid(self) -> str:
+        """Say what is missing for ``grid`` and ``obstacles``; empty if nothing is."""
+        if not self.frames:
+            return "nothing is mapped yet"
+        if self.layout.scale_estimate is None and not self._config.publish_unscaled:
+            return "the scale is not measured; publish_unscaled asks for a grid all the same"
+        if self._grounds.heights(self._submaps) is None:
+            return "the ground is not known: no base->camera, and no floor was found"
+        return ""
+
+    def grid(self) -> Grid | None:
+        """Return the occupancy grid of the whole map; None where ``why_no_grid`` says why."""
+        ground_z = None if self.why_no_grid() else self._grounds.heights(self._submaps)
+        if ground_z is None:
+            return None
+        if self._grid is None or self._grid_version != self.version:
+            self._grid = self._map_grid.draw(self._submaps[:-1], self.live, ground_z)
+            self._grid_version = self.version
+        return self._grid
+
+    def obstacles(self) -> NDArray[np.float32] | None:
+        """Return points (M, 3) in the map [m] that the newest keyframes see in a robot's way.
+
+        None where ``why_no_grid`` says why.
+        """
+        ground_z = None if self.why_no_grid() else self._grounds.heights(self._submaps)
+        if ground_z is None:
+            return None
+        return recent_obstacles(self._submaps, ground_z, self._config.grid)
 
     def _place(self, up: UpDirection | None, is_first: bool) -> None:
         """Put the live submap where its shared keyframes say; again as its poses improve."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flashvggt_ros.config import MapConfig
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.free_space import FreeSpace, chosen_points
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
 
@@ -15,12 +17,17 @@ STALE = 0.25  # of a voxel: what moved by more is fused anew
 
 
 class MapCloud:
-    """Fuses closed submaps once, and all of them again only where a correction moved them."""
+    """Fuses closed submaps once, and again only where a correction moved them or points went.
+
+    Left out are points that later submaps look through.
+    """
 
     def __init__(self, config: MapConfig) -> None:
         self._config = config
         self._closed = WeightedCloud.concatenate(())
         self._fused: dict[int, Sim3] = {}
+        self._free_space = FreeSpace(config.voxel_size)
+        self._is_kept: dict[int, NDArray[np.bool_]] = {}
 
     def fuse(self, closed: Sequence[Submap], live: Submap) -> WeightedCloud:
         """Return one point per voxel of ``map.voxel_size``; at most ``map.max_points``, evenly."""
@@ -34,10 +41,12 @@ class MapCloud:
         return WeightedCloud(whole.points[evenly], whole.colors[evenly], whole.weights[evenly])
 
     def _keep_up(self, closed: Sequence[Submap]) -> None:
-        """Fuse what is new; everything where something moved or was condensed."""
+        """Fuse what is new; everything where something moved or points went."""
         present = {submap.index for submap in closed}
+        before, self._is_kept = self._is_kept, self._free_space.kept(closed)
         is_stale = not present.issuperset(self._fused) or any(
-            self._has_moved(submap) for submap in closed if submap.index in self._fused
+            self._has_moved(submap) or self._is_carved(submap.index, before)
+            for submap in closed if submap.index in self._fused
         )
         if is_stale:
             self._closed, self._fused = WeightedCloud.concatenate(()), {}
@@ -55,6 +64,13 @@ class MapCloud:
         then = self._fused[submap.index].transform_points(corners)
         return bool(np.abs(now - then).max(initial=0) > STALE * self._config.voxel_size)
 
+    def _is_carved(self, index: int, before: Mapping[int, NDArray[np.bool_]]) -> bool:
+        """Whether other points of a submap stay than before."""
+        return not np.array_equal(self._is_kept[index], before[index])
+
     def _cloud_map(self, submap: Submap) -> WeightedCloud:
         voxel_size = self._config.voxel_size / submap.S_map_submap.scale
-        return submap.cloud(voxel_size).transformed(submap.S_map_submap)
+        cloud = submap.cloud(voxel_size)
+        if submap.index in self._is_kept:
+            cloud = chosen_points(cloud, self._is_kept[submap.index])
+        return cloud.transformed(submap.S_map_submap)

@@ -106,6 +106,15 @@ class Submap:
         """Add the cloud of each of the newest keyframes, in its camera's frame, submap units."""
         self._clouds_camera.extend(clouds_camera)
 
+    @property
+    def clouds_camera(self) -> tuple[WeightedCloud, ...]:
+        """The cloud of each of ``keyframes`` in its camera's frame; none once it is closed."""
+        return tuple(self._clouds_camera)
+
+    def keep_points(self, clouds_camera: Sequence[WeightedCloud]) -> None:
+        """Replace the clouds of all keyframes by what of them is to stay."""
+        self._clouds_camera = list(clouds_camera)
+
     def shared_views(self) -> tuple[View, ...]:
         """Return the keyframes shared with the submap before, as this one sees them now."""
         return tuple(self._view(number) for number in range(self.shared))

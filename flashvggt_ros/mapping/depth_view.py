@@ -1,0 +1,74 @@
+"""A keyframe's sketch where it lies in the map, without what networks draw at depth edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.geometry.camera import Pinhole
+from flashvggt_ros.mapping.depth_sketch import DepthSketch
+from flashvggt_ros.mapping.submap import Submap
+
+EDGE = 0.15  # difference of neighboring depths, relative to the nearer, that is still one surface
+SMOOTH_SIZE = 5  # [px]
+SMOOTH_SPACE = 2.0  # standard deviation [px]
+SMOOTH_COLOR = 0.1  # standard deviation, relative to depth
+FAR = 1e9  # stands for no depth: so far from all others that it is not mixed with them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthView:
+    """Depth along z (h, w) float32 [m], 0 where unknown, seen by ``camera`` from T_map_camera."""
+
+    T_map_camera: NDArray[np.float64]
+    depth: NDArray[np.float32]
+    camera: Pinhole
+
+    @classmethod
+    def of(
+        cls, sketch: DepthSketch, T_map_camera: NDArray[np.float64], scale: float
+    ) -> DepthView:
+        """Place a sketch; ``scale`` is in meters per unit of it. Lone pixels become unknown."""
+        depth = without_edges(sketch.depth.astype(np.float32)) * np.float32(scale)
+        return cls(T_map_camera, depth, sketch.camera)
+
+
+def views_of(submap: Submap, most: int | None = None) -> list[DepthView]:
+    """Return what the keyframes of a submap see; ``most`` of them at most, evenly chosen."""
+    count = len(submap.keyframes)
+    chosen = range(count) if most is None else evenly(count, most)
+    poses = submap.T_map_camera[submap.shared :]
+    scale = submap.S_map_submap.scale
+    return [DepthView.of(submap.keyframes[i].sketch, poses[i], scale) for i in chosen]
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return ``most`` of the numbers 0 to count - 1, or all of them if they are fewer."""
+    return [number * count // most for number in range(most)] if count > most else [*range(count)]
+
+
+def without_edges(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return depth (h, w), smoothed, and 0 where a pixel is on no surface with its neighbors.
+
+    Beside it and above or below it there must be one within EDGE of its depth: pixels that hang in
+    the air between a near and a far surface have none. Surfaces are smoothed with a bilateral
+    filter on the logarithm of depth (Tomasi and Manduchi, ICCV 1998), which keeps edges.
+    """
+    is_lone = ~(_has_like(depth) & _has_like(depth.T).T) | (depth <= 0)
+    log_depth = np.log(np.where(is_lone, np.float32(FAR), depth))
+    smooth: Any = cv2.bilateralFilter(log_depth, SMOOTH_SIZE, SMOOTH_COLOR, SMOOTH_SPACE)
+    return np.where(is_lone, np.float32(0), np.exp(smooth))
+
+
+def _has_like(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether the pixel to the left or right is known and about as far."""
+    nearer = np.minimum(depth[:, :-1], depth[:, 1:])
+    is_like = (np.abs(np.diff(depth, axis=1)) <= EDGE * nearer) & (nearer > 0)
+    has_like = np.zeros(depth.shape, bool)
+    has_like[:, :-1] |= is_like
+    has_like[:, 1:] |= is_like
+    return has_like

@@ -1,0 +1,183 @@
+"""Free space: points that later views look through were on something that has gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.geometry import se3
+from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.depth_view import DepthView, evenly, views_of
+from flashvggt_ros.mapping.submap import Submap
+from flashvggt_ros.mapping.voxel_grid import WeightedCloud
+
+LEAST_VIEWS = 2  # that must look through a point
+BEYOND = 0.1  # how much deeper than a point they must see, relative to depth, ...
+BEYOND_VOXELS = 2  # ... and besides that
+VIEWS = 8  # of one submap that are asked, evenly chosen
+NEAREST = 0.05  # depth from which on a camera sees points [m]
+BLOCK = 65_536  # points that are looked at together, to stay in the processor's cache
+STALE = 1.0  # of a voxel: submaps that moved by more against each other are compared anew
+
+
+def carve(
+    points_map: NDArray[np.float32], views: Sequence[DepthView], voxel_size: float
+) -> NDArray[np.bool_]:
+    """Return which of points (M, 3) in the map stay; ``views`` in the order of time.
+
+    A point goes if at least LEAST_VIEWS views see more than 10 % and two voxels beyond it, in its
+    pixel and the eight around it, and none after the first of these sees a surface within this
+    distance of it. Takes about 30 ns for each point and view on one core.
+    """
+    through = np.zeros(len(points_map), np.uint8)
+    for view in views:
+        T_camera_map = se3.inverse(view.T_map_camera)
+        nearest = _nearest_around(view.depth)
+        for start in range(0, len(points_map), BLOCK):
+            part = slice(start, start + BLOCK)
+            points_camera = se3.transform_points(T_camera_map, points_map[part])
+            seen, is_through, is_surface = _compare(points_camera, view, nearest, voxel_size)
+            through[part][seen] = np.where(is_surface, 0, through[part][seen] + is_through)
+    return through < LEAST_VIEWS
+
+
+def carve_clouds(submap: Submap, voxel_size: float) -> list[WeightedCloud]:
+    """Return the camera clouds of a live submap without what its own later views look through.
+
+    ``voxel_size`` [m]. Geometry inside a submap is final, so the points go for good.
+    """
+    clouds = list(submap.clouds_camera)
+    count, poses = len(clouds), submap.T_map_camera[submap.shared :]
+    numbered = list(zip(evenly(count, VIEWS), views_of(submap, VIEWS), strict=True))
+    scale = submap.S_map_submap.scale
+    for number, cloud in enumerate(clouds):
+        later = [view for asked, view in numbered if asked > number]
+        if len(later) >= LEAST_VIEWS:
+            S_map_camera = Sim3.from_pose(poses[number], scale)
+            is_kept = carve(S_map_camera.transform_points(cloud.points), later, voxel_size)
+            clouds[number] = chosen_points(cloud, is_kept)
+    return clouds
+
+
+def chosen_points(cloud: WeightedCloud, is_chosen: NDArray[np.bool_]) -> WeightedCloud:
+    """Return the part of a cloud that a mask (M,) chooses."""
+    if is_chosen.all():
+        return cloud
+    return replace(
+        cloud, points=cloud.points[is_chosen], colors=cloud.colors[is_chosen],
+        weights=cloud.weights[is_chosen],
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Carved:
+    """Which points (M,) of a submap stay, and where it lay in each that was asked (by number)."""
+
+    is_kept: NDArray[np.bool_]
+    asked: dict[int, Sim3]
+
+
+class FreeSpace:
+    """Remembers for each closed submap which of its points later submaps look through.
+
+    Nothing is lost: where a correction moves submaps against each other they are compared anew. A
+    comparison takes the points of one submap and VIEWS views of a later one that is near. When a
+    submap closes in a map of 500,000 points, all of them near, that is 0.1 s.
+    """
+
+    def __init__(self, voxel_size: float) -> None:
+        self._voxel_size = voxel_size
+        self._carved: dict[int, _Carved] = {}
+
+    def kept(self, closed: Sequence[Submap]) -> dict[int, NDArray[np.bool_]]:
+        """Return a mask (M,) over the points of each closed submap, by its number."""
+        kept = [submap for submap in closed if submap.keyframes]
+        views: dict[int, list[DepthView]] = {}
+        self._carved = {
+            submap.index: self._updated(submap, kept[number + 1 :], views)
+            for number, submap in enumerate(kept)
+        }
+        return {index: carved.is_kept for index, carved in self._carved.items()}
+
+    def _updated(
+        self, submap: Submap, later: Sequence[Submap], views: dict[int, list[DepthView]]
+    ) -> _Carved:
+        """Ask the later submaps that were not asked yet; all of them where one has moved.
+
+        ``views`` of submaps are added as they are needed.
+        """
+        scale = submap.S_map_submap.scale
+        points_submap = submap.cloud(self._voxel_size / scale).points
+        carved = self._carved.get(submap.index, _nothing_carved(len(points_submap)))
+        S_submap_map = submap.S_map_submap.inverse()
+        corners = submap.corners()
+        relative = {other.index: S_submap_map @ other.S_map_submap for other in later}
+        if any(
+            self._has_moved(S_then, relative[index], corners, scale)
+            for index, S_then in carved.asked.items() if index in relative
+        ):
+            carved = _nothing_carved(len(points_submap))
+        is_kept, asked = carved.is_kept, dict(carved.asked)
+        for other in later:
+            if other.index in asked:
+                continue
+            asked[other.index] = relative[other.index]
+            if other.index not in views:
+                views[other.index] = views_of(other, VIEWS)
+            near = [view for view in views[other.index] if _reaches(view, submap, corners)]
+            if len(near) >= LEAST_VIEWS:
+                points_map = submap.S_map_submap.transform_points(points_submap)
+                is_kept = is_kept & carve(points_map, near, self._voxel_size)
+        return _Carved(is_kept, asked)
+
+    def _has_moved(
+        self, S_then: Sim3, S_now: Sim3, corners: NDArray[np.float64], scale: float
+    ) -> bool:
+        """Whether the corners of a submap look different from another one than before."""
+        then = S_then.inverse().transform_points(corners)
+        moved = S_now.transform_points(then) - corners
+        return bool(scale * np.abs(moved).max(initial=0) > STALE * self._voxel_size)
+
+
+def _nothing_carved(count: int) -> _Carved:
+    return _Carved(np.ones(count, bool), {})
+
+
+def _reaches(view: DepthView, submap: Submap, corners: NDArray[np.float64]) -> bool:
+    """Whether a view may see as far as the box around a submap's points."""
+    center = submap.S_map_submap.inverse().transform_points(view.T_map_camera[:3, 3])
+    outside = np.maximum(corners.min(axis=0) - center, center - corners.max(axis=0))
+    distance = np.linalg.norm(np.maximum(outside, 0)) * submap.S_map_submap.scale
+    corner = view.camera.backproject(np.ones_like(view.depth))[0, 0]
+    return bool(distance <= np.linalg.norm(corner) * view.depth.max(initial=0))
+
+
+def _nearest_around(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Least known depth (h, w) of a pixel and the eight around it; 0 where the pixel has none."""
+    known = np.where(depth > 0, depth, np.float32(np.inf))
+    nearest = np.asarray(cv2.erode(known, np.ones((3, 3), np.uint8)))
+    return np.where(depth > 0, nearest, np.float32(0))
+
+
+def _compare(
+    points_camera: NDArray[np.float32], view: DepthView, nearest: NDArray[np.float32],
+    voxel_size: float,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Numbers of the points (K,) in view; whether it looks through each, or sees it."""
+    camera = view.camera
+    x, y, z = points_camera.T
+    in_front = np.flatnonzero(z > NEAREST)
+    z = z[in_front]
+    u = np.rint(camera.fx * x[in_front] / z + camera.cx)
+    v = np.rint(camera.fy * y[in_front] / z + camera.cy)
+    is_in = (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
+    seen, z = in_front[is_in], z[is_in]
+    pixels = (v[is_in] * camera.width + u[is_in]).astype(np.int64)
+    own, near = view.depth.ravel()[pixels], nearest.ravel()[pixels]
+    slack = BEYOND * z + BEYOND_VOXELS * voxel_size
+    is_surface = (np.abs(own - z) <= slack) | (np.abs(near - z) <= slack)
+    return seen, near - z > slack, is_surface
