@@ -69,11 +69,15 @@ def pose_stamped(T: np.ndarray, stamp_ns: int) -> Any:
     return kind(header=header(stamp_ns, "world"), pose=pose_message(T))
 
 
-def odometry(T: np.ndarray, stamp_ns: int) -> Any:
-    zero = TYPES["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=0.0)
+def vector(x: float, y: float, z: float) -> Any:
+    return TYPES["geometry_msgs/msg/Vector3"](x=float(x), y=float(y), z=float(z))
+
+
+def odometry(T: np.ndarray, stamp_ns: int, child: str = "camera") -> Any:
+    zero = vector(0, 0, 0)
     twist = TYPES["geometry_msgs/msg/Twist"](linear=zero, angular=zero)
     return TYPES["nav_msgs/msg/Odometry"](
-        header=header(stamp_ns, "world"), child_frame_id="camera",
+        header=header(stamp_ns, "world"), child_frame_id=child,
         pose=TYPES["geometry_msgs/msg/PoseWithCovariance"](
             pose=pose_message(T), covariance=np.zeros(36)
         ),
@@ -81,13 +85,42 @@ def odometry(T: np.ndarray, stamp_ns: int) -> Any:
     )
 
 
-def transform_stamped(T: np.ndarray, stamp_ns: int, child: str) -> Any:
-    pose = pose_message(T)
-    place = TYPES["geometry_msgs/msg/Vector3"](
-        x=pose.position.x, y=pose.position.y, z=pose.position.z
+def imu(acceleration: np.ndarray, stamp_ns: int, frame_id: str) -> Any:
+    """A reading at rest of an IMU that has no orientation."""
+    return TYPES["sensor_msgs/msg/Imu"](
+        header=header(stamp_ns, frame_id),
+        orientation=TYPES["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
+        orientation_covariance=np.array([-1.0, *[0.0] * 8]),
+        angular_velocity=vector(0, 0, 0), angular_velocity_covariance=np.zeros(9),
+        linear_acceleration=vector(*acceleration), linear_acceleration_covariance=np.zeros(9),
     )
+
+
+def depth_image(depth: np.ndarray, stamp_ns: int, frame_id: str) -> Any:
+    """Depth (H, W) [m] as 16UC1."""
+    values = np.round(1000 * depth).astype("<u2")
+    height, width = values.shape
+    return TYPES["sensor_msgs/msg/Image"](
+        header=header(stamp_ns, frame_id), height=height, width=width, encoding="16UC1",
+        is_bigendian=0, step=2 * width, data=values.reshape(-1).view(np.uint8),
+    )
+
+
+def compressed_depth(depth: np.ndarray, stamp_ns: int, frame_id: str) -> Any:
+    """Depth (H, W) [m] as compressed_depth_image_transport packs 16UC1."""
+    done, png = cv2.imencode(".png", np.round(1000 * depth).astype(np.uint16))
+    assert done
+    return TYPES["sensor_msgs/msg/CompressedImage"](
+        header=header(stamp_ns, frame_id), format="16UC1; compressedDepth png",
+        data=np.concatenate([np.zeros(12, np.uint8), png.reshape(-1)]),
+    )
+
+
+def transform_stamped(T: np.ndarray, stamp_ns: int, child: str, parent: str = "world") -> Any:
+    pose = pose_message(T)
+    place = vector(pose.position.x, pose.position.y, pose.position.z)
     return TYPES["geometry_msgs/msg/TransformStamped"](
-        header=header(stamp_ns, "world"), child_frame_id=child,
+        header=header(stamp_ns, parent), child_frame_id=child,
         transform=TYPES["geometry_msgs/msg/Transform"](
             translation=place, rotation=pose.orientation
         ),

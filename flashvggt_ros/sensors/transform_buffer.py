@@ -11,7 +11,7 @@ import logging
 import threading
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,19 +118,19 @@ class TransformBuffer:
         self._names: set[str] = set()
         self._lock = threading.Lock()
 
-    def set(
-        self,
-        parent: str,
-        child: str,
-        translation: list[float],
-        xyzw: list[float],
-        stamp_ns: int,
-        *,
-        is_static: bool,
-        authority: str = "default_authority",
+    def add(
+        self, message: Any, *, is_static: bool, authority: str = "default_authority"
     ) -> None:
-        """Keep a transform for its stamp, or for all times; bad ones are logged and dropped."""
-        parent, child = parent.removeprefix("/"), child.removeprefix("/")
+        """Keep a geometry_msgs/TransformStamped for its stamp, or for all times if static.
+
+        Bad ones are logged and dropped.
+        """
+        parent = message.header.frame_id.removeprefix("/")
+        child = message.child_frame_id.removeprefix("/")
+        stamp = message.header.stamp
+        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        translation = [float(getattr(message.transform.translation, axis)) for axis in "xyz"]
+        xyzw = [float(getattr(message.transform.rotation, axis)) for axis in "xyzw"]
         is_rotation = np.isfinite(translation + xyzw).all() and any(xyzw)
         if not (parent and child and parent != child and is_rotation):
             logger.error(

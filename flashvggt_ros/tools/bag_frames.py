@@ -17,8 +17,9 @@ UNREADABLE = "malformed"  # the intake's cause for messages whose fields make no
 class BagFrames:
     """Iterates over a bag's images once: a Frame each, or None for an image that was refused.
 
-    ``read`` counts the images so far and ``rejected`` those refused, by cause. Each camera starts
-    with its first camera_info, which live arrives before the first images too.
+    ``read`` counts the images so far and ``rejected`` those refused, by cause; ``log_ns`` is when
+    the newest was recorded [ns]. Each camera starts with its first camera_info, which live arrives
+    before the first images too.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class BagFrames:
         ``check_fit`` raises ValueError for images that cannot be used.
         """
         self.read = 0
+        self.log_ns = 0
         self.rejected: Counter[str] = Counter()
         self._bag = bag
         self._intakes = {
@@ -56,6 +58,7 @@ class BagFrames:
         for message in self._bag.messages({*self._intakes, *self._infos}):
             if message.topic in self._intakes:
                 self.read += 1
+                self.log_ns = message.log_ns
                 yield self._frame(message)
             elif message.topic in used:
                 used.discard(message.topic)

@@ -22,10 +22,12 @@ from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import ChunkPredictor, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
+from flashvggt_ros.tools.bag_robot import BagRobot
 from flashvggt_ros.tools.replay_report import (
     COMPLETE,
     count_frames,
     describe_layout,
+    describe_robot,
     format_summary,
     measure_motion,
     measure_run,
@@ -87,7 +89,8 @@ class Replay:
         check_fit: FitCheck = fits_any,
     ) -> None:
         self.watch = Stopwatch()
-        self.slam = Slam(config, TimedPredictor(predictor, self.watch))
+        self.robot = BagRobot(bag, config)
+        self.slam = Slam(config, TimedPredictor(predictor, self.watch), self.robot)
         self.slam.keyframe_gate = TimedGate(config.keyframe, self.watch)
         self.stopped_by = "end of bag"
         self._gated = GatedFrames()
@@ -109,6 +112,7 @@ class Replay:
                 try:
                     with self.watch.stage("read"):
                         frame = next(images)
+                        self.robot.read_until(self._frames.log_ns)
                 except StopIteration:
                     break
                 except BagError as error:
@@ -128,6 +132,7 @@ class Replay:
             else:
                 self.stopped_by = "max-frames"
             self._map(self.slam.flush)
+        self.robot.close()
 
     def write(self, folder: RunFolder) -> dict[str, Any]:
         """Write trajectory, map, pictures and report; return the report."""
@@ -151,6 +156,7 @@ class Replay:
             **count_frames(self._frames, self.slam, keyframes, trajectory),
             **measure_run(self.watch, self._frames.read),
             **describe_layout(self.slam.map),
+            "robot": describe_robot(self.robot),
             "checkpoint": {
                 "name": self._card.name,
                 "sha256": self._card.sha256,

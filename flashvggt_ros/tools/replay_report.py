@@ -13,6 +13,7 @@ from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.map import Map, Trajectory
 from flashvggt_ros.slam import Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
+from flashvggt_ros.tools.bag_robot import BagRobot
 from flashvggt_ros.tools.stopwatch import Stopwatch
 
 COMPLETE = ("end of bag", "max-frames")
@@ -75,6 +76,14 @@ def describe_layout(current_map: Map) -> dict[str, Any]:
         },
         "up": layout.up.source if layout.up else "assumed",
         "loops": layout.loops,
+    }
+
+
+def describe_robot(robot: BagRobot) -> dict[str, Any]:
+    """Count the messages read of the robot's topics and of TF, and those refused, by cause."""
+    return {
+        "messages": dict(robot.read),
+        "rejected": {topic: dict(counts) for topic, counts in robot.rejected.items() if counts},
     }
 
 

@@ -65,11 +65,11 @@ class Buffer:
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         """Keep a transform for its stamp; bad ones are logged and dropped."""
-        self._set(transform, authority, is_static=False)
+        self._kept.add(transform, is_static=False, authority=authority)
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         """Keep a transform for all times; bad ones are logged and dropped."""
-        self._set(transform, authority, is_static=True)
+        self._kept.add(transform, is_static=True, authority=authority)
 
     def all_frames_as_yaml(self) -> str:
         """Return what is known as YAML: of each child frame its newest ``parent``."""
@@ -118,19 +118,6 @@ class Buffer:
                 if wall_time.monotonic() >= deadline:
                     raise
             wall_time.sleep(_POLL_S)
-
-    def _set(self, transform: TransformStamped, authority: str, is_static: bool) -> None:
-        translation, rotation = transform.transform.translation, transform.transform.rotation
-        stamp = transform.header.stamp
-        self._kept.set(
-            transform.header.frame_id,
-            transform.child_frame_id,
-            [getattr(translation, axis) for axis in "xyz"],
-            [getattr(rotation, axis) for axis in "xyzw"],
-            stamp.sec * 1_000_000_000 + stamp.nanosec,
-            is_static=is_static,
-            authority=authority,
-        )
 
     def _on_jump(self, jump: TimeJump) -> None:
         logger.warning("the clock jumped back by %s: clearing the tf buffer", jump.delta)
