@@ -57,6 +57,28 @@ def cloud_message(
     return cloud
 
 
+def points_message(
+    points: NDArray[np.float32], frame_id: str, stamp_ns: int
+) -> PointCloud2:
+    """Return a cloud of finite points (M, 3) [m] in ``frame_id`` without colors."""
+    values = np.ascontiguousarray(points, "<f4")
+    cloud = PointCloud2(
+        header=Header(stamp=time_message(stamp_ns), frame_id=frame_id),
+        height=1,
+        width=len(values),
+        fields=[
+            PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+            for index, name in enumerate("xyz")
+        ],
+        is_bigendian=False,
+        point_step=12,
+        row_step=12 * len(values),
+        is_dense=True,
+    )
+    cloud.data.frombytes(values.tobytes())
+    return cloud
+
+
 def read_cloud(message: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return points (M, 3) float32 and colors (M, 3) uint8 of a cloud with x, y, z and rgb."""
     structured = backends.sensor_msgs_py().module.read_points(message, list(_FIELDS))

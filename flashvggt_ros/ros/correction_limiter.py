@@ -10,7 +10,7 @@ from flashvggt_ros.geometry import se3
 
 
 class CorrectionLimiter:
-    """Keeps D = T_shown_map: poses are shown at D @ T where the map has them at T.
+    """Keeps D = ``T_shown_map`` (4, 4): poses are shown at D @ T where the map has them at T.
 
     When a correction moves the pose shown last, D takes up the move: what is shown stays. Then D
     goes back to the identity, the robot shown at most ``rate`` [m/s] and [rad/s] faster than it
@@ -19,12 +19,12 @@ class CorrectionLimiter:
     """
 
     def __init__(self) -> None:
-        self._T_shown_map = np.eye(4)
+        self.T_shown_map = np.eye(4)
         self._stamp_ns = 0
 
     def absorb(self, T_before: NDArray[np.float64], T_after: NDArray[np.float64]) -> None:
         """Take up that the map has moved a pose (4, 4) that is shown: it stays where it is."""
-        self._T_shown_map = self._T_shown_map @ T_before @ se3.inverse(T_after)
+        self.T_shown_map = self.T_shown_map @ T_before @ se3.inverse(T_after)
 
     def correction(
         self, T_map_robot: NDArray[np.float64], stamp_ns: int, rate: float
@@ -32,8 +32,8 @@ class CorrectionLimiter:
         """Return T_shown_map (4, 4) for a robot that the map has at ``T_map_robot`` at a stamp."""
         most = max(0, stamp_ns - self._stamp_ns) * 1e-9 * rate
         self._stamp_ns = max(stamp_ns, self._stamp_ns)
-        self._T_shown_map = _shrunk(self._T_shown_map, T_map_robot, most)
-        return self._T_shown_map
+        self.T_shown_map = _shrunk(self.T_shown_map, T_map_robot, most)
+        return self.T_shown_map
 
 
 def _shrunk(

@@ -39,7 +39,7 @@ class NodeState:
     ``stamp_ns`` is that of the newest image received, 0 before the first. ``input_problems``,
     ``robot_problems`` and ``missing_transform`` say what keeps images, the robot's messages or
     transforms away, empty where nothing does. ``robot_rejected``: messages that could not be used,
-    by topic of the robot and cause.
+    by topic of the robot and cause. ``no_grid`` says why there is no occupancy grid, if so.
     """
 
     stamp_ns: int
@@ -52,6 +52,7 @@ class NodeState:
     robot_problems: tuple[str, ...]
     robot_rejected: dict[str, Counter[str]]
     map_points: int
+    no_grid: str
     model: ModelIdentity
     backends: dict[str, str]
 
@@ -170,6 +171,7 @@ def _mapping(state: NodeState) -> DiagnosticStatus:
         "descriptor cache [bytes]": report.cache_bytes,
         "loops": report.loops,
         "up": report.up_source,
+        "occupancy grid": state.no_grid or "published",
     }
     status = _status("mapping", report.error, "mapping", values)
     if report.error:

@@ -192,6 +192,7 @@ class MappingNode(Node):
             robot_problems=self.robot.problems,
             robot_rejected=self.robot.rejected,
             map_points=self._outputs.map_points,
+            no_grid=self._outputs.no_grid,
             model=self._model,
             backends=self._backends,
         )

@@ -48,6 +48,11 @@ class PosePublisher:
         self._is_metric = False
         self._T_map_robot = np.eye(4)
 
+    @property
+    def T_shown_map(self) -> NDArray[np.float64]:
+        """Where poses on TF lie (4, 4) for those of the map; the identity once they have met."""
+        return self._limiter.T_shown_map
+
     def place(self, update: MapUpdate, current_map: Map) -> list[Placement]:
         """Return where the new keyframes lie; waits for transforms that are on their way."""
         self._roots.clear()

@@ -1,24 +1,27 @@
-"""What the node publishes of the map: odometry, path, clouds and TF."""
+"""What the node publishes of the map: odometry, path, clouds, grid and TF."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
-from nav_msgs.msg import Path
+from nav_msgs.msg import OccupancyGrid, Path
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import MapUpdate
+from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.map import Map
-from flashvggt_ros.ros.clouds import cloud_message
+from flashvggt_ros.ros.clouds import cloud_message, points_message
+from flashvggt_ros.ros.grids import grid_message, unknown_grid
 from flashvggt_ros.ros.messages import path_message
 from flashvggt_ros.ros.path_poses import PathPoses
 from flashvggt_ros.ros.pose_publisher import PosePublisher
+from flashvggt_ros.ros.rate_limit import RateLimit
 from flashvggt_ros.ros.transforms import PatientTransforms
 
 # Maps are reliable and kept for late joiners (REP-2003).
@@ -33,7 +36,8 @@ class MapPublishers:
     """Publishes poses per keyframe, clouds per chunk, and the whole map at a bounded rate.
 
     Called from the worker's thread, but for repeat_transform() and close(), which the executor's
-    thread calls. ``config`` is asked anew each time, so that parameters may change.
+    thread calls. ``config`` is asked anew each time, so that parameters may change. ``no_grid``
+    says why there is no occupancy grid, empty where there is one.
     """
 
     def __init__(
@@ -41,74 +45,66 @@ class MapPublishers:
     ) -> None:
         self._config = config
         self._transforms = transforms
+        self._map_frame = config().tf.map_frame
         self.poses = PosePublisher(node, config, transforms)
         self._path = node.create_publisher(Path, "~/path", LATCHED)
         self._cloud = node.create_publisher(PointCloud2, "~/cloud", 5)
+        self._obstacles = node.create_publisher(PointCloud2, "~/obstacles", 5)
         self._map_cloud = node.create_publisher(PointCloud2, "~/map_cloud", LATCHED)
-        self._path_poses = PathPoses(config().tf.map_frame)
+        self._grid = node.create_publisher(OccupancyGrid, "map", LATCHED)
+        self._path_poses = PathPoses(self._map_frame)
         self._open = threading.Lock()  # held while publishing, so that close() does not cut in
         self._is_closed = False
-        self._published_version = -1
-        self._published_at = -np.inf
-        self._published_stamp_ns = 0
+        self._map_limit, self._grid_limit = RateLimit(), RateLimit()
+        self._newest_ns = 0  # newest keyframe of the map
+        self._has_sent_map = self._has_sent_grid = False
         self.map_points = 0
+        self.no_grid = "nothing is mapped yet"
 
     def publish_update(self, update: MapUpdate, current_map: Map) -> None:
-        """Send what a chunk placed: odometry and TF for each frame, and the chunk's cloud."""
+        """Send what a chunk placed: odometry and TF for each frame, its cloud, and obstacles."""
         placements = self.poses.place(update, current_map)
         self._transforms.renew()
+        self._newest_ns = max([self._newest_ns, *(frame.stamp_ns for frame in update.new)])
         with self._open:
             if self._is_closed:
                 return
             self.poses.send(update, placements, current_map)
             if update.new and self._cloud.get_subscription_count():
                 stamp_ns = max(frame.stamp_ns for frame in update.new)
-                map_frame = self._config().tf.map_frame
                 self._cloud.publish(
-                    cloud_message(update.points_map, update.colors, map_frame, stamp_ns)
+                    cloud_message(update.points_map, update.colors, self._map_frame, stamp_ns)
                 )
+            if self._obstacles.get_subscription_count():
+                self._send_obstacles(current_map.obstacles())
 
     def publish_due(self, current_map: Map) -> float | None:
-        """Send path and map cloud when they changed and their period is over.
+        """Send path, map cloud and grid when they changed and their period is over.
 
-        Returns the seconds until they may be sent again, None when nothing changed.
+        Returns the seconds until more may be sent, None when nothing changed.
         """
-        if current_map.version == self._published_version or not current_map.frames:
+        if not current_map.frames:
             return None
-        wait = self._published_at + self._config().publish.map_cloud_period - time.monotonic()
-        if wait > 0:
-            return wait
-        trajectory = current_map.trajectory()
-        points_map, colors = current_map.cloud()
-        stamp_ns = max(frame.stamp_ns for frame in trajectory.frames)
-        map_frame = self._config().tf.map_frame
-        poses = self._path_poses.update(trajectory.frames, trajectory.T_map_camera)
-        cloud = cloud_message(points_map, colors, map_frame, stamp_ns)
-        self._send_map(path_message(poses, map_frame), cloud)
-        self.map_points = len(points_map)
-        self._published_stamp_ns = stamp_ns
-        self._published_version = current_map.version
-        self._published_at = time.monotonic()
-        return None
+        periods = self._config().publish
+        waits = [
+            self._publish_map(current_map, periods.map_cloud_period),
+            self._publish_grid(current_map, periods.grid_period),
+        ]
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def clear(self) -> None:
-        """Start anew after a reset: empty path and map, and no transform until a new pose."""
-        map_frame = self._config().tf.map_frame
+        """Start anew after a reset: empty outputs, and no transform until a new pose."""
         self.poses.clear()
-        self._path_poses = PathPoses(map_frame)
-        if self.map_points:  # late joiners would still be given the old map
-            nothing = np.empty((0, 3))
-            self._send_map(
-                path_message([], map_frame),
-                cloud_message(
-                    nothing.astype(np.float32),
-                    nothing.astype(np.uint8),
-                    map_frame,
-                    self._published_stamp_ns,
-                ),
-            )
-        self._published_version = -1
+        self._path_poses = PathPoses(self._map_frame)
+        with self._open:
+            if not self._is_closed:
+                self._send_nothing()
+        self._map_limit.reset()
+        self._grid_limit.reset()
+        self._newest_ns = 0
+        self._has_sent_map = self._has_sent_grid = False
         self.map_points = 0
+        self.no_grid = "nothing is mapped yet"
 
     def repeat_transform(self, newest_image_ns: int) -> None:
         """Send the newest transform again; ``newest_image_ns`` is the newest image's stamp."""
@@ -120,8 +116,51 @@ class MapPublishers:
             self._is_closed = True
         self._transforms.close()
 
-    def _send_map(self, path: Path, cloud: PointCloud2) -> None:
+    def _publish_map(self, current_map: Map, period: float) -> float | None:
+        wait = self._map_limit.wait(current_map.version, period)
+        if wait is None or wait > 0:
+            return wait
+        trajectory = current_map.trajectory()
+        points_map, colors = current_map.cloud()
+        poses = self._path_poses.update(trajectory.frames, trajectory.T_map_camera)
+        cloud = cloud_message(points_map, colors, self._map_frame, self._newest_ns)
         with self._open:
             if not self._is_closed:
-                self._path.publish(path)
+                self._path.publish(path_message(poses, self._map_frame))
                 self._map_cloud.publish(cloud)
+                self._has_sent_map = True
+        self.map_points = len(points_map)
+        self._map_limit.sent(current_map.version)
+        return None
+
+    def _publish_grid(self, current_map: Map, period: float) -> float | None:
+        wait = self._grid_limit.wait(current_map.version, period)
+        if wait is None or wait > 0:
+            return wait
+        grid = current_map.grid()
+        self.no_grid = current_map.why_no_grid()
+        if grid is not None and grid.cells.size:
+            with self._open:
+                if not self._is_closed:
+                    self._grid.publish(grid_message(grid, self._map_frame, self._newest_ns))
+                    self._has_sent_grid = True
+        self._grid_limit.sent(current_map.version)
+        return None
+
+    def _send_obstacles(self, points_map: NDArray[np.float32] | None) -> None:
+        """Send obstacles where they are from the robot as TF shows it, also while that glides."""
+        if points_map is not None:
+            points = se3.transform_points(self.poses.T_shown_map, points_map)
+            self._obstacles.publish(points_message(points, self._map_frame, self._newest_ns))
+
+    def _send_nothing(self) -> None:
+        """Put empty outputs in the place of those that late joiners would still be given."""
+        if self._has_sent_map:
+            none, no_colors = np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8)
+            self._path.publish(path_message([], self._map_frame))
+            self._map_cloud.publish(
+                cloud_message(none, no_colors, self._map_frame, self._newest_ns)
+            )
+        if self._has_sent_grid:
+            grid = unknown_grid(self._config().grid.resolution)
+            self._grid.publish(grid_message(grid, self._map_frame, self._newest_ns))

@@ -12,12 +12,13 @@ from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from ros.node_bench import NodeBench, start_ros
-from sensor_msgs.msg import CompressedImage, Image, Imu
+from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.frame import ChunkPrediction, Frame
 from flashvggt_ros.geometry import se3
+from flashvggt_ros.ros.backends import sensor_msgs_py
 from flashvggt_ros.ros.messages import (
     matrix,
     odometry_message,
@@ -241,12 +242,18 @@ class Stretching(TruthPredictor):
 def test_a_correction_of_the_map_glides_on_tf_and_is_at_once_in_the_path(bench: Any) -> None:
     rate = 0.05
     it = bench(Stretching(WORLD), tf__rate=1.0, gravity__source="none", scale__source="fixed",
-               tf__max_correction_rate=rate)
+               tf__max_correction_rate=rate, tf__base_frame="base_link", publish_unscaled=True)
+    say_static(it, ("base_link", "camera", T_BASE_CAMERA))
+    obstacles: list[PointCloud2] = []
+    it.helper.create_subscription(
+        PointCloud2, "/mapping/obstacles", obstacles.append, BEST_EFFORT
+    )
     it.play(it.publisher(), WORLD.frames[:8], period=0.15)
     it.settle(8)
     it.spin_until(lambda: len(it.listener.heard["/mapping/path"][-1].poses) == 8)
     shown = {stamp_ns(t.header.stamp): matrix(t.transform) for t in it.listener.transforms}
-    mapped = [matrix(pose.pose) for pose in it.listener.heard["/mapping/path"][-1].poses]
+    path = it.listener.heard["/mapping/path"][-1].poses
+    mapped = [matrix(pose.pose) @ se3.inverse(T_BASE_CAMERA) for pose in path]
     jump = np.linalg.norm(mapped[3][:3, 3] - shown[STAMPS[3]][:3, 3])
     seconds = (STAMPS[4] - STAMPS[3]) * 1e-9
     motion = np.linalg.norm(mapped[4][:3, 3] - mapped[3][:3, 3])
@@ -255,6 +262,15 @@ def test_a_correction_of_the_map_glides_on_tf_and_is_at_once_in_the_path(bench: 
     assert step <= motion + rate * seconds + 1e-9
     left = [np.linalg.norm(shown[STAMPS[n]][:3, 3] - mapped[n][:3, 3]) for n in range(4, 8)]
     np.testing.assert_allclose(-np.diff(left), rate * seconds, rtol=1e-6)  # it goes there
+    # Obstacles are where they are from the robot on TF.
+    it.spin_until(lambda: obstacles and stamp_ns(obstacles[-1].header.stamp) == STAMPS[7])
+    read = sensor_msgs_py().module.read_points(obstacles[-1], ["x", "y", "z"])
+    from_shown = se3.transform_points(
+        se3.inverse(shown[STAMPS[7]]), np.stack([read[axis] for axis in "xyz"], axis=1)
+    )
+    slam = it.node._worker.submit(lambda slam: slam).result(5)
+    from_mapped = se3.transform_points(se3.inverse(mapped[7]), slam.map.obstacles())
+    np.testing.assert_allclose(from_shown, from_mapped, atol=1e-4)
 
 
 def test_the_first_measured_scale_may_jump(bench: Any) -> None:
