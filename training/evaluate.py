@@ -2,10 +2,11 @@
 
     python -m training.evaluate --checkpoint FILE --sequences 200 --frames 32 --chunk 8
 
-Prints a table and, as the last line, JSON. Seeds and (where ``--textures``/unseen exists) the
-photographs were never trained on. Per sequence: rotation error and angle of the translation of
-each frame against the first (medians over frames), ATE after Sim(3) alignment in percent of the
-path, AbsRel of depth after the alignment's scale, and the field of view's error.
+Prints a table (of all sequences, and medians by place) and, as the last line, JSON. Seeds and
+(where ``--textures``/unseen exists) the photographs were never trained on. Per sequence: rotation
+error and angle of the translation of each frame against the first, and from one frame to the next
+(medians over frames), ATE after Sim(3) alignment in percent of the path, AbsRel of depth in the
+model's unit, and the field of view's error.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from flashvggt_ros.model.checkpoint import load_checkpoint
 from flashvggt_ros.model.flashvggt import FlashVGGT
 from flashvggt_ros.scene.textures import Textures
 from training import losses
-from training.sequences import Batch, Motion, ScenePool, load_photographs
+from training.sequences import PLACE_SHARES, Batch, Motion, ScenePool, load_photographs
 
 Array = NDArray[np.float64]
 SEED = 1_000_003
@@ -54,41 +55,56 @@ def main() -> None:
     model, _ = load_checkpoint(options.checkpoint, name=options.checkpoint.name)
     model = model.to(options.device)
     started = time.monotonic()
-    result = evaluate(
+    scores = evaluate(
         model, options.sequences, options.frames, options.chunk, (options.height, options.width),
         options.textures / "unseen", torch.device(options.device),
     )
     print(f"{options.sequences} sequences of {options.frames} frames, chunks of {options.chunk}, "
           f"{time.monotonic() - started:.0f} s")
-    print(f"{'':34}{'median':>10}{'mean':>10}")
+    _print(scores)
+
+
+def _print(scores: dict[str, list[dict[str, float]]]) -> None:
+    """Print medians and means of all sequences, medians of each place, and all of it as JSON."""
+    everything = [score for group in scores.values() for score in group]
+    groups = {"all": everything} | scores
+    result = {place: {name: {"median": float(np.median([s[name] for s in group])),
+                             "mean": float(np.mean([s[name] for s in group]))} for name, _ in ROWS}
+              for place, group in groups.items()}
+    print(f"{'':40}{'median':>10}{'mean':>10}" + "".join(f"{place:>10}" for place in scores))
     for name, label in ROWS:
-        print(f"{label:34}{result[name]['median']:10.3f}{result[name]['mean']:10.3f}")
+        cells = [result["all"][name]["median"], result["all"][name]["mean"]]
+        cells += [result[place][name]["median"] for place in scores]
+        print(f"{label:40}" + "".join(f"{cell:10.3f}" for cell in cells))
     print(json.dumps(result))
 
 
 def evaluate(
     model: FlashVGGT, sequences: int, frames: int, chunk: int, size: tuple[int, int],
     photographs: Path | None, device: torch.device,
-) -> dict[str, dict[str, float]]:
-    """Median and mean over sequences of each score of ROWS."""
+) -> dict[str, list[dict[str, float]]]:
+    """Scores of ROWS of each sequence, by place; places have the shares they have in training."""
     rng = np.random.default_rng(SEED)
     textures = Textures.with_photographs(rng, load_photographs(photographs), 4)
-    pool = ScenePool(max(64, sequences), textures, SEED, 0)
-    pool.to(device)
     generator = torch.Generator(device).manual_seed(SEED)
     at_once = 8 if device.type == "cuda" else 1
     threads = torch.get_num_threads()
-    scores: list[dict[str, float]] = []
-    while len(scores) < sequences:
-        with torch.inference_mode():
-            torch.set_num_threads(1)  # rendering on a CPU: small tensors
-            batch = pool.draw(at_once, frames, size, Motion(), generator, samples=4)
-            torch.set_num_threads(threads)
-            pose, depth = predict(model, batch.images, chunk)
-        scores += sequence_scores(pose, depth, batch)
-    pool.close()
-    return {name: {"median": float(np.median([s[name] for s in scores])),
-                   "mean": float(np.mean([s[name] for s in scores]))} for name, _ in ROWS}
+    scores: dict[str, list[dict[str, float]]] = {}
+    for place, share in PLACE_SHARES.items():
+        count = max(1, round(share * sequences))
+        pool = ScenePool(max(32, count), textures, SEED, 0, {place: 1.0})
+        pool.to(device)
+        scores[place] = []
+        while len(scores[place]) < count:
+            with torch.inference_mode():
+                torch.set_num_threads(1)  # rendering on a CPU: small tensors
+                batch = pool.draw(at_once, frames, size, Motion(), generator, samples=4)
+                torch.set_num_threads(threads)
+                pose, depth = predict(model, batch.images, chunk)
+            scores[place] += sequence_scores(pose, depth, batch)
+        scores[place] = scores[place][:count]
+        pool.close()
+    return scores
 
 
 def predict(model: FlashVGGT, images: Tensor, chunk: int) -> tuple[Tensor, Tensor]:

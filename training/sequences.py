@@ -73,10 +73,11 @@ def load_photographs(folder: Path | None, most: int = 100_000) -> dict[str, NDAr
     return {kind: np.stack(group) for kind, group in pictures.items()}
 
 
-def _compose_many(seed: int, kinds: dict[str, tuple[int, ...]]) -> list[Layout]:
+def _compose_many(seed: int, kinds: dict[str, tuple[int, ...]], shares: dict[str, float]
+                  ) -> list[Layout]:
     rng = np.random.default_rng(seed)
     textures = Textures(torch.zeros(0, dtype=torch.int32), kinds)
-    places = rng.choice(list(PLACE_SHARES), LAYOUTS_A_TASK, p=list(PLACE_SHARES.values()))
+    places = rng.choice(list(shares), LAYOUTS_A_TASK, p=list(shares.values()))
     return [compose(str(place), textures, rng) for place in places]
 
 
@@ -86,7 +87,10 @@ class ScenePool:
     Build it before the device is first used: the workers are forked.
     """
 
-    def __init__(self, size: int, textures: Textures, seed: int, workers: int) -> None:
+    def __init__(self, size: int, textures: Textures, seed: int, workers: int,
+                 shares: dict[str, float] = PLACE_SHARES) -> None:
+        """``size`` scenes of places by ``shares``, renewed by ``workers`` processes; 0: never."""
+        self._shares = shares
         self._kinds, self._seed = textures.kinds, seed
         self._size = size - size % LAYOUTS_A_TASK
         self._workers = workers
@@ -101,7 +105,7 @@ class ScenePool:
         else:
             tasks = self._size // LAYOUTS_A_TASK
             layouts = [layout for task in range(tasks)
-                       for layout in _compose_many(seed + task, self._kinds)]
+                       for layout in _compose_many(seed + task, self._kinds, shares)]
         scene = Scene.of(layouts, textures)
         missing = MOST_PRIMITIVES - scene.rows.shape[1]
         if missing:
@@ -115,7 +119,7 @@ class ScenePool:
 
     def _submit(self) -> Future[list[Layout]]:
         self._seed += 1
-        return self._executor.submit(_compose_many, self._seed, self._kinds)
+        return self._executor.submit(_compose_many, self._seed, self._kinds, self._shares)
 
     def to(self, device: torch.device) -> None:
         """Move the pool to a device."""
