@@ -153,7 +153,7 @@ class SubmapConfig:
         24, "Keyframes after which a new submap begins [frames].", low=4, high=100_000
     )
     min_inliers: float = param(
-        0.3, "Least share of shared pixels that must agree for two submaps to be joined "
+        0.2, "Least share of shared pixels that must agree for two submaps to be joined "
         "[fraction].", low=0.0, high=1.0,
     )
 

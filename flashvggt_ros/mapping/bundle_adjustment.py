@@ -173,7 +173,7 @@ class BundleAdjustment:
         window = self._window
         log_scale, log_depth = window.log_scale.copy(), window.log_depth.copy()
         focal = window.frames[-1].pinhole.fx
-        problem = self._problem(first) if self._has_something_to_say(first) else None
+        problem = self._problem(first)
         if problem is not None:
             solution = self._solve(problem, COARSE)
             given = problem.problem.evaluate(replace(problem.start, T_window_camera=expected))
@@ -191,16 +191,6 @@ class BundleAdjustment:
         window.T_window_camera, window.log_scale, window.log_depth = expected, log_scale, log_depth
         window.restart_tracks(first)
         return False
-
-    def _has_something_to_say(self, first: int) -> bool:
-        """Whether corners were found farther from where they were expected than they are precise.
-
-        Where they were not, the model knows as well as they do.
-        """
-        window = self._window
-        found = window.disagreement[first:] * window.intrinsics[first:, 0]
-        found = found[np.isfinite(found)]
-        return len(found) > 0 and float(np.median(found)) > self._config.pixel_sigma
 
     def _solve(self, problem: WindowProblem, widths: tuple[float, ...]) -> Evaluation:
         """Take over the solution; return its residuals."""
