@@ -70,9 +70,14 @@ class SubmapMeasurements:
         return combine_scales([estimate for estimate in found if estimate is not None])
 
     def up(self, submap: Submap) -> UpDirection | None:
-        """Return which way is up; None where nothing measures it."""
+        """Return which way is up; None where nothing measures it.
+
+        The ground levels the first submap alone: of others it is no surer than their join, because
+        a model that bends what it sees bends the ground with it.
+        """
         up = self._up(submap, self.ground)
-        return None if up.source == "assumed" else up
+        is_measured = up.source in ("tf", "imu") or (up.source == "ground" and submap.index == 0)
+        return up if is_measured else None
 
     def _up(self, submap: Submap, ground: GroundPlane | None) -> UpDirection:
         return estimate_up(
