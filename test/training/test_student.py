@@ -6,7 +6,7 @@ import torch
 
 from flashvggt_ros.model.flashvggt import FlashVGGT, GradientCache
 from flashvggt_ros.scene.textures import Textures
-from training.checkpoints import join_parts, load_into, save_parts
+from training.checkpoints import join_parts, load_into, mean_of, save_parts
 from training.fast_blocks import use_fast_blocks
 from training.optimizer import Optimizer, orthogonalize
 from training.sequences import Motion, ScenePool
@@ -117,3 +117,19 @@ def test_weights_survive_parts_and_joining(tmp_path, monkeypatch):
     load_into(other, tmp_path / "joined.safetensors")
     for name, value in model.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], value, atol=2e-3, rtol=2e-3)
+
+
+def test_the_mean_of_checkpoints_lies_between_them(tmp_path):
+    models = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        models.append(FlashVGGT(tiny_config()))
+        save_parts(models[-1].state_dict(), tiny_config(), tmp_path, f"run{seed}")
+    paths = [tmp_path / f"run{seed}.0.safetensors" for seed in (0, 1)]
+    mean_of(paths, tmp_path / "mean.safetensors")
+    result = FlashVGGT(tiny_config())
+    load_into(result, tmp_path / "mean.safetensors")
+    states = [model.state_dict() for model in models]
+    for name, value in result.state_dict().items():
+        torch.testing.assert_close(value, (states[0][name] + states[1][name]) / 2,
+                                   atol=2e-3, rtol=2e-3)
