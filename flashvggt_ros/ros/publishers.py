@@ -139,11 +139,13 @@ class MapPublishers:
             return wait
         grid = current_map.grid()
         self.no_grid = current_map.why_no_grid()
-        if grid is not None and grid.cells.size:
-            with self._open:
-                if not self._is_closed:
-                    self._grid.publish(grid_message(grid, self._map_frame, self._newest_ns))
-                    self._has_sent_grid = True
+        if grid is None or not grid.cells.size:
+            self._grid_limit.skip(current_map.version)
+            return None
+        with self._open:
+            if not self._is_closed:
+                self._grid.publish(grid_message(grid, self._map_frame, self._newest_ns))
+                self._has_sent_grid = True
         self._grid_limit.sent(current_map.version)
         return None
 

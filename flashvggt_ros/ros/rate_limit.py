@@ -24,6 +24,10 @@ class RateLimit:
         self._version = version
         self._sent_at = time.monotonic()
 
+    def skip(self, version: int) -> None:
+        """Take note that a version had nothing to send: the next one need not wait for it."""
+        self._version = version
+
     def reset(self) -> None:
         """Let any version through again, the period after the last."""
         self._version = -1
