@@ -373,7 +373,15 @@ class Config:
     device: str = param("auto", "Where the model runs: auto is cuda if present, else cpu.",
                         choices=("auto", "cuda", "cpu"))
     map_directory: str = param(
-        "~/.ros/flashvggt_maps", "Folder below which save_map writes; nothing is written elsewhere."
+        "~/.ros/flashvggt_maps", "Folder below which maps are saved and loaded; nothing is written "
+        "elsewhere."
+    )
+    mode: str = param(
+        "mapping", "mapping: build a map, or extend the loaded one; localization: only find out "
+        "where the robot is in the loaded one.", choices=("mapping", "localization"),
+    )
+    load_map: str = param(
+        "", "Name of a saved map below map_directory to begin with; empty: none."
     )
     publish_unscaled: bool = param(
         False, "Publish the grid and the obstacles also while the scale of the map is not "
@@ -423,6 +431,11 @@ class Config:
         depth_topics = self.robot.depth_topics
         if len(set(depth_topics)) != len(depth_topics):
             raise ValueError(f"robot.depth_topics names a topic twice: {list(depth_topics)}")
+        if not self.loop.enabled and (self.load_map or self.mode == "localization"):
+            raise ValueError(
+                "loop.enabled is false, but where the robot is in a loaded map is found by loops: "
+                "enable them, or leave load_map empty and mode mapping"
+            )
         if self.submap.max_frames < self.chunk.size:
             raise ValueError(
                 f"submap.max_frames ({self.submap.max_frames}) must be at least chunk.size "

@@ -5,14 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, FrameStamp, MapUpdate
 from flashvggt_ros.mapping.bundle_adjustment import BundleAdjustment
 from flashvggt_ros.mapping.chunker import Chunker
 from flashvggt_ros.mapping.keyframe_gate import KeyframeGate
+from flashvggt_ros.mapping.localization import InitialPose, corrected, newest_group
+from flashvggt_ros.mapping.loop_closure import LoopCloser
+from flashvggt_ros.mapping.loop_measurement import KeyframeGroup
 from flashvggt_ros.mapping.map import Map
+from flashvggt_ros.mapping.map_archive import load_map
+from flashvggt_ros.mapping.map_manifest import MapModel
+from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.robot import UNKNOWN_ROBOT, Robot, RobotState
 
 logger = logging.getLogger(__name__)
@@ -59,13 +69,40 @@ class Slam(Generic[CacheT]):
         self.config = config
         self.predictor = predictor
         self.robot = robot
+        self._loaded = MapSnapshot.empty()
         self.reset()
 
+    def load_map(self, folder: Path, model: MapModel) -> None:
+        """Begin anew in a map that was saved with the same ``model``; reset() comes back to it.
+
+        With ``mode`` localization it is not extended. Raises ValueError and OSError as load_map of
+        map_archive does; nothing has changed then.
+        """
+        self._loaded = load_map(folder, model)
+        self.reset()
+
+    def set_initial_pose(
+        self, T_map_base: NDArray[np.float64], sigmas: NDArray[np.float64]
+    ) -> None:
+        """Say where the robot is in the loaded map; see InitialPose. What it sees must confirm it.
+
+        Raises ValueError where no map is loaded, and for what is no pose.
+        """
+        initial = InitialPose(T_map_base, sigmas)
+        if not self._loaded.submaps:
+            raise ValueError("an initial pose means nothing where no map is loaded")
+        if self.map.live.frames:
+            self._open_submap(Chunk(()))
+        self.map.begin_at(initial)
+
     def reset(self) -> None:
-        """Forget everything that was seen."""
+        """Forget everything that was seen, but for a loaded map."""
         self.keyframe_gate = KeyframeGate(self.config.keyframe)
         self.chunker = Chunker(self.config.chunk)
-        self.map = Map(self.config)
+        self.map = Map(self.config, self._loaded)
+        self.loop_closer = LoopCloser(self.config.loop, self.predictor)
+        for submap in self._loaded.submaps:
+            self.loop_closer.add(submap.index, newest_group(submap, submap.frames))
         self.cache = self.predictor.new_cache()
         self.bundle_adjustment = BundleAdjustment(
             self.config.bundle_adjustment, use_camera_info=self.config.predictor.use_camera_info
@@ -93,6 +130,16 @@ class Slam(Generic[CacheT]):
         """Map the keyframes that still wait for their chunk to fill, if there are any."""
         chunk = self.chunker.flush()
         return self._map(chunk) if chunk else None
+
+    def finish(self) -> None:
+        """Close the submap that grows, as at the end of a recording, and look for its loops.
+
+        Only between chunks: raises ValueError while keyframes wait.
+        """
+        if self.waiting:
+            raise ValueError(f"{len(self.waiting)} keyframes wait for their chunk: flush() first")
+        if self.map.live.frames:
+            self._open_submap(Chunk(()))
 
     def map_frames(self, frames: Sequence[Frame]) -> MapUpdate:
         """Map keyframes whose chunk failed before, without asking gate and chunker again."""
@@ -130,11 +177,37 @@ class Slam(Generic[CacheT]):
         prediction = self.predictor.predict(chunk.frames, self.cache)
         prediction = self.bundle_adjustment.refine(chunk, prediction)
         states = [RobotState.of(self.robot, f.camera, f.stamp_ns) for f in chunk.frames]
-        return self.map.integrate(chunk, prediction, states)
+        update = self.map.integrate(chunk, prediction, states)
+        return update if self.map.is_localized else self._localized(update)
+
+    def _localized(self, update: MapUpdate) -> MapUpdate:
+        """Look for the newest keyframes in the loaded map; return the update as it is then."""
+        live = self.map.live
+        S_map_submap = live.S_map_submap
+        self._close_loops(live.index, newest_group(live, len(update.new)))
+        self.loop_closer.remove(live.index)
+        return corrected(update, live.S_map_submap @ S_map_submap.inverse(), live.is_joined)
 
     def _open_submap(self, chunk: Chunk) -> Chunk:
         """Continue in a fresh submap that begins with the last frames of the one before."""
         self.cache = self.predictor.new_cache()
-        shared = self.map.open_submap()
+        closed, shared = self.map.live, self.map.open_submap()
+        if closed.keyframes:
+            self._close_loops(closed.index, newest_group(closed, closed.frames))
         logger.info("submap %d begins with %d shared frames", self.map.live.index, len(shared))
         return Chunk(shared + chunk.frames)
+
+    def _close_loops(self, submap: int, group: KeyframeGroup) -> None:
+        """Look for places that a submap shows again, and let what is found move the map."""
+        for other in self.map.submaps:
+            if other.is_condensed:
+                self.loop_closer.remove(other.index)
+        self.loop_closer.add(submap, group)
+        try:
+            loops = self.loop_closer.find(submap, self.map.layout.graph)
+        except RuntimeError as error:  # the model failed; the map is as good as before
+            logger.warning("submap %d was not checked for loops: %s", submap, error)
+            return
+        self.map.close_loops(loops)
+        if not self.map.is_extended:
+            self.loop_closer.remove(submap)

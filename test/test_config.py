@@ -103,3 +103,10 @@ def test_what_is_no_sha256_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="must be 64 hexadecimal digits, or empty"):
         build_config({"checkpoint_sha256": value})
     assert build_config({"checkpoint_sha256": "Ab" * 32}).checkpoint_sha256 == "Ab" * 32
+
+
+@pytest.mark.parametrize("values", [{"load_map": "office"}, {"mode": "localization"}])
+def test_a_loaded_map_without_loops_is_refused(values: dict[str, str]) -> None:
+    build_config(values)
+    with pytest.raises(ValueError, match=r"loop\.enabled is false"):
+        build_config(values | {"loop.enabled": False})

@@ -47,6 +47,13 @@ class GroundHeights:
             copy.restore(index, *self.kept(index))
         return copy
 
+    def forget(self, index: int) -> None:
+        """Forget a submap; those after it are numbered anew."""
+        for known in (self._bases_camera, self._feet_submap):
+            moved = {n - (n > index): value for n, value in known.items() if n != index}
+            known.clear()
+            known.update(moved)
+
     def kept(
         self, index: int
     ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:

@@ -80,11 +80,11 @@ class LoopCloser(Generic[CacheT]):
         The graph's nodes are the submaps, by number; it is only read. Of submaps that are not just
         before, the best candidates that may lie near are checked; a loop must lie where the graph
         expects it, within what it is sure of. Where it expects nothing, because nothing joins the
-        two, two loops must agree.
+        two, two loops must agree. Nodes that are fixed, a loaded map's, are never just before.
         """
         if not self._config.enabled:
             return ()
-        near = {other for other in self._submaps if other >= submap - NEAR}
+        near = {other for other in self._submaps if other >= submap - NEAR} - graph.fixed
         group = self._submaps[submap]
         candidates = self._candidates(group, near, LOOKALIKES * self._config.candidates)
         possible = self._possible(candidates, submap, graph)

@@ -15,10 +15,12 @@ from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.coverage import is_covered
 from flashvggt_ros.mapping.free_space import carve_clouds
 from flashvggt_ros.mapping.gravity import UpDirection
-from flashvggt_ros.mapping.ground_heights import GroundHeights
 from flashvggt_ros.mapping.keyframe import keyframes_of
+from flashvggt_ros.mapping.localization import KEPT, InitialPose
+from flashvggt_ros.mapping.loop_closure import VerifiedLoop
 from flashvggt_ros.mapping.map_cloud import MapCloud
 from flashvggt_ros.mapping.map_grid import MapGrid, recent_obstacles
+from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.mapping.occupancy_grid import Grid
 from flashvggt_ros.mapping.submap import Submap, select_points
 from flashvggt_ros.mapping.submap_layout import SubmapLayout
@@ -44,24 +46,36 @@ class Map:
     robot's base, if it is known where the camera sits on it. ``layout`` says where submaps lie.
     Closed submaps keep poses, a voxelized cloud and small keyframes, and where newer ones show the
     same, only poses: memory grows with the space seen. ``version`` changes with the map.
+
+    It may go on from a ``loaded`` map, which stays where it is. ``is_localized`` says whether it is
+    known where new submaps lie in that; until then they are no part of the map. With mode
+    ``localization`` they never are, and all but the last few are ``forgotten``, so many so far.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, loaded: MapSnapshot | None = None) -> None:
         self._config = config
-        self.layout = SubmapLayout(config)
+        loaded = loaded or MapSnapshot.empty()
+        self._loaded_map = loaded
+        self._loaded = len(loaded.submaps)
+        self.layout = SubmapLayout(config, loaded)
         self.live = Submap(
-            0, config.chunk.overlap, (), Sim3(config.scale.fixed, np.eye(3), np.zeros(3))
+            self._loaded, config.chunk.overlap, (),
+            Sim3(config.scale.fixed, np.eye(3), np.zeros(3)),
         )
-        self._submaps = [self.live]
+        self._submaps = [*(submap.as_closed(1.0) for submap in loaded.submaps), self.live]
+        self.is_localized = self.live.is_joined = not loaded.submaps
+        self.forgotten = 0
+        self._root = self._known = self._loaded
+        self._initial_pose: InitialPose | None = None
         self._measurements = SubmapMeasurements(config)
         self._map_cloud = MapCloud(config.map)
         self._cloud = WeightedCloud.concatenate(())
-        self._cloud_version = 0
-        self._grounds = GroundHeights()
+        self._cloud_version = (0, 0)
+        self._grounds = loaded.grounds.copy(self._loaded)
         self._map_grid = MapGrid(config.grid)
         self._grid: Grid | None = None
-        self._grid_version = 0
-        self.version = 0
+        self._grid_version = (0, 0)
+        self.version = 1 if self._loaded else 0
 
     @property
     def submaps(self) -> tuple[Submap, ...]:
@@ -92,7 +106,7 @@ class Map:
         keyframes = keyframes_of(chunk.frames, prediction, self._config.map.min_confidence)
         live.add_keyframes(tuple(keyframes)[new.start :])
         self._measurements.add(prediction, states)
-        if live.index == 0:  # the only one whose tilt all else hangs on
+        if live.index == self._loaded:  # the only one whose tilt all else hangs on
             self._measurements.look_for_ground(live)
         self._grounds.measure(live, self._measurements.ground)
         self._place(self._measurements.up(live), is_first)
@@ -117,7 +131,10 @@ class Map:
             live.keep_points(carve_clouds(live, self._config.map.voxel_size))
             live.close(self._config.map.voxel_size / self.scale)
             self.layout.close()
-            self._condense()
+            if not self.is_extended:
+                self._forget()
+            else:
+                self._condense()
             self.version += 1
         else:
             before = live.before
@@ -128,10 +145,53 @@ class Map:
         self._submaps.append(self.live)
         return tuple(view.frame for view in before)
 
+    def close_loops(self, loops: Sequence[VerifiedLoop]) -> None:
+        """Let places that were seen again move the submaps, or tell where these are in the map."""
+        if not loops:
+            return
+        self.version += 1
+        known = [loop for loop in loops if loop.match < self._known]
+        if known and not self.is_localized:
+            self.layout.snap(known[0], self._submaps, max(self._root, self._loaded))
+        believed = self.layout.add_loops(loops, self._submaps)
+        if not self.is_localized and any(loop in known for loop in believed):
+            self.is_localized = self.live.is_joined = True
+            logger.info("localized: submap %d of the map shows the same", known[0].match)
+
+    def begin_at(self, initial: InitialPose) -> None:
+        """Let the live submap, still empty, begin where someone says that the robot is.
+
+        It is joined to none before. Raises ValueError where no map is loaded.
+        """
+        if not self._loaded or self.live.frames:
+            raise ValueError("an initial pose needs a loaded map, and a submap that begins")
+        if self.is_localized:
+            self._known = len(self._submaps) - 1 if self.is_extended else self._loaded
+        self._root, self._initial_pose = self.live.index, initial
+        self.live.before = ()
+        self.is_localized = self.live.is_joined = False
+
+    def snapshot(self) -> MapSnapshot:
+        """Return the map as it is; what happens to the live submap later does not change it."""
+        if self._shown is not self._submaps and self._known == self._loaded:
+            return self._loaded_map
+        *submaps, live = self._shown
+        if live.frames > live.shared:
+            submaps.append(live.as_closed(self._config.map.voxel_size / self.scale))
+        layout, count = self.layout, len(submaps)
+        return MapSnapshot(
+            tuple(submaps), layout.graph.part(count), self._grounds.copy(count),
+            layout.scale_estimate, layout.up, layout.loops,
+        )
+
     def trajectory(self) -> Trajectory:
-        """Return the poses of all keyframes so far; they supersede those returned earlier."""
-        stamps = [stamp for submap in self._submaps for stamp in submap.stamps[submap.shared :]]
-        poses = np.concatenate([submap.T_map_camera[submap.shared :] for submap in self._submaps])
+        """Return the poses of all keyframes so far; they supersede those returned earlier.
+
+        Those of a loaded map are not among them.
+        """
+        own = self._submaps[self._loaded :]
+        stamps = [stamp for submap in own for stamp in submap.stamps[submap.shared :]]
+        poses = np.concatenate([submap.T_map_camera[submap.shared :] for submap in own])
         return Trajectory(tuple(stamps), poses)
 
     def cloud(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -139,9 +199,10 @@ class Map:
 
         One point per voxel of ``map.voxel_size``; at most ``map.max_points``, evenly thinned.
         """
-        if self._cloud_version != self.version:
-            self._cloud = self._map_cloud.fuse(self._submaps[:-1], self.live)
-            self._cloud_version = self.version
+        if self._cloud_version != self._shown_version:
+            *closed, live = self._shown
+            self._cloud = self._map_cloud.fuse(closed, live)
+            self._cloud_version = self._shown_version
         return self._cloud.points, self._cloud.colors
 
     def why_no_grid(self) -> str:
@@ -150,18 +211,19 @@ class Map:
             return "nothing is mapped yet"
         if self.layout.scale_estimate is None and not self._config.publish_unscaled:
             return "the scale is not measured; publish_unscaled asks for a grid all the same"
-        if self._grounds.heights(self._submaps) is None:
+        if self._ground_z() is None:
             return "the ground is not known: no base->camera, and no floor was found"
         return ""
 
     def grid(self) -> Grid | None:
         """Return the occupancy grid of the whole map; None where ``why_no_grid`` says why."""
-        ground_z = None if self.why_no_grid() else self._grounds.heights(self._submaps)
+        ground_z = None if self.why_no_grid() else self._ground_z()
         if ground_z is None:
             return None
-        if self._grid is None or self._grid_version != self.version:
-            self._grid = self._map_grid.draw(self._submaps[:-1], self.live, ground_z)
-            self._grid_version = self.version
+        if self._grid is None or self._grid_version != self._shown_version:
+            *closed, live = self._shown
+            self._grid = self._map_grid.draw(closed, live, ground_z)
+            self._grid_version = self._shown_version
         return self._grid
 
     def obstacles(self) -> NDArray[np.float32] | None:
@@ -170,15 +232,53 @@ class Map:
         None where ``why_no_grid`` says why.
         """
         ground_z = None if self.why_no_grid() else self._grounds.heights(self._submaps)
-        if ground_z is None:
+        if ground_z is None or not self.is_localized:
             return None
         return recent_obstacles(self._submaps, ground_z, self._config.grid)
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether new submaps become part of the map."""
+        return not self._loaded or self._config.mode == "mapping"
+
+    @property
+    def _shown(self) -> list[Submap]:
+        """Return the submaps that the map is made of; the last is live, or empty in its stead."""
+        if self.is_localized and self.is_extended:
+            return self._submaps
+        return [*self._submaps[: self._known], Submap(self._known, 0, (), Sim3.identity())]
+
+    @property
+    def _shown_version(self) -> tuple[int, int]:
+        """Return what changes with the submaps that are shown."""
+        return len(self._shown), self.version if self._shown is self._submaps else 0
+
+    def _ground_z(self) -> dict[int, float] | None:
+        """Height of the ground by number of the submaps that are shown; None: it is not known."""
+        shown = self._shown
+        grounds = self._grounds if shown is self._submaps else self._grounds.copy(self._known)
+        return grounds.heights(shown)
+
+    def _forget(self) -> None:
+        """Let go of submaps that are no part of the map, but the last few."""
+        while len(self._submaps) - self._loaded > KEPT:
+            self.layout.forget(self._loaded)
+            self._grounds.forget(self._loaded)
+            del self._submaps[self._loaded]
+            for submap in self._submaps[self._loaded :]:
+                submap.index -= 1
+            self._root -= 1
+            self.forgotten += 1
 
     def _place(self, up: UpDirection | None, is_first: bool) -> None:
         """Put the live submap where its shared keyframes say; again as its poses improve."""
         live, least = self.live, self._config.submap.min_inliers
-        if live.index == 0:
-            self.layout.place_first(live, up)
+        if live.index == self._root:
+            if self._initial_pose is None:
+                if not (self._loaded and self.is_localized):
+                    self.layout.place_first(live, up)
+            elif is_first:
+                self.layout.place_at(live, self._initial_pose)
             return
         inliers = 100 * self.layout.join(live, self._submaps[-2])
         if is_first and live.is_joined:
@@ -202,6 +302,8 @@ class Map:
 
     def _condense(self) -> None:
         """Let go of what closed submaps hold that newer ones show from the same places."""
+        if not self.is_localized:
+            return
         for number, older in enumerate(self._submaps[:-1]):
             if is_covered(older, self._submaps[number + 1 :]):
                 older.condense()
@@ -221,7 +323,7 @@ class Map:
             T_map_camera=T_map_camera,
             points_map=cloud.points,
             colors=cloud.colors,
-            submap=live.index,
+            submap=live.index + self.forgotten,
             is_joined=live.is_joined,
         )
 

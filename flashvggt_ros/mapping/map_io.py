@@ -1,14 +1,9 @@
-"""Maps on disk: a folder with trajectory.tum, map.ply and manifest.json."""
+"""Trajectories and clouds as files, and where a map may be written."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -16,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.mapping.map import Trajectory
 
-MANIFEST_VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 PLY_VERTEX = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 PLY_PROPERTIES = (
@@ -122,65 +115,3 @@ def safe_map_folder(map_directory: str | Path, name: str) -> Path:
     if folder.is_symlink():
         raise ValueError(f"map name {name!r} is not allowed: {folder} is a symbolic link")
     return folder
-
-
-def save_map(
-    folder: Path,
-    trajectory: Trajectory,
-    points_map: NDArray[np.float32],
-    colors: NDArray[np.uint8],
-    *,
-    scale: float,
-    checkpoint: str,
-    checkpoint_hash: str,
-) -> None:
-    """Write a map as a new folder, which appears complete or not at all.
-
-    ``points_map`` (M, 3) [m], ``colors`` (M, 3) RGB, ``scale`` [m per unit of the first submap].
-    Raises FileExistsError when the folder exists, OSError when it cannot be written.
-    """
-    folder = Path(folder)
-    if os.path.lexists(folder):
-        raise FileExistsError(f"{folder} exists already: choose another name")
-    manifest = {
-        "format": "flashvggt_ros map",
-        "version": MANIFEST_VERSION,
-        "scale": scale,
-        "is_metric": False,
-        "frames": len(trajectory.frames),
-        "points": len(points_map),
-        "cameras": sorted({frame.camera for frame in trajectory.frames}),
-        "checkpoint": checkpoint,
-        "checkpoint_hash": checkpoint_hash,
-    }
-    stamps_ns = [frame.stamp_ns for frame in trajectory.frames]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _appearing(folder) as partial:
-        write_tum(partial / "trajectory.tum", stamps_ns, trajectory.T_map_camera)
-        write_ply(partial / "map.ply", points_map, colors)
-        (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """Give a folder beside ``folder`` to write into; rename it on success, else delete it."""
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
-    partial.mkdir()
-    try:
-        yield partial
-        for path in (*partial.iterdir(), partial):
-            _sync(path)
-        partial.rename(folder)
-        _sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    """Force a file or folder onto the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

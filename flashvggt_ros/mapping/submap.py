@@ -64,6 +64,38 @@ class Submap:
         self._clouds_camera: list[WeightedCloud] = []
         self._cloud_submap = WeightedCloud.concatenate(())
 
+    @classmethod
+    def closed(
+        cls, index: int, S_map_submap: Sim3, *, is_joined: bool, shared: int,
+        stamps: tuple[FrameStamp, ...], T_submap_camera: NDArray[np.float64],
+        keyframes: tuple[Keyframe, ...], cloud_submap: WeightedCloud,
+    ) -> Submap:
+        """Return a submap as it is after ``close``; without keyframes it is condensed.
+
+        Raises ValueError where the numbers of stamps, poses and keyframes contradict each other.
+        """
+        own = len(stamps) - shared
+        if not 0 <= shared < len(stamps) or T_submap_camera.shape != (len(stamps), 4, 4):
+            raise ValueError(
+                f"submap {index} has {len(stamps)} stamps, {shared} of them shared, but "
+                f"{len(T_submap_camera)} poses"
+            )
+        if len(keyframes) not in (0, own):
+            raise ValueError(f"submap {index} has {len(keyframes)} of {own} keyframes")
+        submap = cls(index, 0, (), S_map_submap)
+        submap.is_joined, submap.shared = is_joined, shared
+        submap.stamps, submap.T_submap_camera = stamps, T_submap_camera
+        submap.keyframes, submap._cloud_submap = keyframes, cloud_submap
+        return submap
+
+    def as_closed(self, voxel_size: float) -> Submap:
+        """Return a closed copy; see ``close``. This one grows on."""
+        return Submap.closed(
+            self.index, self.S_map_submap, is_joined=self.is_joined, shared=self.shared,
+            stamps=self.stamps, T_submap_camera=self.T_submap_camera, keyframes=self.keyframes,
+            cloud_submap=self.cloud(voxel_size),
+        )
+
     @property
     def frames(self) -> int:
         """How many keyframes it has, the shared ones included."""

@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from flashvggt_ros.config import Config
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.graph_measurements import with_drift
 from flashvggt_ros.mapping.gravity import UpDirection
+from flashvggt_ros.mapping.localization import InitialPose, without_node
+from flashvggt_ros.mapping.loop_closure import VerifiedLoop
+from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.mapping.metric_scale import ScaleEstimate
-from flashvggt_ros.mapping.pose_graph import PoseGraph, RelativePose
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.submap_alignment import align_submaps
 
 logger = logging.getLogger(__name__)
 
 STEEP = math.sin(math.radians(75.0))  # views up or down beyond it have no way ahead
-# Standard deviations of how a submap bends from its first keyframe to its last: rotation [rad],
-# translation [share of its way] and logarithm of the scale. Its join says nothing of that.
-BEND_ROTATION, BEND_TRANSLATION, BEND_SCALE = 0.015, 0.02, 0.02
 SMALL = 64  # submaps; graphs up to this size are made consistent with every chunk
 
 
@@ -32,16 +32,19 @@ class SubmapLayout:
 
     The first camera begins level at the map's origin, or where the robot says it sits on the base,
     which then begins there. What is measured of gravity turns the map, what is measured of scale
-    stretches it; neither moves its origin.
+    stretches it; neither moves its origin. Submaps of a loaded map stay where they are.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, loaded: MapSnapshot) -> None:
         self._config = config
-        self._graph = PoseGraph()
+        self.graph = loaded.graph.part(len(loaded.submaps))
+        for node, S_map_submap in enumerate(loaded.graph.poses):
+            self.graph.fix(node, S_map_submap)
         self._join: int | None = None  # factor that joins the live submap to the one before
-        self.scale_estimate: ScaleEstimate | None = None
-        self.up: UpDirection | None = None
-        self.loops = 0
+        self._initial: int | None = None  # factor that says where a chain of submaps began
+        self.scale_estimate: ScaleEstimate | None = loaded.scale
+        self.up: UpDirection | None = loaded.up
+        self.loops = loaded.loops
 
     def place_first(self, submap: Submap, up: UpDirection | None) -> None:
         """Put the first submap so that its first camera begins where the map begins."""
@@ -53,6 +56,33 @@ class SubmapLayout:
         to_camera = Sim3.from_pose(se3.inverse(T_submap_camera), 1.0)
         self._put(submap, Sim3.from_pose(T_map_camera, submap.S_map_submap.scale) @ to_camera)
 
+    def place_at(self, submap: Submap, initial: InitialPose) -> None:
+        """Put a submap that has just begun where someone says that it is."""
+        scale = submap.S_map_submap.scale
+        S_map_submap = initial.S_map_submap(submap.states[0].T_base_camera, scale)
+        self._put(submap, S_map_submap)
+        S_map_anchor = self.graph.poses[0]
+        self._initial = self.graph.add_between(
+            0, submap.index, S_map_anchor.inverse() @ S_map_submap,
+            initial.covariance(S_map_anchor), is_robust=False,
+        )
+
+    def snap(self, loop: VerifiedLoop, submaps: Sequence[Submap], first: int) -> None:
+        """Move the submaps from ``first`` on so that one of them lies where a loop says."""
+        S_map_match, S_map_query = (self.graph.poses[n] for n in (loop.match, loop.query))
+        S_new_old = S_map_match @ loop.measurement.S_match_query @ S_map_query.inverse()
+        for node, S_map_node in list(enumerate(self.graph.poses))[first:]:
+            self.graph.move(node, S_new_old @ S_map_node)
+        if self._initial is not None:  # what was said of the place has served
+            self.graph.remove(self._initial)
+            self._initial = None
+        self._take_over(submaps)
+
+    def forget(self, node: int) -> None:
+        """Forget a closed submap; those after it are numbered anew."""
+        self.graph = without_node(self.graph, node)
+        self._initial = None
+
     def join(self, submap: Submap, before: Submap) -> float:
         """Put a submap where the keyframes shared with the one before say; return their agreement.
 
@@ -60,7 +90,7 @@ class SubmapLayout:
         """
         inliers = 0.0
         if self._join is not None:
-            self._graph.remove(self._join)
+            self.graph.remove(self._join)
             self._join = None
         if submap.shared:
             alignment = align_submaps(submap.before, submap.shared_views())
@@ -68,9 +98,13 @@ class SubmapLayout:
         submap.is_joined = submap.shared > 0 and inliers >= self._config.submap.min_inliers
         if submap.is_joined:
             self._put(submap, before.S_map_submap @ alignment.S_old_new)
-            self._join = self._graph.add_between(
-                before.index, submap.index, alignment.S_old_new,
-                alignment.covariance + _bend(before), is_robust=False,
+            loop = self._config.loop
+            covariance = with_drift(
+                alignment.covariance, alignment.S_old_new, before.T_submap_camera,
+                loop.rotation_drift, loop.scale_drift,
+            )
+            self._join = self.graph.add_between(
+                before.index, submap.index, alignment.S_old_new, covariance, is_robust=False
             )
         else:
             self._put(submap, _continued(submap, before))
@@ -86,50 +120,57 @@ class SubmapLayout:
         """Take over what is measured of a submap; return whether something became known first."""
         is_news = False
         if scale is not None:
-            self._graph.set_scale(submap.index, scale.meters_per_unit, scale.sigma)
+            self.graph.set_scale(submap.index, scale.meters_per_unit, scale.sigma)
             is_news = self.scale_estimate is None
             self.scale_estimate = scale
         if up is not None:
-            self._graph.set_up(submap.index, up.up_submap, up.sigma_rad)
+            self.graph.set_up(submap.index, up.up_submap, up.sigma_rad)
             is_news |= self.up is None
             self.up = up
         return is_news
 
-    def add_loop(
-        self, first: int, second: int, S_first_second: Sim3, covariance: NDArray[np.float64],
-        submaps: Sequence[Submap],
-    ) -> bool:
-        """Take a loop, unless it contradicts all else; the submaps then move. Return which."""
-        loop = self._graph.add_between(first, second, S_first_second, covariance, is_robust=True)
-        result = self._graph.optimize()
-        if loop in result.rejected:
-            self._graph.remove(loop)
-            self._graph.optimize()
-        else:
-            self.loops += 1
+    def add_loops(
+        self, loops: Sequence[VerifiedLoop], submaps: Sequence[Submap]
+    ) -> list[VerifiedLoop]:
+        """Let loops move the submaps; return those that do not contradict all else."""
+        added = {
+            self.graph.add_between(
+                loop.match, loop.query, loop.measurement.S_match_query,
+                loop.measurement.covariance, is_robust=True,
+            ): loop
+            for loop in loops
+        }
+        rejected = set(self.graph.optimize().rejected) & set(added)
+        for factor in rejected:
+            self.graph.remove(factor)
+            loop = added[factor]
+            logger.info("no loop of submaps %d and %d: all else is against it",
+                        loop.match, loop.query)
+        if rejected:
+            self.graph.optimize()
+        believed = [loop for factor, loop in added.items() if factor not in rejected]
+        for loop in believed:
+            logger.info("loop: submap %d shows what submap %d showed", loop.query, loop.match)
+        self.loops += len(believed)
         self._take_over(submaps)
-        return loop not in result.rejected
-
-    def relative(self, first: int, second: int) -> RelativePose | None:
-        """Return S_first_second with its covariance; None where nothing joins the two."""
-        return self._graph.relative(first, second)
+        return believed
 
     def settle(self, submaps: Sequence[Submap], is_due: bool) -> None:
         """Make the graph consistent; a large one only when it ``is_due``."""
         if is_due or len(submaps) <= SMALL:
-            self._graph.optimize()
+            self.graph.optimize()
             self._take_over(submaps)
 
     def _put(self, submap: Submap, S_map_submap: Sim3) -> None:
         submap.S_map_submap = S_map_submap
-        if submap.index == len(self._graph.poses):
-            self._graph.add(S_map_submap)
+        if submap.index == len(self.graph.poses):
+            self.graph.add(S_map_submap)
         else:
-            self._graph.move(submap.index, S_map_submap)
+            self.graph.move(submap.index, S_map_submap)
 
     def _take_over(self, submaps: Sequence[Submap]) -> None:
         # a submap that is still empty has no node yet
-        for submap, S_map_submap in zip(submaps, self._graph.poses, strict=False):
+        for submap, S_map_submap in zip(submaps, self.graph.poses, strict=False):
             submap.S_map_submap = S_map_submap
 
 
@@ -141,14 +182,6 @@ def _levelled(up_camera: NDArray[np.float64]) -> NDArray[np.float64]:
     x = ahead - (ahead @ up_camera) * up_camera
     x /= np.linalg.norm(x)
     return np.stack([x, np.cross(up_camera, x), up_camera])
-
-
-def _bend(submap: Submap) -> NDArray[np.float64]:
-    """Covariance (7, 7) of where a submap's end lies from its beginning, as it may have bent."""
-    centers = submap.T_submap_camera[:, :3, 3]
-    way = float(np.linalg.norm(np.diff(centers, axis=0), axis=1).sum())
-    sigmas = [BEND_ROTATION] * 3 + [max(BEND_TRANSLATION * way, 1e-6)] * 3 + [BEND_SCALE]
-    return np.diag(np.square(sigmas))
 
 
 def _continued(submap: Submap, before: Submap) -> Sim3:

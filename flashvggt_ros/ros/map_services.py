@@ -14,7 +14,9 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.mapping.map_io import safe_map_folder, save_map
+from flashvggt_ros.mapping.map_archive import save_map
+from flashvggt_ros.mapping.map_io import safe_map_folder
+from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros.worker import Worker
 from flashvggt_ros.slam import Slam
 from flashvggt_ros.srv import SaveMap
@@ -53,15 +55,13 @@ class MapServices:
         node: Node,
         config: Callable[[], Config],
         worker: Worker,
-        checkpoint: str,
-        checkpoint_hash: str,
+        model: MapModel,
         on_reset: Callable[[], None],
     ) -> None:
         self.is_paused = False
         self._config = config
         self._worker = worker
-        self._checkpoint = checkpoint
-        self._checkpoint_hash = checkpoint_hash
+        self._model = model
         self._on_reset = on_reset
         # A service that awaits keeps its group busy: in the node's own one, images would wait too.
         group = ReentrantCallbackGroup()
@@ -110,18 +110,7 @@ class MapServices:
 
     def _save(self, slam: Slam, folder: Path) -> str:
         """Write the map; runs in the worker's thread."""
-        if not slam.map.frames:
-            raise ValueError("there is no map yet: no image has been placed")
-        points_map, colors = slam.map.cloud()
-        save_map(
-            folder,
-            slam.map.trajectory(),
-            points_map,
-            colors,
-            scale=slam.map.scale,
-            checkpoint=self._checkpoint,
-            checkpoint_hash=self._checkpoint_hash,
-        )
-        text = f"{slam.map.frames} poses and {len(points_map)} points written"
+        counts = save_map(folder, slam.map, slam.config, self._model).counts
+        text = f"{counts.poses} poses and {counts.points} points written"
         logger.info("%s to %s", text, folder)
         return text

@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from flashvggt_ros.config import Config
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import Frame
+from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros import backends
 from flashvggt_ros.ros.camera_input import CameraInput
@@ -103,7 +104,8 @@ class MappingNode(Node):
         slam = Slam(self.config, predictor, self.robot)
         self._worker = Worker(slam, self.config.image.queue_size, self._ledger, self._outputs)
         self._map_services = MapServices(
-            self, lambda: self.config, self._worker, model.checkpoint, model.sha256, self._on_reset
+            self, lambda: self.config, self._worker,
+            MapModel(model.checkpoint, model.sha256, revision=""), self._on_reset,
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._cameras = [

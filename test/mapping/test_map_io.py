@@ -1,6 +1,5 @@
 """Maps survive the disk exactly, and nothing is written where it should not be."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +26,6 @@ def cloud() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(9)
     points = rng.normal(size=(7, 3)).astype(np.float32)
     return points, rng.integers(0, 256, (7, 3)).astype(np.uint8)
-
-
-def save(folder: Path, trajectory: Trajectory, cloud: tuple[np.ndarray, np.ndarray]) -> None:
-    map_io.save_map(folder, trajectory, *cloud, scale=2.5, checkpoint="mini", checkpoint_hash="abc")
 
 
 def test_ply_round_trip_is_exact(tmp_path: Path, cloud: tuple[np.ndarray, np.ndarray]) -> None:
@@ -90,44 +85,6 @@ def test_a_line_that_is_no_pose_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "a.tum").write_text(f"0 0 0 0 0 0 0 1\n{line}\n")
     with pytest.raises(ValueError, match="line 2"):
         map_io.read_tum(tmp_path / "a.tum")
-
-
-def test_a_saved_map_is_complete_and_leaves_nothing_else(
-    tmp_path: Path, trajectory: Trajectory, cloud: tuple[np.ndarray, np.ndarray]
-) -> None:
-    folder = tmp_path / "maps" / "kitchen"
-    save(folder, trajectory, cloud)
-    assert [path.name for path in folder.parent.iterdir()] == ["kitchen"]
-    assert sorted(p.name for p in folder.iterdir()) == [
-        "manifest.json",
-        "map.ply",
-        "trajectory.tum",
-    ]
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["version"] == 1
-    assert manifest["scale"] == 2.5
-    assert manifest["is_metric"] is False
-    assert (manifest["frames"], manifest["points"]) == (5, 7)
-    assert (manifest["checkpoint"], manifest["checkpoint_hash"]) == ("mini", "abc")
-    np.testing.assert_array_equal(map_io.read_ply(folder / "map.ply")[0], cloud[0])
-    assert len(map_io.read_tum(folder / "trajectory.tum")[0]) == 5
-
-
-def test_an_existing_folder_is_refused_and_untouched(
-    tmp_path: Path, trajectory: Trajectory, cloud: tuple[np.ndarray, np.ndarray]
-) -> None:
-    (tmp_path / "old").mkdir()
-    with pytest.raises(FileExistsError, match="exists already"):
-        save(tmp_path / "old", trajectory, cloud)
-    assert list((tmp_path / "old").iterdir()) == []
-
-
-def test_a_save_that_fails_leaves_no_folder(
-    tmp_path: Path, trajectory: Trajectory, cloud: tuple[np.ndarray, np.ndarray]
-) -> None:
-    with pytest.raises(ValueError, match="broadcast"):
-        save(tmp_path / "new", trajectory, (cloud[0], cloud[1][:3]))
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["kitchen", "A-1_b.c", "_x", "-", "a" * 128])

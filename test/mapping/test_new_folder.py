@@ -9,6 +9,10 @@ import pytest
 from flashvggt_ros.mapping.new_folder import new_folder
 
 
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def write(folder: Path, text: str, *, overwrite: bool = False) -> None:
     with new_folder(folder, overwrite=overwrite) as partial:
         (partial / "deep").mkdir()
@@ -22,7 +26,7 @@ def text_of(folder: Path) -> str:
 def test_a_folder_appears_with_all_its_files_and_nothing_beside_it(tmp_path: Path) -> None:
     write(tmp_path / "maps" / "kitchen", "new")
     assert text_of(tmp_path / "maps" / "kitchen") == "new"
-    assert os.listdir(tmp_path / "maps") == ["kitchen"]
+    assert names(tmp_path / "maps") == ["kitchen"]
 
 
 def test_an_existing_folder_is_refused_and_untouched(tmp_path: Path) -> None:
@@ -36,7 +40,7 @@ def test_an_existing_folder_is_replaced_where_that_is_asked_for(tmp_path: Path) 
     write(tmp_path / "a", "old")
     write(tmp_path / "a", "new", overwrite=True)
     assert text_of(tmp_path / "a") == "new"
-    assert os.listdir(tmp_path) == ["a"]
+    assert names(tmp_path) == ["a"]
 
 
 def test_until_all_is_written_the_old_folder_is_there(tmp_path: Path) -> None:
@@ -51,7 +55,7 @@ def test_a_file_of_that_name_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="a"):
         write(tmp_path / "a", "new", overwrite=True)
     assert (tmp_path / "a").read_text() == "mine"
-    assert os.listdir(tmp_path) == ["a"]
+    assert names(tmp_path) == ["a"]
 
 
 def test_writing_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
@@ -65,7 +69,7 @@ def test_writing_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         fail()
     assert text_of(tmp_path / "a") == "old"
-    assert os.listdir(tmp_path) == ["a"]
+    assert names(tmp_path) == ["a"]
 
 
 def test_what_killed_processes_left_is_deleted_and_what_others_write_is_not(tmp_path: Path) -> None:
@@ -79,4 +83,4 @@ def test_what_killed_processes_left_is_deleted_and_what_others_write_is_not(tmp_
         write(tmp_path / "a", "new")
     finally:
         os.close(descriptor)
-    assert sorted(os.listdir(tmp_path)) == sorted([busy.name, other.name, "a"])
+    assert sorted(names(tmp_path)) == sorted([busy.name, other.name, "a"])

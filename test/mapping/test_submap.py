@@ -123,7 +123,8 @@ def test_a_closed_submap_holds_poses_and_voxels_and_no_image() -> None:
     open_size = held_bytes(submap)
     submap.close(0.5)
     assert open_size > 2 * (image + depth)
-    assert held_bytes(submap) < image
+    kept = sum(keyframe.nbytes for keyframe in submap.keyframes)
+    assert held_bytes(submap) - kept < image
     assert submap.frames == 6
 
 

@@ -1,0 +1,111 @@
+"""Where a robot is in a map that was loaded: by what it sees, or by what someone says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashvggt_ros.frame import MapUpdate
+from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.graph_measurements import Between
+from flashvggt_ros.mapping.loop_measurement import KeyframeGroup
+from flashvggt_ros.mapping.pose_graph import PoseGraph
+from flashvggt_ros.mapping.submap import Submap
+
+KEPT = 3  # closed submaps that a robot keeps which only wants to know where it is
+UNKNOWN_SCALE = 1.0  # standard deviation of the logarithm of a scale that is a guess
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InitialPose:
+    """Where the robot is said to be when its next image is taken.
+
+    ``T_map_base`` (4, 4): its base, or its camera (optical axes) where it is not known how that
+    sits on the base. ``sigmas`` (6,): standard deviations of the rotation about [rad] and of the
+    place along [m] the map's axes.
+    """
+
+    T_map_base: NDArray[np.float64]
+    sigmas: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.T_map_base.shape != (4, 4) or not np.isfinite(self.T_map_base).all():
+            raise ValueError(f"an initial pose must be a finite (4, 4), not {self.T_map_base}")
+        if self.sigmas.shape != (6,) or not (self.sigmas > 0).all():
+            raise ValueError(f"an initial pose needs six positive sigmas, not {self.sigmas}")
+
+    def S_map_submap(
+        self, T_base_camera: NDArray[np.float64] | None, scale: float
+    ) -> Sim3:
+        """Return where a submap begins whose first camera is its origin; ``scale``: a guess."""
+        T_map_camera = self.T_map_base
+        if T_base_camera is not None:
+            T_map_camera = T_map_camera @ T_base_camera
+        return Sim3.from_pose(T_map_camera, scale)
+
+    def covariance(self, S_map_anchor: Sim3) -> NDArray[np.float64]:
+        """Return that of S_anchor_submap (7, 7), in Between's order and the anchor's units."""
+        turn = S_map_anchor.rotation.T
+        covariance = np.zeros((7, 7))
+        covariance[:3, :3] = turn @ np.diag(self.sigmas[:3] ** 2) @ turn.T
+        place = turn @ np.diag(self.sigmas[3:] ** 2) @ turn.T
+        covariance[3:6, 3:6] = place / S_map_anchor.scale**2
+        covariance[6, 6] = UNKNOWN_SCALE**2
+        return covariance
+
+
+def newest_group(submap: Submap, count: int) -> KeyframeGroup:
+    """Return the last ``count`` keyframes of a submap, or all that are its own."""
+    count = min(count, len(submap.keyframes))
+    first = submap.frames - count
+    return KeyframeGroup(
+        submap.keyframes[len(submap.keyframes) - count :], submap.T_submap_camera[first:]
+    )
+
+
+def corrected(update: MapUpdate, S_new_old: Sim3, is_joined: bool) -> MapUpdate:
+    """Return an update as it is in a map that has moved by ``S_new_old``."""
+    return replace(
+        update,
+        T_map_camera=S_new_old.transform_pose(update.T_map_camera),
+        points_map=S_new_old.transform_points(update.points_map),
+        is_joined=is_joined,
+    )
+
+
+def without_node(graph: PoseGraph, node: int) -> PoseGraph:
+    """Forget a node that is not fixed; later ones move up by one.
+
+    What it and the fixed nodes say of the next one becomes one measurement between the first fixed
+    node and that one: nothing that was known of later nodes is lost, nothing counts twice (a fixed
+    lag smoother; measurements from the node to those after the next one are dropped).
+    """
+    following, fixed = node + 1, sorted(graph.fixed)
+    told = graph.part(following + 1)
+    for anchor in fixed:
+        told.fix(anchor, graph.poses[anchor])
+    known = told.relative(fixed[0], following) if fixed else None
+    smaller = PoseGraph()
+    for number, S_map_node in enumerate(graph.poses):
+        if number != node:
+            smaller.add(S_map_node)
+        if number in graph.fixed:
+            smaller.fix(number, S_map_node)
+    for factor in graph.factors.values():
+        nodes = (
+            (factor.first, factor.second) if isinstance(factor, Between) else (factor.node,)
+        )
+        is_told = known is not None and following in nodes and max(nodes) == following
+        if node in nodes or is_told:
+            continue
+        moved = [number - (number > node) for number in nodes]
+        if isinstance(factor, Between):
+            smaller.extend([replace(factor, first=moved[0], second=moved[1])])
+        else:
+            smaller.extend([replace(factor, node=moved[0])])
+    if known is not None:
+        covariance = (known.covariance + known.covariance.T) / 2
+        smaller.add_between(fixed[0], node, known.S_first_second, covariance, is_robust=False)
+    return smaller
