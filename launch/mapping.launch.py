@@ -22,10 +22,17 @@ ARGUMENTS = {
     "params_file": "YAML file of ROS parameters",
     "checkpoint": "Name or file of the model's weights",
     "device": "auto, cuda or cpu",
+    "tf.base_frame": "Robot base frame; the cameras are on TF with it",
+    "tf.odom_frame": "Odometry frame on TF",
+    "robot.odometry_topic": "nav_msgs/Odometry, in place of odometry on TF",
+    "robot.imu_topic": "sensor_msgs/Imu",
+    "robot.depth_topics": "Depth image topic registered to the images, or a YAML list",
     "use_sim_time": "true: take the time from /clock",
     "namespace": "ROS namespace of the node; its topics are then /<namespace>/mapping/...",
     "log_level": "debug, info, warn, error or fatal",
 }
+LISTS = {"image_topics", "robot.depth_topics"}
+NOT_PARAMETERS = {"params_file", "namespace", "log_level"}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -73,12 +80,11 @@ def _nodes(context: LaunchContext) -> list[Node]:
 def _parameters(given: dict[str, str]) -> list[object]:
     """Return what Node takes as parameters: the file first, so that arguments win."""
     parameters: list[object] = [given["params_file"]] if "params_file" in given else []
-    if "image_topics" in given:
-        topics = yaml.safe_load(given["image_topics"])
-        parameters.append({"image_topics": topics if isinstance(topics, list) else [topics]})
-    for name, kind in (("checkpoint", str), ("device", str), ("use_sim_time", bool)):
-        if name in given:
-            parameters.append(_typed(name, kind))
+    for name in LISTS & set(given):
+        topics = yaml.safe_load(given[name])
+        parameters.append({name: topics if isinstance(topics, list) else [topics]})
+    for name in set(given) - LISTS - NOT_PARAMETERS:
+        parameters.append(_typed(name, bool if name == "use_sim_time" else str))
     return parameters
 
 

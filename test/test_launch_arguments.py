@@ -7,6 +7,10 @@ from flashvggt_ros.config import parameters
 
 LAUNCH_FILE = Path(__file__).parents[1] / "launch" / "mapping.launch.py"
 OF_ROS = {"params_file", "use_sim_time", "namespace", "log_level"}
+OF_ROBOTS = {
+    "tf.base_frame", "tf.odom_frame", "robot.odometry_topic", "robot.imu_topic",
+    "robot.depth_topics",
+}
 
 
 def test_arguments_are_those_of_ros_and_parameters_of_the_node_without_defaults() -> None:
@@ -17,7 +21,13 @@ def test_arguments_are_those_of_ros_and_parameters_of_the_node_without_defaults(
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     arguments = set(constants["ARGUMENTS"])
-    assert arguments >= OF_ROS | {"image_topics", "checkpoint", "device"}
+    assert arguments >= OF_ROS | {"image_topics", "checkpoint", "device"} | OF_ROBOTS
     assert arguments - OF_ROS <= {parameter.name for parameter in parameters()}
+    kinds = {parameter.name: parameter.type for parameter in parameters()}
+    lists, strings = set(constants["LISTS"]), arguments - OF_ROS - set(constants["LISTS"])
+    assert lists <= arguments
+    assert {kinds[name] for name in lists} == {tuple}
+    assert {kinds[name] for name in strings} == {str}
+    assert set(constants["NOT_PARAMETERS"]) == OF_ROS - {"use_sim_time"}
     assert constants["NOT_GIVEN"] == ""
     assert any(isinstance(node, ast.Constant) and node.value == "rviz" for node in ast.walk(tree))

@@ -54,12 +54,17 @@ def test_given_arguments_reach_the_node_and_win_over_the_file(tmp_path: Path) ->
     with launched(
         "image_topics:=[/left/image, /right/image]", f"params_file:={file}", "device:=cpu",
         "namespace:=robot1", "use_sim_time:=true", "log_level:=warn",
+        "tf.base_frame:=base_link", "robot.odometry_topic:=odom",
+        "robot.depth_topics:=/depth/image",
     ) as process:
         node = "/robot1/mapping"
         assert parameter(node, "image_topics") == "['/left/image', '/right/image']"
         assert parameter(node, "chunk.size") == "5"
         assert parameter(node, "device") == "cpu"
         assert parameter(node, "use_sim_time") == "True"
+        assert parameter(node, "tf.base_frame") == "base_link"
+        assert parameter(node, "robot.odometry_topic") == "odom"
+        assert parameter(node, "robot.depth_topics") == "['/depth/image']"
         # Ctrl-C in a terminal reaches ros2 launch and the node, and launch passes it on as well.
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=10.0) == 0
