@@ -88,6 +88,14 @@ def test_the_same_images_make_the_same_map() -> None:
     np.testing.assert_array_equal(first.map.cloud()[0], second.map.cloud()[0])
 
 
+def test_bundle_adjustment_leaves_alone_what_images_confirm() -> None:
+    config = build_config({"submap.max_frames": 16, "map.voxel_size": 0.5})
+    slam, _ = run(TruthPredictor(WORLD), config, FIRST)
+    assert slam.bundle_adjustment.accepted == 0
+    assert slam.bundle_adjustment.refused > 0
+    assert max(errors(slam.map.trajectory())) < 1e-3
+
+
 def test_bundle_adjustment_sees_every_chunk_unless_it_is_disabled() -> None:
     config = build_config({"submap.max_frames": 16, "map.voxel_size": 0.5})
     for is_on, chunks in ((True, 3), (False, 0)):

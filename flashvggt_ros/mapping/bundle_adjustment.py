@@ -13,6 +13,7 @@ from flashvggt_ros.frame import Chunk, ChunkPrediction, FrameStamp
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.bundle_problem import Evaluation, Priors
 from flashvggt_ros.mapping.bundle_solver import cost, solve
+from flashvggt_ros.mapping.image_consistency import differences, is_worse
 from flashvggt_ros.mapping.shared_focal import SIGMA as FOCAL_SIGMA
 from flashvggt_ros.mapping.shared_focal import SharedFocal
 from flashvggt_ros.mapping.submap_alignment import MIN_PIXELS, most_common_ratio
@@ -50,7 +51,9 @@ class BundleAdjustment:
     of the newest 24 the poses, the depths of the tracks and a scale of each depth image are
     adjusted, with the model's motions and depths as priors: in pure rotation, blur and before empty
     walls the model has the last word. It is trusted as much as its predictions of image motion turn
-    out to be right. Memory and time per chunk are bounded. Equal input gives equal output.
+    out to be right; and where images agree less by the refined poses and depths than by its own,
+    pixel by pixel, the refined ones are refused: soft textures lead tracks astray. Memory and time
+    per chunk are bounded. Equal input gives equal output.
 
     ``accepted`` and ``refused`` count chunks.
     """
@@ -173,6 +176,7 @@ class BundleAdjustment:
         window = self._window
         log_scale, log_depth = window.log_scale.copy(), window.log_depth.copy()
         focal = window.frames[-1].pinhole.fx
+        given_images = differences(window.frames, expected, log_scale, first)
         problem = self._problem(first)
         if problem is not None:
             solution = self._solve(problem, COARSE)
@@ -183,6 +187,8 @@ class BundleAdjustment:
             problem = self._problem(first)
             if problem is not None:
                 self._solve(problem, FINE)
+            images = differences(window.frames, window.T_window_camera, window.log_scale, first)
+            is_better &= not is_worse(images, given_images)
             if is_better and self._is_plausible(first, expected):
                 window.log_scale_prior[first:] = window.log_scale[first:]
                 self._focal.scale(window.frames[-1].pinhole.fx / focal)
