@@ -5,8 +5,8 @@
     python -m training.train --device cpu --tiny --steps 3 --out OUT          # a smoke test
 
 A run lasts ``--seconds``, its start included, and covers the part ``--begin`` to ``--end`` of the
-whole schedule (0 to 1). It goes on from ``--state`` where that file exists, else from the weights
-``--init``, else from nothing. Progress is printed as lines of JSON.
+whole schedule (0 to 1). It goes on from ``--state`` where that file exists (as it must behind the
+first slice), else from the weights ``--init``, else from nothing. Progress is printed as lines of JSON.
 """
 
 from __future__ import annotations
@@ -76,6 +76,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--log-every", type=int, default=50)
     parser.add_argument("--tiny", action="store_true", help="a toy model, for tests")
     options = parser.parse_args()
+    if options.begin > 0 and options.state is not None and not options.state.exists():
+        parser.error(f"{options.state} is not there: a slice from {options.begin} on would begin "
+                     "anew and lose what went before; the first slice begins at 0")
     usual = "tiny" if options.tiny else "continue" if options.init else "scratch"
     options.schedule = options.schedule or usual
     return options
