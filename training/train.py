@@ -6,7 +6,8 @@
 
 A run lasts ``--seconds``, its start included, and covers the part ``--begin`` to ``--end`` of the
 whole schedule (0 to 1). It goes on from ``--state`` where that file exists (as it must behind the
-first slice), else from the weights ``--init``, else from nothing. Progress is printed as lines of JSON.
+first slice), else from the weights ``--init``, else from nothing. Progress is printed as
+lines of JSON.
 """
 
 from __future__ import annotations
