@@ -16,18 +16,28 @@ from typing import Any
 
 from tqdm import tqdm
 
+from flashvggt_ros.tools.backend_checks.archive import check_archive
 from flashvggt_ros.tools.backend_checks.bags import check_bags
+from flashvggt_ros.tools.backend_checks.corridor import check_corridor
 from flashvggt_ros.tools.backend_checks.endurance import check_endurance
 from flashvggt_ros.tools.backend_checks.finding import Finding
 from flashvggt_ros.tools.backend_checks.floor import check_floor
+from flashvggt_ros.tools.backend_checks.grid import check_grid
+from flashvggt_ros.tools.backend_checks.localization import check_localization
+from flashvggt_ros.tools.backend_checks.lookalikes import check_lookalikes
 from flashvggt_ros.tools.backend_checks.scale import check_scale
 
 PROGRAM = "backend_report"
 WIDTH = 76  # of the first column
 HEADER = f"{'what':<{WIDTH}}  {'value':>8}  {'limit':>7}  {'':<3}  ok   seconds"
 CHECKS: dict[str, Callable[[bool], Iterator[Finding]]] = {
+    "corridor": check_corridor,
+    "lookalikes": check_lookalikes,
     "scale": check_scale,
     "floor": check_floor,
+    "grid": check_grid,
+    "archive": check_archive,
+    "localization": check_localization,
     "endurance": check_endurance,
 }
 

@@ -41,8 +41,8 @@ class _Record:
 
 def check_endurance(is_quick: bool) -> Iterator[Finding]:
     """Roam a room with odometry: time and memory of a keyframe stay as at the beginning."""
-    record = _roam(160 if is_quick else 10_000)
-    middle, window = (10, 10) if is_quick else (100, WINDOW)
+    record = _roam(120 if is_quick else 10_000)
+    middle, window = (8, 6) if is_quick else (100, WINDOW)
     early, late = slice(middle - window // 2, middle + window // 2), slice(-window, None)
     cache = record.cache[late].max() / record.cache[early].max() - 1
     latency = record.seconds[late].mean() / record.seconds[early].mean() - 1
