@@ -60,7 +60,7 @@ def _stretches(plan: FloorPlan, outer: tuple[float, float]) -> None:
     for low, high in pairwise(edges):
         for sign in (-1, 1):
             y_low, y_high = sorted((0.0, sign * outer[1]))
-            plan.storey((float(low), y_low), (float(high), y_high))
+            plan.floor_and_ceiling((float(low), y_low), (float(high), y_high))
 
 
 def _decorate(plan: FloorPlan, axis: int, face: float, side: int, half: float) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.worlds.scenery import Box
 
-HEIGHT = 2.6  # of a storey [m]
+HEIGHT = 2.6  # of rooms [m]
 DOOR = 2.05  # height of an opening in a wall [m]
 WALL = 0.12  # thickness [m]
 PICTURE = 0.015  # how far it stands out [m]
@@ -41,7 +41,7 @@ class FloorPlan:
         self.boxes.append(box)
         return box
 
-    def storey(self, low: tuple[float, float], high: tuple[float, float]) -> None:
+    def floor_and_ceiling(self, low: tuple[float, float], high: tuple[float, float]) -> None:
         """Add floor and ceiling over a rectangle (x, y)."""
         self.add((*low, -0.1), (*high, 0.0))
         self.add((*low, HEIGHT), (*high, HEIGHT + 0.1), contrast=0.15)

@@ -19,7 +19,7 @@ def furnished_room(seed: int = 0) -> Scenery:
     """Build a room of 8 x 6 x 2.6 m about the origin; its middle, 5.6 x 3.6 m, is clear."""
     plan = FloorPlan(np.random.default_rng(seed))
     rng = plan.rng
-    plan.storey((-HALF_X, -HALF_Y), (HALF_X, HALF_Y))
+    plan.floor_and_ceiling((-HALF_X, -HALF_Y), (HALF_X, HALF_Y))
     for sign in (-1, 1):
         plan.wall(0, sign * (HALF_Y + 0.06), -HALF_X, HALF_X)
         plan.wall(1, sign * (HALF_X + 0.06), -HALF_Y, HALF_Y)
@@ -52,7 +52,7 @@ def long_walk(count: int = 10_000, seed: int = 0, pinhole: Pinhole = SMALL) -> S
 
 
 def busy_room(movers: int = 3, seed: int = 0) -> MovingScenery:
-    """Build a furnished room with boxes, as large as people, that go to and fro in it."""
+    """Build a furnished room with boxes, as large as people, that go back and forth in it."""
     still = furnished_room(seed)
     rng = np.random.default_rng([seed, 1])
     moving = []

@@ -46,7 +46,7 @@ def house(seed: int = 0) -> Scenery:
     plan = FloorPlan(np.random.default_rng(seed))
     for low, high in (((0, 0), (5, 3)), ((5, 0), (8, 3)), ((0, 3), (8, 4.2)), ((0, 4.2), (4, 7)),
                       ((4, 4.2), (6, 7)), ((6, 4.2), (8, 7))):
-        plan.storey(low, high)
+        plan.floor_and_ceiling(low, high)
     for at in (0.0, 7.0):
         plan.wall(0, at, -0.075, 8.075, thickness=THICKNESS)
     for at in (0.0, 8.0):

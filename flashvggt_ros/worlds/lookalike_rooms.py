@@ -100,8 +100,8 @@ def lookalike_world(
 def _furnish(plan: FloorPlan) -> None:
     """One cell: x from 0 to PITCH, walls, doorway, furniture and pictures."""
     rng = plan.rng
-    plan.storey((0.0, -CORRIDOR), (PITCH, CORRIDOR))
-    plan.storey((0.0, CORRIDOR), (PITCH, BACK))
+    plan.floor_and_ceiling((0.0, -CORRIDOR), (PITCH, CORRIDOR))
+    plan.floor_and_ceiling((0.0, CORRIDOR), (PITCH, BACK))
     plan.wall(0, -CORRIDOR - 0.06, 0.0, PITCH)
     plan.wall(0, CORRIDOR + 0.06, 0.0, PITCH, [(2.5, 1.1)])
     plan.wall(0, BACK + 0.06, 0.0, PITCH)

@@ -139,7 +139,7 @@ class Scenery:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mover:
-    """A box that goes to and fro between where it stands and ``reach`` (3,) [m] from there.
+    """A box that goes back and forth between where it stands and ``reach`` (3,) [m] from there.
 
     ``period``: how long the way there and back takes [s]; ``phase``: where on it the box begins,
     0 to 1.
