@@ -1,12 +1,12 @@
 """Score a checkpoint on unseen synthetic sequences, seen in chunks as on a robot.
 
-    python -m training.evaluate --checkpoint FILE --sequences 200 --frames 32 --chunk 8
+    python -m training.evaluate [--checkpoint FILE] [--sequences 200] [--frames 32] [--chunk 8]
 
 Prints a table (of all sequences, and medians by place) and, as the last line, JSON. Seeds and
 (where ``--textures``/unseen exists) the photographs were never trained on. Per sequence: rotation
 error and angle of the translation of each frame against the first, and from one frame to the next
-(medians over frames), ATE after Sim(3) alignment in percent of the path, AbsRel of depth in the
-model's unit, and the field of view's error.
+(medians over frames), ATE after Sim(3) alignment in percent of the path, AbsRel of depth, after one
+scale for the whole sequence and in the model's own unit, and the field of view's error.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import flashvggt_ros
 from flashvggt_ros.model.checkpoint import load_checkpoint
 from flashvggt_ros.model.flashvggt import FlashVGGT
 from flashvggt_ros.scene.textures import Textures
@@ -29,13 +30,16 @@ from training.sequences import PLACE_SHARES, Batch, Motion, ScenePool, load_phot
 
 Array = NDArray[np.float64]
 SEED = 1_000_003
+EMBEDDED = Path(flashvggt_ros.__file__).parent / "weights" / "flashvggt-mini.safetensors"
 ROWS = (
     ("rotation", "rotation error [deg]"), ("rotation_truth", "true rotation from frame 0 [deg]"),
     ("rotation_step", "rotation error between neighbors [deg]"),
     ("step_truth", "true rotation between neighbors [deg]"),
     ("direction", "translation direction error [deg]"),
     ("direction_step", "direction error between neighbors [deg]"),
-    ("ate", "ATE after Sim(3) [% of path]"), ("absrel", "depth AbsRel"),
+    ("ate", "ATE after Sim(3) [% of path]"),
+    ("absrel", "depth AbsRel, one scale a sequence"),
+    ("absrel_unscaled", "depth AbsRel in the model's unit"),
     ("fov", "field of view error [deg]"),
 )
 
@@ -43,7 +47,7 @@ ROWS = (
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, default=EMBEDDED, help="default: the embedded")
     parser.add_argument("--sequences", type=int, default=200)
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--chunk", type=int, default=8)
@@ -127,10 +131,13 @@ def sequence_scores(pose: Tensor, depth: Tensor, batch: Batch) -> list[dict[str,
     result = []
     for i in range(len(R)):
         valid = target.is_valid[i]
-        # Depth is judged at the scale of its first image, the unit that the model is trained for.
-        relative = ((depth[i] - target.depth[i]).abs() / target.depth[i])[valid]
-        result.append(path_scores(R[i], t[i], R_true[i], t_true[i])
-                      | {"absrel": float(relative.mean()), "fov": float(fov[i])})
+        found, true = depth[i][valid], target.depth[i][valid]
+        scaled = found * (true / found.clamp(min=1e-6)).median()
+        result.append(path_scores(R[i], t[i], R_true[i], t_true[i]) | {
+            "absrel": float(((scaled - true).abs() / true).mean()),
+            "absrel_unscaled": float(((found - true).abs() / true).mean()),
+            "fov": float(fov[i]),
+        })
     return result
 
 

@@ -51,7 +51,7 @@ def test_motion_between_neighbors_is_judged_as_the_moving_camera_sees_it():
 def test_the_truth_scores_perfectly(batch):
     target = losses.truth(batch)
     (score,) = sequence_scores(target.pose_enc, target.depth, batch)
-    for name in ("rotation", "rotation_step", "direction", "ate", "absrel", "fov"):
+    for name in ("rotation", "rotation_step", "direction", "ate", "absrel", "absrel_unscaled", "fov"):
         assert score[name] == pytest.approx(0, abs=0.1), name
     assert score["rotation_truth"] > 1
 
@@ -64,7 +64,8 @@ def test_a_known_rotation_error_is_measured(batch):
     pose[0, 1:, 3:7] = losses.quaternion(turn @ target.R[0, 1:])
     (score,) = sequence_scores(pose, 1.2 * target.depth, batch)
     assert score["rotation"] == pytest.approx(10, abs=0.05)
-    assert score["absrel"] == pytest.approx(0.2, abs=1e-3)
+    assert score["absrel_unscaled"] == pytest.approx(0.2, abs=1e-3)
+    assert score["absrel"] == pytest.approx(0, abs=1e-3)
 
 
 def test_angles_are_in_degrees():
