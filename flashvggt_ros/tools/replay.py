@@ -18,11 +18,13 @@ from flashvggt_ros.config import Config, build_config, flatten
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import Frame, FrameStamp, MapUpdate
 from flashvggt_ros.mapping.gated_frames import GatedFrames, joined
+from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import ChunkPredictor, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.bag_robot import BagRobot
+from flashvggt_ros.tools.localized_path import LocalizedPath
 from flashvggt_ros.tools.replay_report import (
     COMPLETE,
     count_frames,
@@ -41,12 +43,16 @@ EXAMPLES = """examples:
   flashvggt_replay office_bag --output out/office
   flashvggt_replay walk.mcap --output out/walk --image-topic /camera/image_raw --max-frames 200
   flashvggt_replay walk.mcap --output out/walk --params-file robot.yaml --set chunk.size=6
+  flashvggt_replay next_day.mcap --output out/next --map out/walk/map --localize
   flashvggt_evaluate out/walk --ground-truth walk_truth.tum
+
+With --map it goes on from the folder map of an earlier run, or from one that the node saved. With
+--localize it only finds out where it is in that: poses are then as they were known at the time.
 
 Writes trajectory.tum (map-from-camera, optical axes, one line per image that has a place: images
 that show nothing new lie between the keyframes around them), keyframes.tum (the keyframes alone),
-map.ply, trajectory.png, map_top.png and report.json. Every run on the same input gives the same
-map."""
+map.ply, the folder map for later runs, trajectory.png, map_top.png and report.json. Every run on
+the same input gives the same map."""
 
 if TYPE_CHECKING:
     from flashvggt_ros.model.checkpoint import CheckpointCard
@@ -65,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             folder = RunFolder(arguments.output)
             bag = stack.enter_context(Bag(arguments.bag))
             config = _config(arguments, bag)
-            replay = Replay(bag, config, *_load(config))
+            _check_map(arguments, folder)
+            replay = Replay(bag, config, *_load(config), map_folder=arguments.map)
             folder.create()
         except (ValueError, OSError) as error:
             print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -86,11 +93,16 @@ class Replay:
 
     def __init__(
         self, bag: Bag, config: Config, predictor: ChunkPredictor[Any], card: CheckpointCard,
-        check_fit: FitCheck = fits_any,
+        check_fit: FitCheck = fits_any, *, map_folder: Path | None = None,
     ) -> None:
         self.watch = Stopwatch()
         self.robot = BagRobot(bag, config)
         self.slam = Slam(config, TimedPredictor(predictor, self.watch), self.robot)
+        self.map_folder = map_folder
+        self._model = MapModel(card.name, card.sha256, card.revision)
+        if map_folder is not None:
+            self.slam.load_map(map_folder, self._model)
+        self._path = LocalizedPath()
         self.slam.keyframe_gate = TimedGate(config.keyframe, self.watch)
         self.stopped_by = "end of bag"
         self._gated = GatedFrames()
@@ -132,17 +144,21 @@ class Replay:
             else:
                 self.stopped_by = "max-frames"
             self._map(self.slam.flush)
+            self._map(self.slam.finish)
         self.robot.close()
 
     def write(self, folder: RunFolder) -> dict[str, Any]:
         """Write trajectory, map, pictures and report; return the report."""
         with self.watch.stage("map"):
-            keyframes = self.slam.map.trajectory()
+            is_known = self.slam.map.is_extended
+            keyframes = self.slam.map.trajectory() if is_known else self._path.trajectory()
             trajectory = joined(keyframes, self._gated.placed(keyframes))
             points, colors = self.slam.map.cloud()
         with self.watch.stage("write"):
             files = folder.write_trajectory(trajectory, keyframes)
             folder.write_map(points, colors)
+            if is_known and keyframes.frames:
+                folder.save_map(self.slam.map, self.slam.config, self._model)
             title = f"{self._bag.path.name}, {self._card.name}"
             if not self._card.is_trained:
                 title += ": the geometry means nothing"
@@ -162,7 +178,9 @@ class Replay:
                 "sha256": self._card.sha256,
                 "is_trained": self._card.is_trained,
             },
-            "submaps": self.slam.map.live.index + 1,
+            "loaded_map": str(self.map_folder) if self.map_folder else None,
+            "localized": self._path.describe() if self.map_folder else None,
+            "submaps": sum(submap.frames > 0 for submap in self.slam.map.submaps),
             "torn_submaps": len(self._torn),
             "map_points": len(points),
             **measure_motion(keyframes),
@@ -192,6 +210,8 @@ class Replay:
             self.slam.close_submap()
             return
         if update is not None:
+            is_localized = self.slam.map.is_localized
+            self._path.add(update, self._frames.read, is_localized=is_localized)
             self._failures = 0
             (self._torn.discard if update.is_joined else self._torn.add)(update.submap)
 
@@ -214,8 +234,18 @@ def _config(arguments: argparse.Namespace, bag: Bag) -> Config:
         {name: getattr(arguments, name) for name in ("checkpoint", "device")
          if getattr(arguments, name) is not None}
     )
+    if arguments.localize:
+        values["mode"] = "localization"
     values["image_topics"] = [topic.name for topic in _topics(arguments, values, bag)]
     return build_config(values)
+
+
+def _check_map(arguments: argparse.Namespace, folder: RunFolder) -> None:
+    """Raise ValueError where the map to begin with is missing, or would be overwritten."""
+    if arguments.localize and not arguments.map:
+        raise ValueError("--localize needs a map to find the place in: name it with --map")
+    if arguments.map and arguments.map.resolve().is_relative_to(folder.path.resolve()):
+        raise ValueError(f"--map {arguments.map} lies in --output, where it would be overwritten")
 
 
 def _topics(
@@ -253,6 +283,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--params-file", metavar="FILE", help="ROS parameter file of the node")
     parser.add_argument("--checkpoint", help="as the node's parameter checkpoint")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"))
+    parser.add_argument("--map", type=Path, metavar="FOLDER",
+                        help="saved map to begin with: it is extended, and stays where it is")
+    parser.add_argument("--localize", action="store_true",
+                        help="do not extend the map, only find out where the bag is in it")
     parser.add_argument("--max-frames", type=_count, default=0, metavar="N",
                         help="stop after this many images; 0: read all")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",

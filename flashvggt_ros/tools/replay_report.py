@@ -102,6 +102,15 @@ def _format_scale(scale: dict[str, Any]) -> str:
     return f"scale {scale['value']:.4g} by {scale['source']}, +- {100 * scale['sigma']:.1f} %"
 
 
+def _format_localized(localized: dict[str, Any]) -> str:
+    if localized["after_frames"] is None:
+        return "NOT LOCALIZED: nothing was seen that the loaded map shows."
+    return (
+        f"localized in the loaded map after {localized['after_frames']} frames, "
+        f"{localized['keyframes']} keyframes since"
+    )
+
+
 def format_summary(report: dict[str, Any], folder: Path) -> str:
     """Return a report as text for a terminal."""
     causes = ", ".join(f"{count} {cause}" for cause, count in report["rejected"].items())
@@ -118,6 +127,8 @@ def format_summary(report: dict[str, Any], folder: Path) -> str:
         f"up: {report['up']}",
         f"{report['frames_per_second']:.2f} frames/s, {report['peak_memory_mb']:.0f} MB",
     ]
+    if report["localized"]:
+        lines.append(_format_localized(report["localized"]))
     if not report["checkpoint"]["is_trained"]:
         lines.append("WARNING: the weights are untrained: the geometry means nothing.")
     if report["stopped_by"] not in COMPLETE:

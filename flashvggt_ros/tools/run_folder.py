@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.config import Config
+from flashvggt_ros.mapping.map import Map, Trajectory
+from flashvggt_ros.mapping.map_archive import MANIFEST, save_map
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
+from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.tools.plots import draw_map, draw_trajectory
 
 REPORT = "report.json"
+MAP_FOLDER = "map"
 OWN_FILES = re.compile(
     r"trajectory(_\w+)?\.(tum|png)|(path|keyframes)\.tum|map\.ply|(map_top|scene|evaluation)\.png|status\.jsonl"
     r"|(report|metrics|record)\.json|\w+\.log"
@@ -31,7 +36,7 @@ class RunFolder:
         foreign = [
             entry.name
             for entry in sorted(self.path.glob("*"))
-            if entry.is_dir() or not OWN_FILES.fullmatch(entry.name)
+            if not (_is_map(entry) if entry.is_dir() else OWN_FILES.fullmatch(entry.name))
         ]
         if foreign:
             raise ValueError(
@@ -43,7 +48,10 @@ class RunFolder:
         """Make the folder and remove the results of an earlier run."""
         self.path.mkdir(parents=True, exist_ok=True)
         for entry in self.path.iterdir():
-            entry.unlink()
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
     def write_trajectory(self, trajectory: Trajectory, keyframes: Trajectory) -> dict[str, str]:
         """Write trajectory.tum, all frames by stamp; return each camera's file.
@@ -70,6 +78,10 @@ class RunFolder:
         """Write map.ply: ``points`` (M, 3) [m] and ``colors`` (M, 3) RGB."""
         write_ply(self.path / "map.ply", points, colors)
 
+    def save_map(self, current: Map, config: Config, model: MapModel) -> None:
+        """Write the map as a folder that a later run, or the node, may load."""
+        save_map(self.path / MAP_FOLDER, current, config, model)
+
     def draw(
         self,
         trajectory: Trajectory,
@@ -93,6 +105,13 @@ class RunFolder:
         rows = [row for row in _by_stamp(trajectory) if trajectory.frames[row].camera in cameras]
         stamps = [trajectory.frames[row].stamp_ns for row in rows]
         write_tum(self.path / name, stamps, trajectory.T_map_camera[rows])
+
+
+def _is_map(folder: Path) -> bool:
+    """Whether a folder is the map of an earlier run, or is empty."""
+    return folder.name == MAP_FOLDER and not folder.is_symlink() and (
+        (folder / MANIFEST).is_file() or not any(folder.iterdir())
+    )
 
 
 def _by_stamp(trajectory: Trajectory) -> NDArray[np.intp]:
