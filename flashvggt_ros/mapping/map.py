@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, FrameStamp, MapUpdate
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.chunk_cloud import chunk_update, voxels_camera
 from flashvggt_ros.mapping.coverage import is_covered
 from flashvggt_ros.mapping.free_space import carve_clouds
 from flashvggt_ros.mapping.gravity import UpDirection
 from flashvggt_ros.mapping.keyframe import keyframes_of
 from flashvggt_ros.mapping.localization import KEPT, InitialPose
 from flashvggt_ros.mapping.loop_closure import VerifiedLoop
-from flashvggt_ros.mapping.map_cloud import MapCloud
-from flashvggt_ros.mapping.map_grid import MapGrid, recent_obstacles
+from flashvggt_ros.mapping.map_drawing import MapDrawing
+from flashvggt_ros.mapping.map_grid import recent_obstacles
 from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.mapping.occupancy_grid import Grid
-from flashvggt_ros.mapping.submap import Submap, select_points
+from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.submap_layout import SubmapLayout
 from flashvggt_ros.mapping.submap_measurements import SubmapMeasurements
-from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
 from flashvggt_ros.robot import RobotState
 
 logger = logging.getLogger(__name__)
@@ -68,13 +68,8 @@ class Map:
         self._root = self._known = self._loaded
         self._initial_pose: InitialPose | None = None
         self._measurements = SubmapMeasurements(config)
-        self._map_cloud = MapCloud(config.map)
-        self._cloud = WeightedCloud.concatenate(())
-        self._cloud_version = (0, 0)
+        self._drawing = MapDrawing(config)
         self._grounds = loaded.grounds.copy(self._loaded)
-        self._map_grid = MapGrid(config.grid)
-        self._grid: Grid | None = None
-        self._grid_version = (0, 0)
         self.version = 1 if self._loaded else 0
 
     @property
@@ -111,10 +106,12 @@ class Map:
         self._grounds.measure(live, self._measurements.ground)
         self._place(self._measurements.up(live), is_first)
         self._settle(is_due=False)
-        clouds = [self._voxels_camera(prediction, number) for number in new]
+        clouds = [
+            voxels_camera(prediction, number, self._config.map, self.scale) for number in new
+        ]
         live.add_points(clouds)
         self.version += 1
-        return self._update(len(new), clouds)
+        return chunk_update(live, clouds, live.index + self.forgotten)
 
     def open_submap(self) -> tuple[Frame, ...]:
         """Close the live submap and begin another; return the keyframes it is to begin with.
@@ -143,6 +140,8 @@ class Map:
         overlap = self._config.chunk.overlap
         self.live = Submap(len(self._submaps), overlap, before, live.S_map_submap)
         self._submaps.append(self.live)
+        if self.live.index == live.index:
+            self.live.is_joined = live.is_joined
         return tuple(view.frame for view in before)
 
     def close_loops(self, loops: Sequence[VerifiedLoop]) -> None:
@@ -199,11 +198,8 @@ class Map:
 
         One point per voxel of ``map.voxel_size``; at most ``map.max_points``, evenly thinned.
         """
-        if self._cloud_version != self._shown_version:
-            *closed, live = self._shown
-            self._cloud = self._map_cloud.fuse(closed, live)
-            self._cloud_version = self._shown_version
-        return self._cloud.points, self._cloud.colors
+        cloud = self._drawing.cloud(self._shown, self._shown_version)
+        return cloud.points, cloud.colors
 
     def why_no_grid(self) -> str:
         """Say what is missing for ``grid`` and ``obstacles``; empty if nothing is."""
@@ -220,11 +216,7 @@ class Map:
         ground_z = None if self.why_no_grid() else self._ground_z()
         if ground_z is None:
             return None
-        if self._grid is None or self._grid_version != self._shown_version:
-            *closed, live = self._shown
-            self._grid = self._map_grid.draw(closed, live, ground_z)
-            self._grid_version = self._shown_version
-        return self._grid
+        return self._drawing.grid(self._shown, ground_z, self._shown_version)
 
     def obstacles(self) -> NDArray[np.float32] | None:
         """Return points (M, 3) in the map [m] that the newest keyframes see in a robot's way.
@@ -235,6 +227,11 @@ class Map:
         if ground_z is None or not self.is_localized:
             return None
         return recent_obstacles(self._submaps, ground_z, self._config.grid)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether poses mean something in the map: it was found out, or someone said, where."""
+        return self.is_localized or self._initial_pose is not None
 
     @property
     def is_extended(self) -> bool:
@@ -308,32 +305,3 @@ class Map:
             if is_covered(older, self._submaps[number + 1 :]):
                 older.condense()
                 logger.debug("submap %d: newer ones show the same, its poses are kept", number)
-
-    def _update(self, new: int, clouds: Sequence[WeightedCloud]) -> MapUpdate:
-        live = self.live
-        T_map_camera = live.T_map_camera[live.frames - new :]
-        cloud = WeightedCloud.concatenate(
-            [
-                cloud.transformed(Sim3.from_pose(T, self.scale))
-                for cloud, T in zip(clouds, T_map_camera, strict=True)
-            ]
-        )
-        return MapUpdate(
-            new=live.stamps[live.frames - new :],
-            T_map_camera=T_map_camera,
-            points_map=cloud.points,
-            colors=cloud.colors,
-            submap=live.index + self.forgotten,
-            is_joined=live.is_joined,
-        )
-
-    def _voxels_camera(self, prediction: ChunkPrediction, number: int) -> WeightedCloud:
-        """One keyframe's points in its camera frame, thinned to voxels [submap units]."""
-        points_camera = select_points(
-            prediction.depth[number],
-            prediction.confidence[number],
-            prediction.colors[number],
-            prediction.cameras[number],
-            self._config.map,
-        )
-        return fuse_voxels(points_camera, self._config.map.voxel_size / self.scale)

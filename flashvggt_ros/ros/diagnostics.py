@@ -28,6 +28,7 @@ class ModelIdentity:
 
     checkpoint: str
     sha256: str
+    revision: str
     is_trained: bool
     device: str
 

@@ -1,4 +1,4 @@
-"""The node's services: reset, pause, save_map."""
+"""The node's services: reset, pause, save_map, load_map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flashvggt_ros.mapping.map_io import safe_map_folder
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros.worker import Worker
 from flashvggt_ros.slam import Slam
-from flashvggt_ros.srv import SaveMap
+from flashvggt_ros.srv import LoadMap, SaveMap
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Completion:
 
 
 class MapServices:
-    """Serves ~/reset, ~/pause and ~/save_map.
+    """Serves ~/reset, ~/pause, ~/save_map and ~/load_map.
 
     Jobs wait behind the images that came before them; images are taken in meanwhile. reset drops
     the images that wait. ``on_reset`` is called in the executor's thread before.
@@ -68,6 +68,7 @@ class MapServices:
         node.create_service(Trigger, "~/reset", self._reset, callback_group=group)
         node.create_service(SetBool, "~/pause", self._pause, callback_group=group)
         node.create_service(SaveMap, "~/save_map", self._save_map, callback_group=group)
+        node.create_service(LoadMap, "~/load_map", self._load_map, callback_group=group)
 
     async def _reset(
         self, request: Trigger.Request, response: Trigger.Response
@@ -93,10 +94,24 @@ class MapServices:
         except ValueError as error:
             response.message = str(error)
             return response
-        saved = self._worker.submit(lambda slam: self._save(slam, folder))
+        saved = self._worker.submit(lambda slam: self._save(slam, folder, request.overwrite))
         response.success, response.message = await self._answer(saved, lambda text: text)
         if response.success:
             response.folder = str(folder)
+        return response
+
+    async def _load_map(
+        self, request: LoadMap.Request, response: LoadMap.Response
+    ) -> LoadMap.Response:
+        try:
+            folder = safe_map_folder(self._config().map_directory, request.name)
+        except ValueError as error:
+            response.message = str(error)
+            return response
+        loaded = self._worker.load_map(folder, self._model)
+        response.success, response.message = await self._answer(
+            loaded, lambda _: f"{request.name} is loaded; where the robot is in it is looked for"
+        )
         return response
 
     async def _answer(self, future: Future, say: Callable[[Any], str]) -> tuple[bool, str]:
@@ -108,9 +123,10 @@ class MapServices:
         except (OSError, ValueError, RuntimeError) as error:
             return False, str(error)
 
-    def _save(self, slam: Slam, folder: Path) -> str:
+    def _save(self, slam: Slam, folder: Path, overwrite: bool) -> str:
         """Write the map; runs in the worker's thread."""
-        counts = save_map(folder, slam.map, slam.config, self._model).counts
+        saved = save_map(folder, slam.map, slam.config, self._model, overwrite=overwrite)
+        counts = saved.counts
         text = f"{counts.poses} poses and {counts.points} points written"
         logger.info("%s to %s", text, folder)
         return text

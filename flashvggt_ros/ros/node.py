@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from flashvggt_ros.config import Config
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import Frame
+from flashvggt_ros.mapping.map_io import safe_map_folder
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros import backends
@@ -34,6 +35,7 @@ from flashvggt_ros.ros.diagnostics import (
     map_status,
 )
 from flashvggt_ros.ros.frame_ledger import FrameLedger
+from flashvggt_ros.ros.initial_pose import InitialPoseInput
 from flashvggt_ros.ros.log_forwarding import forward_logs, stop_forwarding
 from flashvggt_ros.ros.map_services import MapServices
 from flashvggt_ros.ros.parameters import declare_parameters, on_change
@@ -102,11 +104,15 @@ class MappingNode(Node):
         self.robot = RosRobot(self, self.config, transforms)
         self._outputs = MapPublishers(self, lambda: self.config, transforms)
         slam = Slam(self.config, predictor, self.robot)
+        map_model = MapModel(model.checkpoint, model.sha256, model.revision)
+        if self.config.load_map:
+            folder = safe_map_folder(self.config.map_directory, self.config.load_map)
+            slam.load_map(folder, map_model)
         self._worker = Worker(slam, self.config.image.queue_size, self._ledger, self._outputs)
         self._map_services = MapServices(
-            self, lambda: self.config, self._worker,
-            MapModel(model.checkpoint, model.sha256, revision=""), self._on_reset,
+            self, lambda: self.config, self._worker, map_model, self._on_reset
         )
+        self._initial_pose = InitialPoseInput(self, lambda: self.config.tf, self._worker)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._cameras = [
             CameraInput(self, index, self.config, partial(self._take, index), check_fit)
@@ -271,7 +277,7 @@ def _has_loaded(loading: Future[FlashVGGTPredictor], stop: StopRequest) -> bool:
 def _start(node: MappingNode, predictor: FlashVGGTPredictor) -> None:
     card = predictor.card
     device = f"{predictor.device} ({str(predictor.dtype).removeprefix('torch.')})"
-    model = ModelIdentity(card.name, card.sha256, card.is_trained, device)
+    model = ModelIdentity(card.name, card.sha256, card.revision, card.is_trained, device)
     node.start(predictor, model, predictor.preprocessor.canvas)
 
 

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame, MapUpdate
 from flashvggt_ros.mapping.map import Map
+from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.mapping.metric_scale import ScaleEstimate
 from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.work_queue import Arrival, Job, WorkQueue
@@ -136,6 +138,13 @@ class Worker:
         self._ledger.add(dropped=self._queue.discard_frames())
         return self._queue.put_job(lambda slam: self._reset(slam, config))
 
+    def load_map(self, folder: Path, model: MapModel) -> Future:
+        """Begin anew in a saved map, behind the images that wait; a chunk not yet full is dropped.
+
+        Where that is refused the map stays as it was; ValueError and OSError are in the future.
+        """
+        return self._queue.put_job(lambda slam: self._load_map(slam, folder, model))
+
     def _say_behind(self, dropped: int) -> None:
         self._unsaid_drops += dropped
         if time.monotonic() >= self._say_behind_after:
@@ -214,7 +223,8 @@ class Worker:
         placed = len(update.new)
         self._ledger.add(used=placed)
         del self._held[:placed]
-        self._output.publish_update(update, self._slam.map)
+        if self._slam.map.is_placed:
+            self._output.publish_update(update, self._slam.map)
         self._failures = 0
         self._error = ""
         self._chunks += 1
@@ -259,14 +269,22 @@ class Worker:
         return is_out_of_memory(failure) and self._slam.can_halve_chunks
 
     def _reset(self, slam: Slam, config: Config) -> None:
-        self._ledger.add(dropped=len(self._held))
-        self._held.clear()
         slam.config = config
         slam.reset()
+        self._begin()
+        logger.info("reset: the map is %s", "the loaded one" if slam.map.frames else "empty")
+
+    def _load_map(self, slam: Slam, folder: Path, model: MapModel) -> None:
+        slam.load_map(folder, model)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget what belonged to the map before."""
+        self._ledger.add(dropped=len(self._held))
+        self._held.clear()
         self._error = ""
         self._failures = 0
         self._output.clear()
-        logger.info("reset: the map is empty")
 
     @property
     def _max_wait(self) -> float:
@@ -291,7 +309,7 @@ class Worker:
             scale_estimate=layout.scale_estimate,
             up_source=layout.up.source if layout.up else "assumed",
             loops=layout.loops,
-            is_joined=slam.map.live.is_joined,
+            is_joined=slam.map.live.is_joined and slam.map.is_localized,
             chunks=self._chunks,
             latency_s=float(latencies[-1]),
             latency_p50_s=float(np.percentile(latencies, 50)),

@@ -171,6 +171,6 @@ def test_the_cloud_of_a_static_world_is_kept():
         mapped.integrate(Chunk(frames), prediction, [UNKNOWN] * len(frames))
     mapped.open_submap()
     mapped.cloud()
-    masks = mapped._map_cloud._is_kept.values()
+    masks = mapped._drawing._map_cloud._is_kept.values()
     assert sum(len(mask) for mask in masks) > 10_000
     assert sum((~mask).sum() for mask in masks) < 0.005 * sum(len(mask) for mask in masks)

@@ -34,7 +34,7 @@ LATCHED = QoSProfile(
     reliability=QoSReliabilityPolicy.RELIABLE,
     durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
 )
-TRUTH = ModelIdentity("truth", "", True, "cpu")
+TRUTH = ModelIdentity("truth", "", "", True, "cpu")
 
 
 def isolate() -> None:

@@ -1,0 +1,140 @@
+"""The node goes on in a map that was saved, or finds out where it is in it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from flashvggt_ros.srv import LoadMap, SaveMap
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from ros.node_bench import NodeBench, start_ros
+
+from flashvggt_ros.mapping.map_archive import load_map
+from flashvggt_ros.mapping.map_manifest import MapModel
+from flashvggt_ros.worlds import TruthPredictor, World, make_world, walk
+
+FIRST = make_world(walk(24))
+MODEL = MapModel("truth", "", "")
+
+
+def later(world: World) -> World:
+    frames = tuple(replace(frame, stamp_ns=frame.stamp_ns + 10**15) for frame in world.frames)
+    return replace(world, frames=frames)
+
+
+AGAIN, ELSEWHERE = later(make_world(walk(24)[4:20])), later(make_world(walk(8), seed=5))
+
+
+def both(world: World) -> World:
+    return World(
+        FIRST.frames + world.frames,
+        np.concatenate([FIRST.T_world_camera, world.T_world_camera]),
+        np.concatenate([FIRST.depth, world.depth]),
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros() -> Iterator[None]:
+    start_ros()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Callable[..., NodeBench]]:
+    benches: list[NodeBench] = []
+
+    def make(world: World, **parameters: Any) -> NodeBench:
+        values = {
+            "map_directory": str(tmp_path / "maps"), "chunk__size": 8,
+            "keyframe__min_motion": 0.0, "chunk__max_wait": 30.0,
+        }  # fmt: skip
+        benches.append(NodeBench(TruthPredictor(both(world)), **(values | parameters)))
+        return benches[-1]
+
+    yield make
+    for made in benches:
+        made.close()
+
+
+def saved(bench: Callable[..., NodeBench]) -> NodeBench:
+    """A node that has mapped a room and saved it."""
+    it = bench(AGAIN)
+    it.play(it.publisher(), FIRST.frames)
+    it.settle(len(FIRST.frames))
+    response = it.call(SaveMap, "/mapping/save_map", SaveMap.Request(name="room"))
+    assert response.success, response.message
+    return it
+
+
+def test_an_older_map_is_replaced_only_where_that_is_asked_for(
+    bench: Callable[..., NodeBench], tmp_path: Path
+) -> None:
+    it = saved(bench)
+    request = SaveMap.Request(name="room")
+    refused = it.call(SaveMap, "/mapping/save_map", request)
+    assert not refused.success and "exists already" in refused.message
+    request.overwrite = True
+    assert it.call(SaveMap, "/mapping/save_map", request).success
+    assert load_map(tmp_path / "maps" / "room", MODEL).submaps
+
+
+def test_a_map_is_loaded_by_service_and_the_robot_finds_itself_in_it(
+    bench: Callable[..., NodeBench]
+) -> None:
+    it = saved(bench)
+    refused = it.call(LoadMap, "/mapping/load_map", LoadMap.Request(name="cellar"))
+    assert not refused.success and "no such map" in refused.message
+    assert it.listener.status.is_localized
+    assert not it.call(LoadMap, "/mapping/load_map", LoadMap.Request(name="../room")).success
+    loaded = it.call(LoadMap, "/mapping/load_map", LoadMap.Request(name="room"))
+    assert loaded.success, loaded.message
+    it.spin_until(lambda: not it.listener.status.is_localized)
+    it.listener.heard["/tf"].clear()
+    it.play(it.publisher(), AGAIN.frames)
+    it.spin_until(lambda: it.listener.status.is_localized)
+    it.spin_until(lambda: it.listener.transforms)
+
+
+def test_at_start_the_map_is_shown_and_no_transform_is_made_up(
+    bench: Callable[..., NodeBench]
+) -> None:
+    saved(bench)
+    it = bench(ELSEWHERE, load_map="room", mode="localization")
+    it.spin_until(lambda: it.listener.heard["/mapping/map_cloud"])
+    it.listener.heard["/tf"].clear()
+    it.play(it.publisher(), ELSEWHERE.frames)
+    it.settle(8)
+    it.spin(0.3)
+    assert not it.listener.status.is_localized
+    stamps = {frame.stamp_ns for frame in ELSEWHERE.frames}
+    assert not stamps & set(it.listener.stamps("/mapping/odometry"))
+
+
+def test_an_initial_pose_places_the_robot(bench: Callable[..., NodeBench]) -> None:
+    saved(bench)
+    it = bench(ELSEWHERE, load_map="room", mode="localization")
+    said = PoseWithCovarianceStamped()
+    said.header.frame_id = "map"
+    said.pose.pose.position.x, said.pose.pose.position.y = 3.0, -2.0
+    said.pose.pose.orientation.w = 1.0
+    publisher = it.helper.create_publisher(PoseWithCovarianceStamped, "/initialpose", 1)
+    it.spin_until(publisher.get_subscription_count)
+    publisher.publish(said)
+    it.spin(0.3)
+    it.play(it.publisher(), ELSEWHERE.frames)
+    it.settle(8)
+    first = ELSEWHERE.frames[0].stamp_ns
+    it.spin_until(lambda: first in it.listener.stamps("/mapping/odometry"))
+    at = it.listener.stamps("/mapping/odometry").index(first)
+    place = it.listener.heard["/mapping/odometry"][at].pose.pose.position
+    assert (place.x, place.y) == pytest.approx((3.0, -2.0), abs=0.05)
+    assert not it.listener.status.is_localized
+
+
+def test_a_map_that_is_not_there_ends_the_start(bench: Callable[..., NodeBench]) -> None:
+    with pytest.raises(FileNotFoundError, match="no such map"):
+        bench(AGAIN, load_map="cellar")
