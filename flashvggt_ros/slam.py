@@ -16,7 +16,12 @@ from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, FrameStamp, MapUp
 from flashvggt_ros.mapping.bundle_adjustment import BundleAdjustment
 from flashvggt_ros.mapping.chunker import Chunker
 from flashvggt_ros.mapping.keyframe_gate import KeyframeGate
-from flashvggt_ros.mapping.localization import InitialPose, corrected, newest_group
+from flashvggt_ros.mapping.localization import (
+    InitialPose,
+    corrected,
+    newest_group,
+    warn_of_other_sizes,
+)
 from flashvggt_ros.mapping.loop_closure import LoopCloser
 from flashvggt_ros.mapping.loop_measurement import KeyframeGroup
 from flashvggt_ros.mapping.map import Map
@@ -183,8 +188,10 @@ class Slam(Generic[CacheT]):
     def _localized(self, update: MapUpdate) -> MapUpdate:
         """Look for the newest keyframes in the loaded map; return the update as it is then."""
         live = self.map.live
-        S_map_submap = live.S_map_submap
-        self._close_loops(live.index, newest_group(live, len(update.new)))
+        S_map_submap, newest = live.S_map_submap, newest_group(live, len(update.new))
+        if live.frames == len(update.new):  # once, when the submap begins
+            warn_of_other_sizes(newest, self._loaded.submaps)
+        self._close_loops(live.index, newest)
         self.loop_closer.remove(live.index)
         return corrected(update, live.S_map_submap @ S_map_submap.inverse(), live.is_joined)
 

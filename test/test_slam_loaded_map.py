@@ -304,6 +304,19 @@ def test_a_wrong_initial_pose_is_not_confirmed(
     assert place < NEAR and turn < STRAIGHT
 
 
+def test_images_of_another_size_than_the_maps_are_said_to_be_the_reason(
+    saved: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = later(photograph(furnished_room(), PATH[:8], MOUNTS,
+                             pinhole=Pinhole(80.0, 80.0, 63.5, 47.5, 128, 96)))
+    slam = Slam(LOCALIZE, TruthPredictor(world))
+    slam.load_map(saved, MODEL)
+    follow(slam, world)
+    assert not slam.map.is_localized
+    assert "as 128x96, those of the loaded map as 96x72" in caplog.text
+    assert "predictor.width" in caplog.text
+
+
 def test_an_initial_pose_needs_a_map_and_a_pose(saved: Path) -> None:
     slam = Slam(CONFIG, TruthPredictor(FIRST))
     with pytest.raises(ValueError, match="no map is loaded"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +12,12 @@ from numpy.typing import NDArray
 from flashvggt_ros.frame import MapUpdate
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.graph_measurements import Between
+from flashvggt_ros.mapping.keyframe import Keyframe
 from flashvggt_ros.mapping.loop_measurement import KeyframeGroup
 from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
+
+logger = logging.getLogger(__name__)
 
 KEPT = 3  # closed submaps that a robot keeps which only wants to know where it is
 UNKNOWN_SCALE = 1.0  # standard deviation of the logarithm of a scale that is a guess
@@ -63,6 +68,22 @@ def newest_group(submap: Submap, count: int) -> KeyframeGroup:
     return KeyframeGroup(
         submap.keyframes[len(submap.keyframes) - count :], submap.T_submap_camera[first:]
     )
+
+
+def warn_of_other_sizes(group: KeyframeGroup, loaded: Sequence[Submap]) -> None:
+    """Say it where no keyframe of a loaded map has the size of these: none can be recognized."""
+    known = {_size(keyframe) for submap in loaded for keyframe in submap.keyframes}
+    seen = {_size(keyframe) for keyframe in group.keyframes}
+    if seen and not seen & known:
+        logger.warning(
+            "images reach the model as %s, those of the loaded map as %s: nothing can be "
+            "recognized; set predictor.width as it was, or map anew",
+            ", ".join(sorted(seen)), ", ".join(sorted(known)),
+        )
+
+
+def _size(keyframe: Keyframe) -> str:
+    return f"{keyframe.camera.width}x{keyframe.camera.height}"
 
 
 def corrected(update: MapUpdate, S_new_old: Sim3, is_joined: bool) -> MapUpdate:
