@@ -54,7 +54,7 @@ class Recipe:
     rate: float = 10.0
     width: int = 640
     height: int = 480
-    seed: int = 0
+    seed: int = 11
     fov_deg: float = 69.0
     version: str = __version__
 
