@@ -105,7 +105,7 @@ class Map:
             self._measurements.look_for_ground(live)
         self._grounds.measure(live, self._measurements.ground)
         self._place(self._measurements.up(live), is_first)
-        self._settle(is_due=False)
+        self._settle(is_due=live.index == self._loaded)
         clouds = [
             voxels_camera(prediction, number, self._config.map, self.scale) for number in new
         ]

@@ -24,7 +24,6 @@ from flashvggt_ros.mapping.submap_alignment import align_submaps
 logger = logging.getLogger(__name__)
 
 STEEP = math.sin(math.radians(75.0))  # views up or down beyond it have no way ahead
-SMALL = 64  # submaps; graphs up to this size are made consistent with every chunk
 
 
 class SubmapLayout:
@@ -156,8 +155,8 @@ class SubmapLayout:
         return believed
 
     def settle(self, submaps: Sequence[Submap], is_due: bool) -> None:
-        """Make the graph consistent; a large one only when it ``is_due``."""
-        if is_due or len(submaps) <= SMALL:
+        """Make the graph consistent if that ``is_due``: it takes longer the more submaps there are."""
+        if is_due:
             self.graph.optimize()
             self._take_over(submaps)
 
