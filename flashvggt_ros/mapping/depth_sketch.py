@@ -14,7 +14,7 @@ WIDTH = 56  # about, of a sketch [px]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthSketch:
-    """Depth along z (h, w) float16 in submap units, 0 where unknown, and the camera of that size."""
+    """Depth along z (h, w) float16 [submap units], 0 where unknown; the camera of that size."""
 
     depth: NDArray[np.float16]
     camera: Pinhole

@@ -155,7 +155,7 @@ class SubmapLayout:
         return believed
 
     def settle(self, submaps: Sequence[Submap], is_due: bool) -> None:
-        """Make the graph consistent if that ``is_due``: it takes longer the more submaps there are."""
+        """Make the graph consistent if it ``is_due``: with more submaps it takes longer."""
         if is_due:
             self.graph.optimize()
             self._take_over(submaps)

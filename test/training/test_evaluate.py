@@ -51,7 +51,8 @@ def test_motion_between_neighbors_is_judged_as_the_moving_camera_sees_it():
 def test_the_truth_scores_perfectly(batch):
     target = losses.truth(batch)
     (score,) = sequence_scores(target.pose_enc, target.depth, batch)
-    for name in ("rotation", "rotation_step", "direction", "ate", "absrel", "absrel_unscaled", "fov"):
+    scored = ("rotation", "rotation_step", "direction", "ate", "absrel", "absrel_unscaled", "fov")
+    for name in scored:
         assert score[name] == pytest.approx(0, abs=0.1), name
     assert score["rotation_truth"] > 1
 
