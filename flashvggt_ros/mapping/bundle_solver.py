@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.geometry import se3
@@ -195,12 +194,14 @@ def _step(problem: Problem, state: State, system: _System, damping: float) -> St
     H[np.diag_indices(len(kept))] += damping * H.diagonal() + LEAST_CURVATURE
     H_depth = system.H_depth * (1 + damping) + LEAST_CURVATURE
     scaled = W / H_depth[:, None]
+    reduced, right = H - scaled.T @ W, system.g[kept] - scaled.T @ system.g_depth
+    # NumPy throughout: SciPy has BLAS threads of its own, which fight with NumPy's over few cores.
     try:
-        factor = cho_factor(H - scaled.T @ W)
-    except (np.linalg.LinAlgError, ValueError):  # not positive definite, or not finite
+        np.linalg.cholesky(reduced)
+    except np.linalg.LinAlgError:  # not positive definite, or not finite
         return None
     change = np.zeros(7 * K + 1)
-    change[kept] = -cho_solve(factor, system.g[kept] - scaled.T @ system.g_depth)
+    change[kept] = -np.linalg.solve(reduced, right)
     change_depth = -(system.g_depth + system.W @ change) / H_depth
     if not (np.isfinite(change).all() and np.isfinite(change_depth).all()):
         return None
