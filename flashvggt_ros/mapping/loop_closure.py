@@ -70,9 +70,9 @@ class LoopCloser(Generic[CacheT]):
             self._index.add(submap, number, keyframe.signature)
 
     def remove(self, submap: int) -> None:
-        """Forget a submap."""
-        self._submaps.pop(submap, None)
-        self._index.remove(submap)
+        """Forget a submap, if it is known."""
+        if self._submaps.pop(submap, None) is not None:
+            self._index.remove(submap)
 
     def find(self, submap: int, graph: PoseGraph) -> tuple[VerifiedLoop, ...]:
         """Return the loops between a submap that was added and earlier ones, the surest first.
