@@ -40,7 +40,11 @@ def test_a_child_that_fails_is_quoted(tmp_path):
 
 
 def test_a_child_is_stopped_by_sigint_and_must_end_well(tmp_path):
-    code = "import time\ntry: print('up', flush=True); time.sleep(60)\nexcept KeyboardInterrupt: "
+    heed = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code = (
+        heed + "import time\ntry: print('up', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt: "
+    )
     with child(tmp_path, "no_such_command", code + "pass") as good:
         while "up" not in (tmp_path / "child.log").read_text():
             good.check_running()
