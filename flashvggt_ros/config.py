@@ -7,28 +7,12 @@ from these frozen dataclasses. A nested section ``chunk`` with a field ``size`` 
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast, get_type_hints
+from typing import Any
 
-ParameterValue = bool | int | float | str | tuple[str, ...]
-
-
-def param(
-    default: ParameterValue,
-    doc: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """Declare one parameter of a section; ``doc`` ends with its unit in brackets."""
-    return field(
-        default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices}
-    )
+from flashvggt_ros.parameter import Parameter, ParameterValue, build, declared, param, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,50 +427,9 @@ class Config:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One declared parameter: dotted name, type, default, documentation and limits."""
-
-    name: str
-    type: type
-    default: ParameterValue
-    doc: str
-    low: float | None
-    high: float | None
-    choices: tuple[str, ...]
-
-    def check(self, value: Any) -> ParameterValue:
-        """Return ``value`` in this parameter's type; raise ValueError with the limit it breaks."""
-        value = self._converted(value)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{self.name} is {value}: it must be a finite number")
-        below = self.low is not None and value < self.low  # type: ignore[operator]
-        above = self.high is not None and value > self.high  # type: ignore[operator]
-        if below or above:
-            raise ValueError(f"{self.name} is {value}: it must be within {self.low} to {self.high}")
-        entries = value if isinstance(value, tuple) else (value,)
-        for entry in entries if self.choices else ():
-            if entry not in self.choices:
-                raise ValueError(
-                    f"{self.name} is '{entry}': it must be one of {', '.join(self.choices)}"
-                )
-        return value
-
-    def _converted(self, value: Any) -> ParameterValue:
-        if self.type is tuple and isinstance(value, (list, tuple)):
-            if all(isinstance(entry, str) for entry in value):
-                return tuple(value)
-        elif self.type is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
-        elif isinstance(value, (bool, int, float, str)) and type(value) is self.type:
-            return value
-        wanted = "list of str" if self.type is tuple else self.type.__name__
-        raise ValueError(f"{self.name} is {value!r}: it must be of type {wanted}")
-
-
 def parameters() -> tuple[Parameter, ...]:
     """Every parameter, in declaration order."""
-    return tuple(_declared(Config, ""))
+    return tuple(declared(Config))
 
 
 def build_config(values: Mapping[str, Any]) -> Config:
@@ -494,49 +437,9 @@ def build_config(values: Mapping[str, Any]) -> Config:
 
     Raises ValueError for an unknown name, a wrong type or a value out of range, naming the limit.
     """
-    declared = {parameter.name: parameter for parameter in parameters()}
-    unknown = sorted(set(values) - set(declared))
-    if unknown:
-        raise ValueError(
-            f"unknown parameter {', '.join(unknown)}; known: {', '.join(sorted(declared))}"
-        )
-    checked = {name: declared[name].check(value) for name, value in values.items()}
-    sections: dict[str, Any] = {}
-    for entry in dataclasses.fields(Config):
-        if entry.default_factory is not dataclasses.MISSING:
-            prefix = f"{entry.name}."
-            own = {
-                name.removeprefix(prefix): value
-                for name, value in checked.items()
-                if name.startswith(prefix)
-            }
-            sections[entry.name] = entry.default_factory(**own)  # type: ignore[call-arg]
-        elif entry.name in checked:
-            sections[entry.name] = checked[entry.name]
-    return Config(**sections)
+    return build(Config, values)
 
 
 def flatten(config: Config) -> dict[str, ParameterValue]:
     """The inverse of build_config: dotted name to value, in declaration order."""
-    values: dict[str, ParameterValue] = {}
-    for parameter in parameters():
-        value: Any = config
-        for part in parameter.name.split("."):
-            value = getattr(value, part)
-        values[parameter.name] = value
-    return values
-
-
-def _declared(section: type, prefix: str) -> Iterator[Parameter]:
-    hints = get_type_hints(section)
-    for entry in dataclasses.fields(section):
-        hint = hints[entry.name]
-        if dataclasses.is_dataclass(hint):
-            yield from _declared(hint, f"{prefix}{entry.name}.")  # type: ignore[arg-type]
-            continue
-        yield Parameter(
-            name=prefix + entry.name,
-            type=hint if hint in (bool, int, float, str) else tuple,
-            default=cast(ParameterValue, entry.default),
-            **entry.metadata,
-        )
+    return {parameter.name: read(config, parameter.name) for parameter in parameters()}

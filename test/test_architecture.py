@@ -18,7 +18,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {"config", "frame", "geometry", "robot"}
 MAY_IMPORT = {
-    "config": set(),
+    "parameter": set(),
+    "config": {"parameter"},
     "cpu_threads": set(),
     "geometry": set(),
     "robot": set(),
@@ -29,8 +30,9 @@ MAY_IMPORT = {
     "scene": BASE,
     "slam": BASE | {"mapping"},
     "worlds": BASE,
-    "tools": BASE | {"cpu_threads", "sensors", "model", "mapping", "scene", "slam", "worlds"},
-    "ros": BASE | {"cpu_threads", "sensors", "model", "mapping", "slam", "msg", "srv"},
+    "tools": BASE | {"parameter", "cpu_threads", "sensors", "model", "mapping", "scene", "slam",
+                     "worlds"},
+    "ros": BASE | {"parameter", "cpu_threads", "sensors", "model", "mapping", "slam", "msg", "srv"},
 }
 ROS_PACKAGES = re.compile(
     r"rclpy|launch|launch_ros|ament_index_python|cv_bridge|tf2_\w+|tf_transformations"

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from flashvggt_ros.config import Config, ParameterValue, build_config, flatten, parameters
+from flashvggt_ros.config import Config, build_config, flatten, parameters
+from flashvggt_ros.parameter import ParameterValue
 
 NUMBERS = [member for member in parameters() if member.low is not None]
 CHOICES = [member for member in parameters() if member.choices]

@@ -15,7 +15,8 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from flashvggt_ros.config import Config, Parameter, build_config, flatten, parameters
+from flashvggt_ros.config import Config, build_config, flatten, parameters
+from flashvggt_ros.parameter import Parameter
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from flashvggt_ros.config import Parameter, ParameterValue, parameters
+from flashvggt_ros.config import parameters
+from flashvggt_ros.parameter import Parameter, ParameterValue
 
 LINE_LENGTH = 100
 
