@@ -15,15 +15,12 @@ from flashvggt_ros.sensors.image_decoding import Encoding, view_rows
 from flashvggt_ros.sensors.image_streams import PNG_SIGNATURE, png_size
 from flashvggt_ros.sensors.rejected_input import (
     RejectedInput,
-    Rejections,
     check_image_size,
-    check_stamp,
-    read_header,
     read_integer,
     read_octets,
     read_text,
 )
-from flashvggt_ros.sensors.stamped_track import StampedTrack
+from flashvggt_ros.sensors.stamped_track import TopicTrack
 
 WIDTH = 160  # about, of depth images as they are kept [px]: a scale needs no more
 MOST_BYTES = 64_000_000  # of one topic's images
@@ -32,47 +29,22 @@ RAW_ENCODINGS = ("16UC1", "mono16", "32FC1")
 CONFIG = struct.Struct("<iff")  # of compressed_depth_image_transport: format, depth parameters A, B
 
 DepthImage = NDArray[np.float32]
+Load = Callable[[], DepthImage]
 
 
-class DepthTrack:
+class DepthTrack(TopicTrack[tuple[str, Load]]):
     """The depth images of one topic, thinned, by stamp.
 
     Raw images are 16UC1 [mm] or 32FC1 [m] (REP-118), compressed ones PNG as
     compressed_depth_image_transport makes them; 0, NaN and Inf mean not measured. They must show
-    the camera's own view: their frame is the camera's. What makes no sense is counted in
-    ``rejections``, said once and dropped, sizes beyond ``max_megapixels`` before any memory is
-    taken. One thread may add while another asks.
+    the camera's own view: their frame is the camera's. Sizes beyond ``max_megapixels`` are refused
+    before any memory is taken; a compressed image is decoded when it is asked for.
     """
 
     def __init__(self, topic: str, max_megapixels: float) -> None:
-        self.rejections = Rejections(topic)
+        super().__init__(topic, "depth image", MOST_BYTES)
         self.frame = ""  # of the newest image
         self._max_megapixels = max_megapixels
-        self._track: StampedTrack[tuple[str, Callable[[], DepthImage]]] = StampedTrack(MOST_BYTES)
-
-    @property
-    def newest_ns(self) -> int:
-        """Stamp of the newest image, 0 before the first."""
-        return self._track.newest_ns
-
-    def add(self, message: Any) -> None:
-        """Take a sensor_msgs/Image, or a CompressedImage, which is decoded when it is asked for."""
-        try:
-            stamp_ns, frame = read_header(message)
-            check_stamp(stamp_ns, self._track.newest_ns, "depth image")
-            if not frame:
-                raise RejectedInput("frame_missing", "frame_id is empty: name the camera's frame")
-            if hasattr(message, "encoding"):
-                depth = decode_depth(message, self._max_megapixels)
-                self._track.add(stamp_ns, (frame, lambda: depth), depth.nbytes)
-            else:
-                form, stream = check_compressed_depth(message, self._max_megapixels)
-                load = partial(decode_compressed_depth, form, stream)
-                self._track.add(stamp_ns, (frame, load), len(stream))
-        except RejectedInput as rejection:
-            self.rejections.add(rejection)
-            return
-        self.frame = frame
 
     def at(self, camera: str, stamp_ns: int, tolerance_ns: int) -> DepthImage | None:
         """Return the camera's depth (h, w) [m] whose stamp is nearest; None: none is near."""
@@ -87,10 +59,16 @@ class DepthTrack:
             self.rejections.add(rejection)
             return None
 
-    def clear(self) -> None:
-        """Forget everything; any stamp may come next."""
-        self._track.clear()
-        self.rejections.say_again()
+    def _read(self, message: Any, frame: str) -> tuple[tuple[str, Load], int]:
+        if not frame:
+            raise RejectedInput("frame_missing", "frame_id is empty: name the camera's frame")
+        if hasattr(message, "encoding"):
+            depth = decode_depth(message, self._max_megapixels)
+            self.frame = frame
+            return (frame, lambda: depth), depth.nbytes
+        form, stream = check_compressed_depth(message, self._max_megapixels)
+        self.frame = frame
+        return (frame, partial(decode_compressed_depth, form, stream)), len(stream)
 
 
 def decode_depth(message: Any, max_megapixels: float) -> DepthImage:

@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.sensors.rejected_input import (
     RejectedInput,
-    Rejections,
-    check_stamp,
     read_field,
-    read_header,
     read_numbers,
     read_quaternion,
 )
-from flashvggt_ros.sensors.stamped_track import StampedTrack
+from flashvggt_ros.sensors.stamped_track import TopicTrack
 
 logger = logging.getLogger(__name__)
 
@@ -51,40 +48,19 @@ class ImuReading:
 UNKNOWN = np.full(3, np.nan)
 
 
-class ImuTrack:
-    """Which way is up in an IMU's frame, from its orientation, or else from its acceleration.
+class ImuTrack(TopicTrack[ImuReading]):
+    """Which way sensor_msgs/Imu says is up in its frame: by orientation, or else acceleration.
 
     The world of orientations has z up (REP-145), and at rest the acceleration points up (REP-145).
     An orientation counts unless the message says that there is none: its covariance begins with -1
     (sensor_msgs/Imu), or the quaternion is zero, or it is the identity of unknown covariance, as in
     a message that nobody filled in. Accelerations count while the sensor turns slowly and measures
     little more or less than gravity; where both are known and contradict each other, nobody knows.
-    Messages that make no sense are counted in ``rejections``, said once and dropped. One thread may
-    add while another asks.
     """
 
     def __init__(self, topic: str) -> None:
-        self.rejections = Rejections(topic)
-        self._track: StampedTrack[ImuReading] = StampedTrack(MOST_MESSAGES)
+        super().__init__(topic, "IMU message", MOST_MESSAGES)
         self._has_said_contradiction = False
-
-    @property
-    def newest_ns(self) -> int:
-        """Stamp of the newest message, 0 before the first."""
-        return self._track.newest_ns
-
-    def add(self, message: Any) -> None:
-        """Take a sensor_msgs/Imu."""
-        try:
-            stamp_ns, frame = read_header(message)
-            check_stamp(stamp_ns, self._track.newest_ns, "IMU message")
-            if not frame:
-                raise RejectedInput("frame_missing", "frame_id is empty: name the IMU's frame")
-            reading = ImuReading(frame, _up_by_orientation(message), _acceleration(message))
-        except RejectedInput as rejection:
-            self.rejections.add(rejection)
-            return
-        self._track.add(stamp_ns, reading)
 
     def up(self, stamp_ns: int) -> tuple[str, NDArray[np.float64]] | None:
         """Return the IMU's frame and the unit vector (3,) up in it at a stamp; None: not known."""
@@ -105,10 +81,10 @@ class ImuTrack:
             return None
         return nearest.frame, up
 
-    def clear(self) -> None:
-        """Forget everything; any stamp may come next."""
-        self._track.clear()
-        self.rejections.say_again()
+    def _read(self, message: Any, frame: str) -> tuple[ImuReading, int]:
+        if not frame:
+            raise RejectedInput("frame_missing", "frame_id is empty: name the IMU's frame")
+        return ImuReading(frame, _up_by_orientation(message), _acceleration(message)), 1
 
     def _up_at(self, stamp_ns: int, nearest: NDArray[np.float64]) -> NDArray[np.float64]:
         """Up by the orientations before and after a stamp; the nearest where one is missing."""

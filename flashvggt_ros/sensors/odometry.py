@@ -10,55 +10,24 @@ from numpy.typing import NDArray
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.sensors.rejected_input import (
     RejectedInput,
-    Rejections,
-    check_stamp,
     read_field,
-    read_header,
     read_numbers,
     read_quaternion,
     read_text,
 )
-from flashvggt_ros.sensors.stamped_track import StampedTrack
+from flashvggt_ros.sensors.stamped_track import TopicTrack
 
 MOST_MESSAGES = 30_000  # a minute at 500 Hz
 LONGEST_GAP_NS = 500_000_000  # between two messages; how a robot moves in a longer one is a guess
 
+FramedPose = tuple[tuple[str, str], NDArray[np.float64]]  # parent and child; x y z, quaternion xyzw
 
-class OdometryTrack:
-    """Where odometry says that a frame is: T_odom_child, interpolated between messages.
 
-    Messages that make no sense, or whose stamps do not grow, are counted in ``rejections``, said
-    once and dropped. One thread may add while another asks.
-    """
+class OdometryTrack(TopicTrack[FramedPose]):
+    """Where nav_msgs/Odometry says that a frame is: T_odom_child, interpolated between messages."""
 
     def __init__(self, topic: str) -> None:
-        self.rejections = Rejections(topic)
-        self._track: StampedTrack[tuple[tuple[str, str], NDArray[np.float64]]] = StampedTrack(
-            MOST_MESSAGES
-        )
-
-    @property
-    def newest_ns(self) -> int:
-        """Stamp of the newest message, 0 before the first."""
-        return self._track.newest_ns
-
-    def add(self, message: Any) -> None:
-        """Take a nav_msgs/Odometry."""
-        try:
-            stamp_ns, parent = read_header(message)
-            check_stamp(stamp_ns, self._track.newest_ns, "odometry message")
-            child = read_text(message, "child_frame_id").lstrip("/")
-            if not child:
-                raise RejectedInput(
-                    "frame_missing", "child_frame_id is empty: name the frame that moves"
-                )
-            pose = read_field(read_field(message, "pose"), "pose")
-            place = read_numbers(read_field(pose, "position"), "xyz")
-            xyzw = read_quaternion(read_field(pose, "orientation"))
-        except RejectedInput as rejection:
-            self.rejections.add(rejection)
-            return
-        self._track.add(stamp_ns, ((parent, child), np.concatenate([place, xyzw])))
+        super().__init__(topic, "odometry message", MOST_MESSAGES)
 
     def at(self, stamp_ns: int) -> tuple[str, NDArray[np.float64]] | None:
         """Return the frame that moves and its pose T_odom_child (4, 4) at a stamp.
@@ -76,10 +45,16 @@ class OdometryTrack:
         fraction = (stamp_ns - before_ns) / (after_ns - before_ns)
         return frames[1], se3.interpolate(_pose(before), _pose(after), fraction)
 
-    def clear(self) -> None:
-        """Forget everything; any stamp may come next."""
-        self._track.clear()
-        self.rejections.say_again()
+    def _read(self, message: Any, frame: str) -> tuple[FramedPose, int]:
+        child = read_text(message, "child_frame_id").lstrip("/")
+        if not child:
+            raise RejectedInput(
+                "frame_missing", "child_frame_id is empty: name the frame that moves"
+            )
+        pose = read_field(read_field(message, "pose"), "pose")
+        place = read_numbers(read_field(pose, "position"), "xyz")
+        xyzw = read_quaternion(read_field(pose, "orientation"))
+        return ((frame, child), np.concatenate([place, xyzw])), 1
 
 
 def _pose(numbers: NDArray[np.float64]) -> NDArray[np.float64]:

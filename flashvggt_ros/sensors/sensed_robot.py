@@ -14,6 +14,7 @@ from flashvggt_ros.config import Config
 from flashvggt_ros.sensors.depth_images import DepthTrack
 from flashvggt_ros.sensors.imu import ImuTrack
 from flashvggt_ros.sensors.odometry import OdometryTrack
+from flashvggt_ros.sensors.stamped_track import TopicTrack
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class SensedRobot:
         self._depths = {
             topic: DepthTrack(topic, config.image.max_megapixels) for topic in robot.depth_topics
         }
-        self._takers: dict[str, OdometryTrack | ImuTrack | DepthTrack] = dict(self._depths)
+        self._takers: dict[str, TopicTrack[Any]] = dict(self._depths)
         for topic, track in (
             (robot.odometry_topic, self._odometry),
             (robot.imu_topic, self._imu),
@@ -140,7 +141,7 @@ class SensedRobot:
             "not used; publish depth registered to the images, in their frame",
         )
 
-    def _wait_for(self, track: OdometryTrack | ImuTrack | DepthTrack, stamp_ns: int) -> None:
+    def _wait_for(self, track: TopicTrack[Any], stamp_ns: int) -> None:
         if 0 < track.newest_ns < stamp_ns:
             self._wait(lambda: track.newest_ns >= stamp_ns)
 

@@ -1,10 +1,13 @@
-"""Measurements by their stamps, of bounded age and size; one thread adds, another asks."""
+"""Measurements of one topic by their stamps, of bounded age and size."""
 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from flashvggt_ros.sensors.rejected_input import RejectedInput, Rejections, check_stamp, read_header
 
 KEPT_NS = 60_000_000_000  # keyframes are asked for a queue and a chunk later than they came
 
@@ -76,3 +79,41 @@ class StampedTrack(Generic[T]):
             self._values.clear()
             self._sizes.clear()
             self._size = 0
+
+
+class TopicTrack(ABC, Generic[T]):
+    """What the messages of one topic measure, by their stamps. One thread may add, another ask.
+
+    Messages that make no sense, or whose stamps do not grow, are counted in ``rejections``, said
+    once and dropped. ``what`` names such a message; ``limit`` is that of StampedTrack.
+    """
+
+    def __init__(self, topic: str, what: str, limit: int) -> None:
+        self.rejections = Rejections(topic)
+        self._what = what
+        self._track: StampedTrack[T] = StampedTrack(limit)
+
+    @property
+    def newest_ns(self) -> int:
+        """Stamp of the newest message, 0 before the first."""
+        return self._track.newest_ns
+
+    def add(self, message: Any) -> None:
+        """Take a message."""
+        try:
+            stamp_ns, frame = read_header(message)
+            check_stamp(stamp_ns, self.newest_ns, self._what)
+            value, size = self._read(message, frame)
+        except RejectedInput as rejection:
+            self.rejections.add(rejection)
+        else:
+            self._track.add(stamp_ns, value, size)
+
+    def clear(self) -> None:
+        """Forget everything; any stamp may come next."""
+        self._track.clear()
+        self.rejections.say_again()
+
+    @abstractmethod
+    def _read(self, message: Any, frame: str) -> tuple[T, int]:
+        """Return what a message with this frame_id measures, and its size; or RejectedInput."""
