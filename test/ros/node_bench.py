@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import array
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from flashvggt_ros.msg import MapStatus
 from geometry_msgs.msg import TransformStamped
@@ -27,6 +25,7 @@ from flashvggt_ros.ros.messages import stamp_ns, time_message
 from flashvggt_ros.ros.node import MappingNode
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import ChunkPredictor
+from flashvggt_ros.worlds import World
 
 RELIABLE = QoSProfile(depth=1000)
 LATCHED = QoSProfile(
@@ -37,12 +36,6 @@ LATCHED = QoSProfile(
 TRUTH = ModelIdentity("truth", "", "", True, "cpu")
 
 
-def isolate() -> None:
-    """Keep this process and its children to the loopback, in a domain of their own."""
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-
-
 def image_message(frame: Frame) -> Image:
     """The frame as a driver would publish it, rgb8."""
     height, width = frame.image.shape[:2]
@@ -51,6 +44,28 @@ def image_message(frame: Frame) -> Image:
     message.header.stamp = time_message(frame.stamp_ns)
     message.data = array.array("B", frame.image.tobytes())
     return message
+
+
+def depth_message(world: World, number: int) -> Image:
+    """The depth of a frame of the world, with its stamp, 32FC1."""
+    frame, depth = world.frames[number], world.depth_images([number])[0]
+    height, width = depth.shape
+    message = Image(height=height, width=width, encoding="32FC1", step=4 * width)
+    message.header.frame_id = frame.camera
+    message.header.stamp = time_message(frame.stamp_ns)
+    message.data.frombytes(depth.astype("<f4").tobytes())
+    return message
+
+
+def total(status: MapStatus) -> int:
+    """How many images the status accounts for."""
+    return (
+        status.frames_used
+        + status.frames_gated
+        + status.frames_dropped
+        + status.frames_rejected
+        + status.queue_length
+    )
 
 
 class Listener:
@@ -169,8 +184,3 @@ class NodeBench:
         self.helper.destroy_node()
         self.node.destroy_node()
         assert has_stopped
-
-
-def start_ros() -> None:
-    isolate()
-    rclpy.init()

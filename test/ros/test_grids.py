@@ -1,14 +1,12 @@
 """The occupancy grid and the obstacles as messages, and as the node publishes them."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from nav_msgs.msg import OccupancyGrid
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from ros.node_bench import LATCHED, NodeBench, start_ros
+from ros.node_bench import LATCHED, depth_message
 from sensor_msgs.msg import Image, PointCloud2
 from std_srvs.srv import Trigger
 
@@ -16,33 +14,13 @@ from flashvggt_ros.mapping.occupancy_grid import Grid
 from flashvggt_ros.ros.backends import sensor_msgs_py
 from flashvggt_ros.ros.clouds import points_message
 from flashvggt_ros.ros.grids import grid_message, unknown_grid
-from flashvggt_ros.ros.messages import stamp_ns, time_message
+from flashvggt_ros.ros.messages import stamp_ns
 from flashvggt_ros.ros.rate_limit import RateLimit
-from flashvggt_ros.worlds import TruthPredictor, make_world, walk
+from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(16))
 STAMPS = [frame.stamp_ns for frame in WORLD.frames]
 SENSOR_DATA = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    start_ros()
-    yield
-    rclpy.try_shutdown()
-
-
-@pytest.fixture
-def bench() -> Iterator[Callable[..., NodeBench]]:
-    benches: list[NodeBench] = []
-
-    def make(**parameters: Any) -> NodeBench:
-        benches.append(NodeBench(TruthPredictor(WORLD), **parameters))
-        return benches[-1]
-
-    yield make
-    for made in benches:
-        made.close()
 
 
 class MetricBench:
@@ -73,19 +51,9 @@ class MetricBench:
 
     def drive(self, first: int, last: int) -> None:
         for number in range(first, last):
-            self.depths.publish(depth_image(number))
+            self.depths.publish(depth_message(WORLD, number))
             self.it.play(self.images, [WORLD.frames[number]], period=0.02)
         self.it.settle(last)
-
-
-def depth_image(number: int) -> Image:
-    depth = WORLD.depth_images([number])[0]
-    message = Image(height=depth.shape[0], width=depth.shape[1], encoding="32FC1",
-                    step=4 * depth.shape[1])
-    message.header.frame_id = "camera"
-    message.header.stamp = time_message(STAMPS[number])
-    message.data.frombytes(depth.astype("<f4").tobytes())
-    return message
 
 
 def test_cells_lie_row_by_row_from_the_lowest_corner() -> None:

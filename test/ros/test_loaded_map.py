@@ -1,16 +1,15 @@
 """The node goes on in a map that was saved, or finds out where it is in it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from flashvggt_ros.srv import LoadMap, SaveMap
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from ros.node_bench import NodeBench, start_ros
+from ros.node_bench import NodeBench
 
 from flashvggt_ros.mapping.map_archive import load_map
 from flashvggt_ros.mapping.map_manifest import MapModel
@@ -36,33 +35,23 @@ def both(world: World) -> World:
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    start_ros()
-    yield
-    rclpy.try_shutdown()
-
-
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Callable[..., NodeBench]]:
-    benches: list[NodeBench] = []
+def map_bench(bench: Callable[..., NodeBench], tmp_path: Path) -> Callable[..., NodeBench]:
+    """Makes benches that share their saved maps; their predictor knows FIRST and one more world."""
 
     def make(world: World, **parameters: Any) -> NodeBench:
         values = {
             "map_directory": str(tmp_path / "maps"), "chunk__size": 8,
             "keyframe__min_motion": 0.0, "chunk__max_wait": 30.0,
         }  # fmt: skip
-        benches.append(NodeBench(TruthPredictor(both(world)), **(values | parameters)))
-        return benches[-1]
+        return bench(TruthPredictor(both(world)), **(values | parameters))
 
-    yield make
-    for made in benches:
-        made.close()
+    return make
 
 
-def saved(bench: Callable[..., NodeBench]) -> NodeBench:
+def saved(map_bench: Callable[..., NodeBench]) -> NodeBench:
     """A node that has mapped a room and saved it."""
-    it = bench(AGAIN)
+    it = map_bench(AGAIN)
     it.play(it.publisher(), FIRST.frames)
     it.settle(len(FIRST.frames))
     response = it.call(SaveMap, "/mapping/save_map", SaveMap.Request(name="room"))
@@ -71,9 +60,9 @@ def saved(bench: Callable[..., NodeBench]) -> NodeBench:
 
 
 def test_an_older_map_is_replaced_only_where_that_is_asked_for(
-    bench: Callable[..., NodeBench], tmp_path: Path
+    map_bench: Callable[..., NodeBench], tmp_path: Path
 ) -> None:
-    it = saved(bench)
+    it = saved(map_bench)
     request = SaveMap.Request(name="room")
     refused = it.call(SaveMap, "/mapping/save_map", request)
     assert not refused.success and "exists already" in refused.message
@@ -83,9 +72,9 @@ def test_an_older_map_is_replaced_only_where_that_is_asked_for(
 
 
 def test_a_map_is_loaded_by_service_and_the_robot_finds_itself_in_it(
-    bench: Callable[..., NodeBench]
+    map_bench: Callable[..., NodeBench]
 ) -> None:
-    it = saved(bench)
+    it = saved(map_bench)
     refused = it.call(LoadMap, "/mapping/load_map", LoadMap.Request(name="cellar"))
     assert not refused.success and "no such map" in refused.message
     assert it.listener.status.is_localized
@@ -100,10 +89,10 @@ def test_a_map_is_loaded_by_service_and_the_robot_finds_itself_in_it(
 
 
 def test_at_start_the_map_is_shown_and_no_transform_is_made_up(
-    bench: Callable[..., NodeBench]
+    map_bench: Callable[..., NodeBench]
 ) -> None:
-    saved(bench)
-    it = bench(ELSEWHERE, load_map="room", mode="localization")
+    saved(map_bench)
+    it = map_bench(ELSEWHERE, load_map="room", mode="localization")
     it.spin_until(lambda: it.listener.heard["/mapping/map_cloud"])
     it.listener.heard["/tf"].clear()
     it.play(it.publisher(), ELSEWHERE.frames)
@@ -114,9 +103,9 @@ def test_at_start_the_map_is_shown_and_no_transform_is_made_up(
     assert not stamps & set(it.listener.stamps("/mapping/odometry"))
 
 
-def test_an_initial_pose_places_the_robot(bench: Callable[..., NodeBench]) -> None:
-    saved(bench)
-    it = bench(ELSEWHERE, load_map="room", mode="localization")
+def test_an_initial_pose_places_the_robot(map_bench: Callable[..., NodeBench]) -> None:
+    saved(map_bench)
+    it = map_bench(ELSEWHERE, load_map="room", mode="localization")
     said = PoseWithCovarianceStamped()
     said.header.frame_id = "map"
     said.pose.pose.position.x, said.pose.pose.position.y = 3.0, -2.0
@@ -135,6 +124,6 @@ def test_an_initial_pose_places_the_robot(bench: Callable[..., NodeBench]) -> No
     assert not it.listener.status.is_localized
 
 
-def test_a_map_that_is_not_there_ends_the_start(bench: Callable[..., NodeBench]) -> None:
+def test_a_map_that_is_not_there_ends_the_start(map_bench: Callable[..., NodeBench]) -> None:
     with pytest.raises(FileNotFoundError, match="no such map"):
-        bench(AGAIN, load_map="cellar")
+        map_bench(AGAIN, load_map="cellar")

@@ -1,91 +1,24 @@
 """The mapping node over real DDS, with a predictor that knows the world."""
 
 import itertools
-import json
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import pytest
-import rclpy
 from flashvggt_ros.msg import MapStatus
-from flashvggt_ros.srv import SaveMap
 from geometry_msgs.msg import TransformStamped
-from rcl_interfaces.srv import SetParameters
-from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from ros.node_bench import RELIABLE, TRUTH, NodeBench, image_message, start_ros
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.frame import ChunkPrediction, Frame
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.mapping.map_archive import load_map
-from flashvggt_ros.mapping.map_manifest import MapModel
-from flashvggt_ros.model.model_config import PRESETS
-from flashvggt_ros.model.preprocess import Preprocessor
 from flashvggt_ros.ros.clouds import read_cloud
-from flashvggt_ros.ros.messages import matrix, stamp_ns, time_message, transform_stamped
-from flashvggt_ros.ros.node import MappingNode
+from flashvggt_ros.ros.messages import matrix, stamp_ns, transform_stamped
 from flashvggt_ros.worlds import TruthCache, TruthPredictor, look, make_world, walk
 
 WORLD = make_world(walk(16))
 STAMPS = [frame.stamp_ns for frame in WORLD.frames]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    start_ros()
-    yield
-    rclpy.try_shutdown()
-
-
-@pytest.fixture
-def bench() -> Iterator[Callable[..., NodeBench]]:
-    benches: list[NodeBench] = []
-
-    def make(predictor: Any = None, **parameters: Any) -> NodeBench:
-        if isinstance(predictor, SlowPredictor):
-            slow.append(predictor)
-        benches.append(NodeBench(predictor or TruthPredictor(WORLD), **parameters))
-        return benches[-1]
-
-    slow: list[SlowPredictor] = []
-    yield make
-    for predictor in slow:
-        predictor.may_go_on.set()
-    for made in benches:
-        made.close()
-
-
-class SlowPredictor(TruthPredictor):
-    """Tells the truth when it is allowed to."""
-
-    def __init__(self) -> None:
-        super().__init__(WORLD)
-        self.may_go_on = threading.Event()
-        self.is_busy = threading.Event()
-
-    def predict(self, frames: Sequence[Frame], cache: TruthCache) -> ChunkPrediction:
-        self.is_busy.set()
-        assert self.may_go_on.wait(30)
-        return super().predict(frames, cache)
-
-
-def total(status: MapStatus) -> int:
-    return (
-        status.frames_used
-        + status.frames_gated
-        + status.frames_dropped
-        + status.frames_rejected
-        + status.queue_length
-    )
 
 
 def test_every_image_gets_one_pose_with_its_own_stamp(bench: Any) -> None:
@@ -195,144 +128,6 @@ def test_nothing_is_invented_while_the_camera_is_not_on_the_base(bench: Any) -> 
     assert "base_link is not on TF" in it.listener.status.message
 
 
-def _faulty(fault: str, stamp: int) -> Image:
-    """One of the inputs that must not stop the node."""
-    message = image_message(WORLD.frames[0])
-    message.header.stamp = time_message(stamp)
-    if fault == "encoding":
-        message.encoding = "32FC7"
-    elif fault == "step":
-        message.step = 100
-    elif fault == "zero size":
-        message.height = 0
-    elif fault == "huge header":
-        message.height = message.width = 20000
-        message.step = 60000
-        message.data = message.data[:10]
-    elif fault == "short data":
-        message.data = message.data[:1000]
-    elif fault == "stamp zero":
-        message.header.stamp = time_message(0)
-    elif fault == "stamp backwards":
-        message.header.stamp = time_message(STAMPS[0] - 1)
-    return message
-
-
-def test_bad_images_are_counted_by_cause_and_the_node_goes_on(bench: Any) -> None:
-    faults = (
-        "encoding",
-        "step",
-        "zero size",
-        "huge header",
-        "short data",
-        "stamp zero",
-        "stamp backwards",
-    )
-    it = bench()
-    images = it.publisher()
-    it.play(images, WORLD.frames[:1])
-    for i, fault in enumerate(faults * 2):
-        images.publish(_faulty(fault, STAMPS[0] + 1 + i))
-        it.spin(0.01)
-    it.play(images, WORLD.frames[1:4])
-    status = it.settle(4 + 2 * len(faults))
-    assert status.frames_rejected == 2 * len(faults)
-    assert (status.frames_used, total(status)) == (4, status.frames_received)
-    counts = dict(zip(status.rejected_causes, status.rejected_counts, strict=True))
-    assert counts["stamp_backwards"] == counts["stamp_zero"] == counts["too_large"] == 2
-    assert sum(counts.values()) == 2 * len(faults)
-
-
-def compressed_message(frame: Frame, kind: str) -> CompressedImage:
-    data = cv2.imencode(f".{kind}", frame.image[..., ::-1])[1].tobytes()
-    message = CompressedImage(format=kind, data=data)
-    message.header.frame_id = frame.camera
-    message.header.stamp = time_message(frame.stamp_ns)
-    return message
-
-
-@pytest.fixture
-def camera() -> Iterator[Node]:
-    """A node with a DDS participant of its own, as in a process of its own.
-
-    One participant cannot carry two types on one topic, not even one after the other.
-    """
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = Node("camera", context=context, use_global_arguments=False)
-    yield node
-    node.destroy_node()
-    rclpy.try_shutdown(context=context)
-
-
-@pytest.mark.parametrize("kind", ["jpeg", "png"])
-@pytest.mark.parametrize("topic", ["/cam/image_raw/compressed", "/cam/image_raw", "/cam/stream"])
-def test_compressed_images_are_mapped_and_truncated_ones_rejected(
-    bench: Any, camera: Node, topic: str, kind: str
-) -> None:
-    it = bench(image_topics=[topic.removesuffix("/compressed")])
-    images = camera.create_publisher(CompressedImage, topic, RELIABLE)
-    it.spin_until(images.get_subscription_count)
-    for i, frame in enumerate(WORLD.frames[:4]):
-        message = compressed_message(frame, kind)
-        if i == 1:
-            message.data = message.data[: len(message.data) // 2]
-        images.publish(message)
-        it.spin(0.02)
-    status = it.settle(4)
-    assert (status.frames_used, status.frames_rejected) == (3, 1)
-
-
-@pytest.mark.parametrize(
-    ("topic", "kind"), [("/cam/image_raw", Image), ("/cam/image_raw/compressed", CompressedImage)]
-)
-def test_the_node_listens_before_anybody_publishes(bench: Any, topic: str, kind: type) -> None:
-    it = bench(image_topics=[topic])
-    it.spin_until(lambda: it.helper.get_subscriptions_info_by_topic(topic))
-    (subscription,) = it.helper.get_subscriptions_info_by_topic(topic)
-    assert subscription.topic_type == f"sensor_msgs/msg/{kind.__name__}"
-
-
-def test_bad_camera_info_is_counted_and_images_go_on(bench: Any) -> None:
-    it = bench(image_topics=["/cam/image_raw"])
-    infos = it.publisher("/cam/camera_info", CameraInfo)
-    images = it.publisher("/cam/image_raw")
-    k = [100.0, 0.0, 79.5, 0.0, 100.0, 59.5, 0.0, 0.0, 1.0]
-    infos.publish(CameraInfo(width=160, height=120, k=[0.0, *k[1:]], distortion_model="plumb_bob"))
-    it.spin(0.1)
-    infos.publish(CameraInfo(width=320, height=240, k=k, d=[0.0] * 5, distortion_model="plumb_bob"))
-    it.spin(0.1)
-    it.play(images, WORLD.frames[:4])
-    status = it.settle(4)
-    assert (status.frames_used, status.frames_rejected) == (4, 0)
-    causes = dict(zip(status.rejected_causes, status.rejected_counts, strict=True))
-    assert sum(causes.values()) == 2 and causes["camera_info_size"] == 1
-
-
-def test_an_image_that_the_model_cannot_take_is_rejected_alone(bench: Any) -> None:
-    preprocessor = Preprocessor(PRESETS["flashvggt-mini"], width=0, use_calibration=True)
-    it = bench(check_fit=preprocessor.canvas)
-    images = it.publisher()
-    it.play(images, WORLD.frames[:2])
-    tiny = Frame(STAMPS[1] + 1, "camera", WORLD.frames[0].image[:8, :8].copy(), None)
-    it.play(images, [tiny])
-    it.play(images, WORLD.frames[2:4])
-    status = it.settle(5)
-    assert (status.frames_used, status.frames_rejected) == (4, 1)
-    assert list(status.rejected_causes) == ["unfit_for_model"]
-
-
-def test_a_topic_name_that_is_none_is_refused_at_the_start() -> None:
-    topics = Parameter("image_topics", value=["bad?name"])
-    node = MappingNode(use_global_arguments=False, parameter_overrides=[topics])
-    try:
-        with pytest.raises(ValueError, match="'bad\\?name', which is no topic name"):
-            node.start(TruthPredictor(WORLD), TRUTH)
-    finally:
-        assert node.stop()
-        node.destroy_node()
-
-
 def test_a_simulation_clock_that_stands_still_starves_nothing(bench: Any) -> None:
     it = bench(use_sim_time=True)
     it.play(it.publisher(), WORLD.frames[:6])  # a chunk and a half
@@ -376,100 +171,6 @@ def test_two_cameras_are_both_mapped_and_one_is_published_on_tf(bench: Any) -> N
     children = {o.child_frame_id for o in it.listener.heard["/mapping/odometry"]}
     assert children == {"left", "right"}
     assert {t.child_frame_id for t in it.listener.transforms} == {"left"}
-
-
-def test_a_queue_that_overflows_counts_what_it_drops(bench: Any) -> None:
-    predictor = SlowPredictor()
-    it = bench(predictor, image__queue_size=4)
-    images = it.publisher()
-    it.play(images, WORLD.frames[:4], period=0.02)
-    it.spin_until(predictor.is_busy.is_set)
-    it.play(images, WORLD.frames[4:], period=0.02)
-    it.spin_until(lambda: it.listener.status.frames_received == 16)
-    assert it.listener.status.frames_dropped == 8
-    assert total(it.listener.status) == 16
-    predictor.may_go_on.set()
-    status = it.settle(16)
-    assert (status.frames_used, status.frames_dropped) == (8, 8)
-
-
-def test_services_are_answered_during_inference(bench: Any, tmp_path: Path) -> None:
-    predictor = SlowPredictor()
-    it = bench(predictor, map_directory=str(tmp_path))
-    images = it.publisher()
-    it.play(images, WORLD.frames[:4], period=0.02)
-    it.spin_until(predictor.is_busy.is_set)
-    assert it.call(SetBool, "/mapping/pause", SetBool.Request(data=True)).success
-    assert not it.call(SaveMap, "/mapping/save_map", SaveMap.Request(name="../escape")).success
-    client = it.helper.create_client(Trigger, "/mapping/reset")
-    it.spin_until(client.service_is_ready)
-    reset = client.call_async(Trigger.Request())
-    before = len(it.listener.heard["/mapping/status"])
-    it.play(images, WORLD.frames[4:6])
-    it.spin(0.5)
-    assert len(it.listener.heard["/mapping/status"]) > before + 5  # the executor is not held up
-    assert it.listener.status.frames_received == 6
-    assert not reset.done()
-    predictor.may_go_on.set()
-    it.spin_until(reset.done)
-    assert reset.result().success
-
-
-def test_reset_empties_the_map_and_takes_a_bag_that_starts_over(bench: Any) -> None:
-    it = bench()
-    images = it.publisher()
-    it.play(images, WORLD.frames)
-    it.settle(16)
-    it.spin_until(lambda: it.listener.heard["/mapping/map_cloud"])
-    assert it.call(Trigger, "/mapping/reset", Trigger.Request()).success
-    it.spin_until(lambda: it.listener.heard["/mapping/map_cloud"][-1].width == 0)
-    assert it.listener.heard["/mapping/path"][-1].poses == []
-    it.listener.heard["/mapping/path"].clear()
-    it.play(images, WORLD.frames[:4])
-    status = it.settle(20)
-    assert (status.frames_used, status.frames_rejected) == (20, 0)
-    it.spin_until(lambda: it.listener.heard["/mapping/path"])
-    path = it.listener.heard["/mapping/path"][-1]
-    assert [stamp_ns(pose.header.stamp) for pose in path.poses] == STAMPS[:4]
-
-
-def test_a_paused_node_drops_and_counts_images(bench: Any) -> None:
-    it = bench()
-    images = it.publisher()
-    assert it.call(SetBool, "/mapping/pause", SetBool.Request(data=True)).success
-    it.play(images, WORLD.frames[:4])
-    it.spin_until(lambda: it.listener.status.frames_dropped == 4)
-    assert it.listener.status.state == MapStatus.PAUSED
-    assert it.call(SetBool, "/mapping/pause", SetBool.Request(data=False)).success
-    it.play(images, WORLD.frames[4:8])
-    status = it.settle(8)
-    assert (status.frames_used, status.frames_dropped) == (4, 4)
-    assert status.state == MapStatus.MAPPING
-
-
-def test_save_map_writes_below_map_directory_only(bench: Any, tmp_path: Path) -> None:
-    directory = tmp_path / "maps"
-    it = bench(map_directory=str(directory))
-
-    def save(name: str) -> SaveMap.Response:
-        return it.call(SaveMap, "/mapping/save_map", SaveMap.Request(name=name))
-
-    assert "no map yet" in save("early").message
-    it.play(it.publisher(), WORLD.frames[:6])
-    it.spin_until(lambda: it.listener.status.frames_received == 6)
-    for name in ("", ".", "..", "../up", "a/b", "/etc/map", "a\\b", "a b", "~", "a\n"):
-        refused = save(name)
-        assert not refused.success and refused.folder == "" and refused.message
-    saved = save("office-1")
-    assert saved.success and saved.folder == str(directory / "office-1")
-    lines = (directory / "office-1" / "trajectory.tum").read_text().splitlines()
-    assert len(lines) == 6  # those of the chunk that was not full are in it
-    again = save("office-1")
-    assert not again.success and "exists" in again.message
-    assert [path.name for path in directory.iterdir()] == ["office-1"]
-    model = json.loads((directory / "office-1" / "manifest.json").read_text())["model"]
-    assert len(load_map(directory / "office-1", MapModel(**model)).submaps) == 1
-    assert it.listener.status.state == MapStatus.MAPPING
 
 
 def test_a_late_joiner_is_given_the_map(bench: Any) -> None:
@@ -527,31 +228,6 @@ def test_a_failing_chunk_is_reported_and_mapping_goes_on(bench: Any) -> None:
     status = it.settle(16)
     assert status.state == MapStatus.MAPPING
     assert (status.frames_used, status.frames_dropped) == (12, 4)
-
-
-def test_parameters_are_refused_with_the_limit_over_the_wire(bench: Any) -> None:
-    it = bench()
-    request = SetParameters.Request(
-        parameters=[Parameter("chunk.size", value=999).to_parameter_msg()]
-    )
-    (result,) = it.call(SetParameters, "/mapping/set_parameters", request).results
-    assert not result.successful and "64" in result.reason
-
-
-def test_a_chunk_size_set_at_run_time_counts_from_the_next_reset(bench: Any) -> None:
-    it = bench(chunk__max_wait=5.0)
-    images = it.publisher()
-    request = SetParameters.Request(
-        parameters=[Parameter("chunk.size", value=2).to_parameter_msg()]
-    )
-    assert it.call(SetParameters, "/mapping/set_parameters", request).results[0].successful
-    it.play(images, WORLD.frames[:2])
-    it.spin_until(lambda: it.listener.status.frames_received == 2)
-    it.spin(0.3)
-    assert it.listener.status.queue_length == 2
-    assert it.call(Trigger, "/mapping/reset", Trigger.Request()).success
-    it.play(images, WORLD.frames[2:4])
-    it.spin_until(lambda: it.listener.status.frames_used == 2, seconds=3.0)
 
 
 def test_status_and_diagnostics_say_which_model_runs_and_what_is_missing(bench: Any) -> None:

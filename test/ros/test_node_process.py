@@ -7,15 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import rclpy
 from flashvggt_ros.msg import MapStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from ros.node_bench import LATCHED, RELIABLE, image_message, start_ros
+from ros.node_bench import LATCHED, RELIABLE, image_message
 from sensor_msgs.msg import Image
 
 from flashvggt_ros.worlds import make_world, walk
@@ -24,11 +22,7 @@ WORLD = make_world(walk(16))
 SHARED_MEMORY = Path("/dev/shm")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    start_ros()
-    yield
-    rclpy.try_shutdown()
+pytestmark = pytest.mark.usefixtures("ros")
 
 
 def start(*parameters: str) -> subprocess.Popen[str]:

@@ -1,10 +1,8 @@
 """Parameters as ROS sees them: declared from config.py, described, refused with the limit."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
-import rclpy
 from rcl_interfaces.msg import ParameterType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -12,12 +10,7 @@ from rclpy.parameter import Parameter
 from flashvggt_ros.config import Config, flatten, parameters
 from flashvggt_ros.ros.parameters import declare_parameters, on_change
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    rclpy.init()
-    yield
-    rclpy.try_shutdown()
+pytestmark = pytest.mark.usefixtures("ros")
 
 
 class Declared:

@@ -1,17 +1,16 @@
 """What the node hears of the robot, over real DDS: scale, gravity and a glide after corrections."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from flashvggt_ros.msg import MapStatus
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
-from ros.node_bench import NodeBench, start_ros
+from ros.node_bench import NodeBench, depth_message
 from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
@@ -34,26 +33,6 @@ T_BASE_CAMERA = look((0.2, 0.1, 0.4), 0.1, 0.2)
 T_WORLD_BASE = WORLD.T_world_camera @ se3.inverse(T_BASE_CAMERA)
 BEST_EFFORT = QoSProfile(depth=200, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 STATIC = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ros() -> Iterator[None]:
-    start_ros()
-    yield
-    rclpy.try_shutdown()
-
-
-@pytest.fixture
-def bench() -> Iterator[Callable[..., NodeBench]]:
-    benches: list[NodeBench] = []
-
-    def make(predictor: Any = None, **parameters: Any) -> NodeBench:
-        benches.append(NodeBench(predictor or TruthPredictor(WORLD), **parameters))
-        return benches[-1]
-
-    yield make
-    for made in benches:
-        made.close()
 
 
 def say_static(it: NodeBench, *edges: tuple[str, str, NDArray[np.float64]]) -> None:
@@ -157,23 +136,13 @@ def test_an_imu_says_which_way_is_up(bench: Any) -> None:
     np.testing.assert_allclose(up, WORLD.T_world_camera[3, 2, :3], atol=0.1)
 
 
-def depth_image(number: int) -> Image:
-    depth = WORLD.depth_images([number])[0]
-    message = Image(height=depth.shape[0], width=depth.shape[1], encoding="32FC1",
-                    step=4 * depth.shape[1])
-    message.header.frame_id = "camera"
-    message.header.stamp = time_message(STAMPS[number])
-    message.data.frombytes(depth.astype("<f4").tobytes())
-    return message
-
-
 def test_depth_images_make_the_map_metric(bench: Any) -> None:
     it = bench(robot__depth_topics=["/depth/image"], scale__source="depth")
     depths = it.helper.create_publisher(Image, "/depth/image", BEST_EFFORT)
     images = it.publisher()
     it.spin_until(depths.get_subscription_count)
     for number, frame in enumerate(WORLD.frames[:8]):
-        depths.publish(depth_image(number))
+        depths.publish(depth_message(WORLD, number))
         it.play(images, [frame], period=0.02)
     it.settle(8)
     it.spin_until(lambda: it.listener.status.is_metric)
@@ -281,7 +250,7 @@ def test_the_first_measured_scale_may_jump(bench: Any) -> None:
     it.play(images, WORLD.frames[:4])
     assert not it.settle(4).is_metric
     for number in range(4, 8):
-        depths.publish(depth_image(number))
+        depths.publish(depth_message(WORLD, number))
         it.play(images, [WORLD.frames[number]], period=0.02)
     it.settle(8)
     it.spin_until(lambda: it.listener.status.is_metric)

@@ -1,0 +1,161 @@
+"""The mapping node takes images and camera_info of every kind, or counts why not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import pytest
+import rclpy
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from ros.node_bench import RELIABLE, TRUTH, image_message, total
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.model.model_config import PRESETS
+from flashvggt_ros.model.preprocess import Preprocessor
+from flashvggt_ros.ros.messages import time_message
+from flashvggt_ros.ros.node import MappingNode
+from flashvggt_ros.worlds import TruthPredictor, make_world, walk
+
+WORLD = make_world(walk(16))
+STAMPS = [frame.stamp_ns for frame in WORLD.frames]
+
+
+def _faulty(fault: str, stamp: int) -> Image:
+    """One of the inputs that must not stop the node."""
+    message = image_message(WORLD.frames[0])
+    message.header.stamp = time_message(stamp)
+    if fault == "encoding":
+        message.encoding = "32FC7"
+    elif fault == "step":
+        message.step = 100
+    elif fault == "zero size":
+        message.height = 0
+    elif fault == "huge header":
+        message.height = message.width = 20000
+        message.step = 60000
+        message.data = message.data[:10]
+    elif fault == "short data":
+        message.data = message.data[:1000]
+    elif fault == "stamp zero":
+        message.header.stamp = time_message(0)
+    elif fault == "stamp backwards":
+        message.header.stamp = time_message(STAMPS[0] - 1)
+    return message
+
+
+def test_bad_images_are_counted_by_cause_and_the_node_goes_on(bench: Any) -> None:
+    faults = (
+        "encoding",
+        "step",
+        "zero size",
+        "huge header",
+        "short data",
+        "stamp zero",
+        "stamp backwards",
+    )
+    it = bench()
+    images = it.publisher()
+    it.play(images, WORLD.frames[:1])
+    for i, fault in enumerate(faults * 2):
+        images.publish(_faulty(fault, STAMPS[0] + 1 + i))
+        it.spin(0.01)
+    it.play(images, WORLD.frames[1:4])
+    status = it.settle(4 + 2 * len(faults))
+    assert status.frames_rejected == 2 * len(faults)
+    assert (status.frames_used, total(status)) == (4, status.frames_received)
+    counts = dict(zip(status.rejected_causes, status.rejected_counts, strict=True))
+    assert counts["stamp_backwards"] == counts["stamp_zero"] == counts["too_large"] == 2
+    assert sum(counts.values()) == 2 * len(faults)
+
+
+def compressed_message(frame: Frame, kind: str) -> CompressedImage:
+    data = cv2.imencode(f".{kind}", frame.image[..., ::-1])[1].tobytes()
+    message = CompressedImage(format=kind, data=data)
+    message.header.frame_id = frame.camera
+    message.header.stamp = time_message(frame.stamp_ns)
+    return message
+
+
+@pytest.fixture
+def camera() -> Iterator[Node]:
+    """A node with a DDS participant of its own, as in a process of its own.
+
+    One participant cannot carry two types on one topic, not even one after the other.
+    """
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = Node("camera", context=context, use_global_arguments=False)
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+@pytest.mark.parametrize("topic", ["/cam/image_raw/compressed", "/cam/image_raw", "/cam/stream"])
+def test_compressed_images_are_mapped_and_truncated_ones_rejected(
+    bench: Any, camera: Node, topic: str, kind: str
+) -> None:
+    it = bench(image_topics=[topic.removesuffix("/compressed")])
+    images = camera.create_publisher(CompressedImage, topic, RELIABLE)
+    it.spin_until(images.get_subscription_count)
+    for i, frame in enumerate(WORLD.frames[:4]):
+        message = compressed_message(frame, kind)
+        if i == 1:
+            message.data = message.data[: len(message.data) // 2]
+        images.publish(message)
+        it.spin(0.02)
+    status = it.settle(4)
+    assert (status.frames_used, status.frames_rejected) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind"), [("/cam/image_raw", Image), ("/cam/image_raw/compressed", CompressedImage)]
+)
+def test_the_node_listens_before_anybody_publishes(bench: Any, topic: str, kind: type) -> None:
+    it = bench(image_topics=[topic])
+    it.spin_until(lambda: it.helper.get_subscriptions_info_by_topic(topic))
+    (subscription,) = it.helper.get_subscriptions_info_by_topic(topic)
+    assert subscription.topic_type == f"sensor_msgs/msg/{kind.__name__}"
+
+
+def test_bad_camera_info_is_counted_and_images_go_on(bench: Any) -> None:
+    it = bench(image_topics=["/cam/image_raw"])
+    infos = it.publisher("/cam/camera_info", CameraInfo)
+    images = it.publisher("/cam/image_raw")
+    k = [100.0, 0.0, 79.5, 0.0, 100.0, 59.5, 0.0, 0.0, 1.0]
+    infos.publish(CameraInfo(width=160, height=120, k=[0.0, *k[1:]], distortion_model="plumb_bob"))
+    it.spin(0.1)
+    infos.publish(CameraInfo(width=320, height=240, k=k, d=[0.0] * 5, distortion_model="plumb_bob"))
+    it.spin(0.1)
+    it.play(images, WORLD.frames[:4])
+    status = it.settle(4)
+    assert (status.frames_used, status.frames_rejected) == (4, 0)
+    causes = dict(zip(status.rejected_causes, status.rejected_counts, strict=True))
+    assert sum(causes.values()) == 2 and causes["camera_info_size"] == 1
+
+
+def test_an_image_that_the_model_cannot_take_is_rejected_alone(bench: Any) -> None:
+    preprocessor = Preprocessor(PRESETS["flashvggt-mini"], width=0, use_calibration=True)
+    it = bench(check_fit=preprocessor.canvas)
+    images = it.publisher()
+    it.play(images, WORLD.frames[:2])
+    tiny = Frame(STAMPS[1] + 1, "camera", WORLD.frames[0].image[:8, :8].copy(), None)
+    it.play(images, [tiny])
+    it.play(images, WORLD.frames[2:4])
+    status = it.settle(5)
+    assert (status.frames_used, status.frames_rejected) == (4, 1)
+    assert list(status.rejected_causes) == ["unfit_for_model"]
+
+
+@pytest.mark.usefixtures("ros")
+def test_a_topic_name_that_is_none_is_refused_at_the_start() -> None:
+    topics = Parameter("image_topics", value=["bad?name"])
+    node = MappingNode(use_global_arguments=False, parameter_overrides=[topics])
+    try:
+        with pytest.raises(ValueError, match="'bad\\?name', which is no topic name"):
+            node.start(TruthPredictor(WORLD), TRUTH)
+    finally:
+        assert node.stop()
+        node.destroy_node()

@@ -1,0 +1,167 @@
+"""The mapping node while it is asked, paused, reset or behind the images."""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flashvggt_ros.msg import MapStatus
+from flashvggt_ros.srv import SaveMap
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from ros.node_bench import total
+from std_srvs.srv import SetBool, Trigger
+
+from flashvggt_ros.frame import ChunkPrediction, Frame
+from flashvggt_ros.mapping.map_archive import load_map
+from flashvggt_ros.mapping.map_manifest import MapModel
+from flashvggt_ros.ros.messages import stamp_ns
+from flashvggt_ros.worlds import TruthCache, TruthPredictor, make_world, walk
+
+WORLD = make_world(walk(16))
+STAMPS = [frame.stamp_ns for frame in WORLD.frames]
+
+
+class SlowPredictor(TruthPredictor):
+    """Tells the truth when it is allowed to."""
+
+    def __init__(self) -> None:
+        super().__init__(WORLD)
+        self.may_go_on = threading.Event()
+        self.is_busy = threading.Event()
+
+    def predict(self, frames: Sequence[Frame], cache: TruthCache) -> ChunkPrediction:
+        self.is_busy.set()
+        assert self.may_go_on.wait(30)
+        return super().predict(frames, cache)
+
+
+@pytest.fixture
+def slow_predictor(bench: Any) -> Iterator[SlowPredictor]:
+    """Goes on at the latest before the bench closes, which waits for it."""
+    predictor = SlowPredictor()
+    yield predictor
+    predictor.may_go_on.set()
+
+
+def test_a_queue_that_overflows_counts_what_it_drops(
+    bench: Any, slow_predictor: SlowPredictor
+) -> None:
+    it = bench(slow_predictor, image__queue_size=4)
+    images = it.publisher()
+    it.play(images, WORLD.frames[:4], period=0.02)
+    it.spin_until(slow_predictor.is_busy.is_set)
+    it.play(images, WORLD.frames[4:], period=0.02)
+    it.spin_until(lambda: it.listener.status.frames_received == 16)
+    assert it.listener.status.frames_dropped == 8
+    assert total(it.listener.status) == 16
+    slow_predictor.may_go_on.set()
+    status = it.settle(16)
+    assert (status.frames_used, status.frames_dropped) == (8, 8)
+
+
+def test_services_are_answered_during_inference(
+    bench: Any, slow_predictor: SlowPredictor, tmp_path: Path
+) -> None:
+    it = bench(slow_predictor, map_directory=str(tmp_path))
+    images = it.publisher()
+    it.play(images, WORLD.frames[:4], period=0.02)
+    it.spin_until(slow_predictor.is_busy.is_set)
+    assert it.call(SetBool, "/mapping/pause", SetBool.Request(data=True)).success
+    assert not it.call(SaveMap, "/mapping/save_map", SaveMap.Request(name="../escape")).success
+    client = it.helper.create_client(Trigger, "/mapping/reset")
+    it.spin_until(client.service_is_ready)
+    reset = client.call_async(Trigger.Request())
+    before = len(it.listener.heard["/mapping/status"])
+    it.play(images, WORLD.frames[4:6])
+    it.spin(0.5)
+    assert len(it.listener.heard["/mapping/status"]) > before + 5  # the executor is not held up
+    assert it.listener.status.frames_received == 6
+    assert not reset.done()
+    slow_predictor.may_go_on.set()
+    it.spin_until(reset.done)
+    assert reset.result().success
+
+
+def test_reset_empties_the_map_and_takes_a_bag_that_starts_over(bench: Any) -> None:
+    it = bench()
+    images = it.publisher()
+    it.play(images, WORLD.frames)
+    it.settle(16)
+    it.spin_until(lambda: it.listener.heard["/mapping/map_cloud"])
+    assert it.call(Trigger, "/mapping/reset", Trigger.Request()).success
+    it.spin_until(lambda: it.listener.heard["/mapping/map_cloud"][-1].width == 0)
+    assert it.listener.heard["/mapping/path"][-1].poses == []
+    it.listener.heard["/mapping/path"].clear()
+    it.play(images, WORLD.frames[:4])
+    status = it.settle(20)
+    assert (status.frames_used, status.frames_rejected) == (20, 0)
+    it.spin_until(lambda: it.listener.heard["/mapping/path"])
+    path = it.listener.heard["/mapping/path"][-1]
+    assert [stamp_ns(pose.header.stamp) for pose in path.poses] == STAMPS[:4]
+
+
+def test_a_paused_node_drops_and_counts_images(bench: Any) -> None:
+    it = bench()
+    images = it.publisher()
+    assert it.call(SetBool, "/mapping/pause", SetBool.Request(data=True)).success
+    it.play(images, WORLD.frames[:4])
+    it.spin_until(lambda: it.listener.status.frames_dropped == 4)
+    assert it.listener.status.state == MapStatus.PAUSED
+    assert it.call(SetBool, "/mapping/pause", SetBool.Request(data=False)).success
+    it.play(images, WORLD.frames[4:8])
+    status = it.settle(8)
+    assert (status.frames_used, status.frames_dropped) == (4, 4)
+    assert status.state == MapStatus.MAPPING
+
+
+def test_save_map_writes_below_map_directory_only(bench: Any, tmp_path: Path) -> None:
+    directory = tmp_path / "maps"
+    it = bench(map_directory=str(directory))
+
+    def save(name: str) -> SaveMap.Response:
+        return it.call(SaveMap, "/mapping/save_map", SaveMap.Request(name=name))
+
+    assert "no map yet" in save("early").message
+    it.play(it.publisher(), WORLD.frames[:6])
+    it.spin_until(lambda: it.listener.status.frames_received == 6)
+    for name in ("", ".", "..", "../up", "a/b", "/etc/map", "a\\b", "a b", "~", "a\n"):
+        refused = save(name)
+        assert not refused.success and refused.folder == "" and refused.message
+    saved = save("office-1")
+    assert saved.success and saved.folder == str(directory / "office-1")
+    lines = (directory / "office-1" / "trajectory.tum").read_text().splitlines()
+    assert len(lines) == 6  # those of the chunk that was not full are in it
+    again = save("office-1")
+    assert not again.success and "exists" in again.message
+    assert [path.name for path in directory.iterdir()] == ["office-1"]
+    model = json.loads((directory / "office-1" / "manifest.json").read_text())["model"]
+    assert len(load_map(directory / "office-1", MapModel(**model)).submaps) == 1
+    assert it.listener.status.state == MapStatus.MAPPING
+
+
+def test_parameters_are_refused_with_the_limit_over_the_wire(bench: Any) -> None:
+    it = bench()
+    request = SetParameters.Request(
+        parameters=[Parameter("chunk.size", value=999).to_parameter_msg()]
+    )
+    (result,) = it.call(SetParameters, "/mapping/set_parameters", request).results
+    assert not result.successful and "64" in result.reason
+
+
+def test_a_chunk_size_set_at_run_time_counts_from_the_next_reset(bench: Any) -> None:
+    it = bench(chunk__max_wait=5.0)
+    images = it.publisher()
+    request = SetParameters.Request(
+        parameters=[Parameter("chunk.size", value=2).to_parameter_msg()]
+    )
+    assert it.call(SetParameters, "/mapping/set_parameters", request).results[0].successful
+    it.play(images, WORLD.frames[:2])
+    it.spin_until(lambda: it.listener.status.frames_received == 2)
+    it.spin(0.3)
+    assert it.listener.status.queue_length == 2
+    assert it.call(Trigger, "/mapping/reset", Trigger.Request()).success
+    it.play(images, WORLD.frames[2:4])
+    it.spin_until(lambda: it.listener.status.frames_used == 2, seconds=3.0)
