@@ -12,7 +12,7 @@ from flashvggt_ros.config import Config
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros.frame_ledger import FrameCounts
 from flashvggt_ros.ros.messages import time_message
-from flashvggt_ros.ros.worker import WorkerReport
+from flashvggt_ros.ros.worker_report import WorkerReport
 
 NOT_METRIC = (
     "the unit of the map is not a meter: drive on, so that the scale can be measured; or give it "

@@ -8,19 +8,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-
-import numpy as np
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame, MapUpdate
 from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.mapping.map_manifest import MapModel
-from flashvggt_ros.mapping.metric_scale import ScaleEstimate
 from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.work_queue import Arrival, Job, WorkQueue
+from flashvggt_ros.ros.worker_report import WorkerReport, worker_report
 from flashvggt_ros.slam import Slam
 
 logger = logging.getLogger(__name__)
@@ -44,31 +41,6 @@ class MapOutput(Protocol):
     def clear(self) -> None:
         """Forget what was published: the map was reset."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerReport:
-    """The worker as its status shows it; ``error`` is empty while all is well.
-
-    ``latency_s``: newest chunk, last image received to poses published; ``latency_p50_s`` and
-    ``latency_p95_s``: percentiles over the recent chunks [s]. ``scale``: meters per unit of the
-    newest submap, as it is measured by ``scale_estimate``, None where it is not. ``up_source`` says
-    what knows which way is up; ``is_joined`` whether the newest submap hangs on the rest.
-    """
-
-    error: str
-    submaps: int
-    cache_frames: int
-    cache_bytes: int
-    scale: float
-    scale_estimate: ScaleEstimate | None
-    up_source: str
-    loops: int
-    is_joined: bool
-    chunks: int
-    latency_s: float
-    latency_p50_s: float
-    latency_p95_s: float
 
 
 class Worker:
@@ -298,23 +270,7 @@ class Worker:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _snapshot(self) -> WorkerReport:
-        slam, layout = self._slam, self._slam.map.layout
-        latencies = np.array(self._latencies or [0.0])
-        return WorkerReport(
-            error=self._error,
-            submaps=slam.map.live.index + 1 if slam.map.frames else 0,
-            cache_frames=slam.cache.frames,
-            cache_bytes=slam.cache.nbytes,
-            scale=slam.map.scale,
-            scale_estimate=layout.scale_estimate,
-            up_source=layout.up.source if layout.up else "assumed",
-            loops=layout.loops,
-            is_joined=slam.map.live.is_joined and slam.map.is_localized,
-            chunks=self._chunks,
-            latency_s=float(latencies[-1]),
-            latency_p50_s=float(np.percentile(latencies, 50)),
-            latency_p95_s=float(np.percentile(latencies, 95)),
-        )
+        return worker_report(self._slam, self._error, self._chunks, self._latencies)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,0 +1,59 @@
+"""What the worker says of itself and of the map, for status and diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from flashvggt_ros.mapping.metric_scale import ScaleEstimate
+from flashvggt_ros.slam import Slam
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """The worker as its status shows it; ``error`` is empty while all is well.
+
+    ``latency_s``: newest chunk, last image received to poses published; ``latency_p50_s`` and
+    ``latency_p95_s``: percentiles over the recent chunks [s]. ``scale``: meters per unit of the
+    newest submap, as it is measured by ``scale_estimate``, None where it is not. ``up_source`` says
+    what knows which way is up; ``is_joined`` whether the newest submap hangs on the rest.
+    """
+
+    error: str
+    submaps: int
+    cache_frames: int
+    cache_bytes: int
+    scale: float
+    scale_estimate: ScaleEstimate | None
+    up_source: str
+    loops: int
+    is_joined: bool
+    chunks: int
+    latency_s: float
+    latency_p50_s: float
+    latency_p95_s: float
+
+
+def worker_report(
+    slam: Slam, error: str, chunks: int, latencies_s: Collection[float]
+) -> WorkerReport:
+    """Return the report of a worker that has mapped ``chunks``, the newest with these latencies."""
+    layout = slam.map.layout
+    latencies = np.array(latencies_s or [0.0])
+    return WorkerReport(
+        error=error,
+        submaps=slam.map.live.index + 1 if slam.map.frames else 0,
+        cache_frames=slam.cache.frames,
+        cache_bytes=slam.cache.nbytes,
+        scale=slam.map.scale,
+        scale_estimate=layout.scale_estimate,
+        up_source=layout.up.source if layout.up else "assumed",
+        loops=layout.loops,
+        is_joined=slam.map.live.is_joined and slam.map.is_localized,
+        chunks=chunks,
+        latency_s=float(latencies[-1]),
+        latency_p50_s=float(np.percentile(latencies, 50)),
+        latency_p95_s=float(np.percentile(latencies, 95)),
+    )
