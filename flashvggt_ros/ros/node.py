@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.logging import get_logger
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.mapping.map_io import safe_map_folder
 from flashvggt_ros.mapping.map_manifest import MapModel
@@ -46,16 +37,11 @@ from flashvggt_ros.ros.worker import Worker
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import ChunkPredictor, Slam
 
-if TYPE_CHECKING:
-    from flashvggt_ros.model.predictor import FlashVGGTPredictor
-
-logger = logging.getLogger("flashvggt_ros.ros.node")  # also where this file runs as __main__
+logger = logging.getLogger(__name__)
 
 NODE_NAME = "mapping"
 CONNECT_PERIOD_S = 0.1
 TF_CACHE_S = 60.0  # poses come a queue and a chunk later than the transforms they need
-SPIN_TIMEOUT_S = 0.1  # longest time until a signal is acted upon
-LOAD_POLL_S = 0.05  # the same while the model loads
 STOP_TIMEOUT_S = 0.8  # longest wait for the chunk in progress at shutdown
 
 
@@ -214,92 +200,3 @@ class MappingNode(Node):
         if not self._model.is_trained:
             logger.warning("%s", UNTRAINED)
         self._publish_status()
-
-
-class StopRequest:
-    """Turns SIGINT and SIGTERM into a flag; further signals change nothing."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._receive)
-
-    def _receive(self, number: int, stack: Any) -> None:
-        self.is_set = True
-
-
-def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; return 0, or 1 after an error that was said."""
-    stop = StopRequest()
-    node: MappingNode | None = None
-    loading: Future[FlashVGGTPredictor] | None = None
-    code = 0
-    try:
-        _init(args)
-        node = MappingNode()
-        loading = ThreadPoolExecutor(1).submit(_load, node.config)
-        if _has_loaded(loading, stop):
-            _start(node, loading.result())
-            _spin(node, stop)
-        code = 1 if node.fatal else 0
-    except (ValueError, OSError, ImportError) as error:
-        get_logger(NODE_NAME).fatal(str(error))
-        code = 1
-    _shut_down(node, code, is_loading=loading is not None and not loading.done())
-    return code
-
-
-def _init(args: list[str] | None) -> None:
-    try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:
-        raise ValueError(f"the ROS arguments cannot be read: {error}") from error
-
-
-def _load(config: Config) -> FlashVGGTPredictor:
-    let_idle_threads_sleep()
-    from flashvggt_ros.model.predictor import load_predictor  # torch: seconds, after the parameters
-
-    return load_predictor(config)
-
-
-def _has_loaded(loading: Future[FlashVGGTPredictor], stop: StopRequest) -> bool:
-    """Wait for the model; False when asked to stop before.
-
-    It loads in a thread because nothing may interrupt torch while it is imported: an exception from
-    a signal handler ends the whole process there.
-    """
-    while not (stop.is_set or loading.done()):
-        wait([loading], timeout=LOAD_POLL_S)
-    return not stop.is_set
-
-
-def _start(node: MappingNode, predictor: FlashVGGTPredictor) -> None:
-    card = predictor.card
-    device = f"{predictor.device} ({str(predictor.dtype).removeprefix('torch.')})"
-    model = ModelIdentity(card.name, card.sha256, card.revision, card.is_trained, device)
-    node.start(predictor, model, predictor.preprocessor.canvas)
-
-
-def _spin(node: MappingNode, stop: StopRequest) -> None:
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    while not (stop.is_set or node.fatal):
-        executor.spin_once(timeout_sec=SPIN_TIMEOUT_S)
-    executor.shutdown()
-
-
-def _shut_down(node: MappingNode | None, code: int, is_loading: bool) -> None:
-    """Leave in order; a load, or a chunk longer than STOP_TIMEOUT_S, is abandoned."""
-    has_stopped = node.stop() if node is not None else True
-    if node is not None:
-        node.destroy_node()
-    rclpy.try_shutdown()
-    if is_loading or not has_stopped:  # a thread that outlives the interpreter aborts the process
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, TextIO
 
 import numpy as np
@@ -29,6 +27,7 @@ from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns
+from flashvggt_ros.ros.stop_request import StopRequest
 
 PROGRAM = "flashvggt_record"
 QUEUE_DEPTH = 1000
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv if argv is None else [PROGRAM, *argv])
     arguments = _parser().parse_args(remove_ros_args(given)[1:])
     folder = Path(arguments.output).expanduser()
-    stop = _StopSignal()
+    stop = StopRequest()
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("flashvggt_record")
     try:
@@ -53,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with (folder / "status.jsonl").open("w", encoding="utf-8") as status_file:
             recorder = Recorder(node, arguments.node, status_file)
             deadline = time.monotonic() + (arguments.duration or float("inf"))
-            while not stop.received and time.monotonic() < deadline:
+            while not stop.is_set and time.monotonic() < deadline:
                 rclpy.spin_once(node, timeout_sec=0.1)
         print(f"{PROGRAM}: {recorder.write(folder)}")
     except OSError as error:
@@ -142,18 +141,6 @@ class Recorder:
 
     def _count_only(self, message: Any) -> None:
         """Keep nothing: the newest chunk's cloud is part of the map cloud."""
-
-
-class _StopSignal:
-    """Notes SIGINT and SIGTERM, any number of them, so that what was recorded is written."""
-
-    def __init__(self) -> None:
-        self.received = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.received = True
 
 
 def _plain(value: Any) -> Any:

@@ -101,7 +101,7 @@ def run_live(
     with (
         Child("flashvggt_record", "flashvggt_ros.ros.recorder", ["--output", str(folder.path)],
               env, folder.path / "recorder.log") as recorder,
-        Child("mapping_node", "flashvggt_ros.ros.node", node_arguments, env,
+        Child("mapping_node", "flashvggt_ros.ros.node_process", node_arguments, env,
               folder.path / "node.log") as node,
     ):
         watch = _Watch(folder.path / "status.jsonl", (recorder, node))

@@ -29,7 +29,7 @@ def start(*parameters: str) -> subprocess.Popen[str]:
     """Start the node with ``name:=value`` parameters."""
     arguments = itertools.chain.from_iterable(("-p", parameter) for parameter in parameters)
     return subprocess.Popen(
-        [sys.executable, "-m", "flashvggt_ros.ros.node", "--ros-args", *arguments],
+        [sys.executable, "-m", "flashvggt_ros.ros.node_process", "--ros-args", *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -137,3 +137,26 @@ def test_a_signal_while_the_checkpoint_loads_stops_the_node_cleanly() -> None:
         domain.destroy_node()
     assert process.returncode == 0, output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_ros_is_imported_stops_the_node_cleanly(number: signal.Signals) -> None:
+    program = f"""
+import os, sys
+from flashvggt_ros.ros.node_process import main
+
+class Signaling:
+    def find_spec(self, name, path=None, target=None):
+        if name == "rclpy":
+            os.kill(os.getpid(), {number.value})
+            print("signaled")
+
+sys.meta_path.insert(0, Signaling())
+sys.exit(main(["--ros-args", "-p", "chunk.size:=999"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "signaled\n", "")
