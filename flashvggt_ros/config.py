@@ -130,6 +130,27 @@ class BundleAdjustmentConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RigConfig:
+    """How several cameras, whose places on the robot are on TF, correct each other's poses."""
+
+    enabled: bool = param(
+        True, "Keep the cameras of one moment to each other as TF says that they sit."
+    )
+    rotation_sigma: float = param(
+        0.003, "Standard deviation of how cameras are turned to each other on TF [rad].",
+        low=1.0e-4, high=0.5,
+    )
+    translation_sigma: float = param(
+        0.003, "Standard deviation of where cameras sit to each other on TF [m].",
+        low=1.0e-4, high=1.0,
+    )
+    max_turn: float = param(
+        0.15, "Angle by which images may steadily contradict TF on how two cameras are turned "
+        "to each other; beyond it these two are no longer kept to TF [rad].", low=0.01, high=3.2,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SubmapConfig:
     """When a descriptor cache is closed and a fresh one continues."""
 
@@ -376,6 +397,7 @@ class Config:
     chunk: ChunkConfig = field(default_factory=ChunkConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     bundle_adjustment: BundleAdjustmentConfig = field(default_factory=BundleAdjustmentConfig)
+    rig: RigConfig = field(default_factory=RigConfig)
     submap: SubmapConfig = field(default_factory=SubmapConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     gravity: GravityConfig = field(default_factory=GravityConfig)

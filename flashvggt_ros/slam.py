@@ -28,6 +28,7 @@ from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.mapping.map_archive import load_map
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.mapping.map_snapshot import MapSnapshot
+from flashvggt_ros.mapping.rig_adjustment import RigAdjustment
 from flashvggt_ros.robot import UNKNOWN_ROBOT, Robot, RobotState
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class Slam(Generic[CacheT]):
         self.bundle_adjustment = BundleAdjustment(
             self.config.bundle_adjustment, use_camera_info=self.config.predictor.use_camera_info
         )
+        self.rig = RigAdjustment(self.config.rig)
         self.gated = 0
         self.keyframes = 0
         self._begins_submap = False
@@ -181,8 +183,11 @@ class Slam(Generic[CacheT]):
             self._begins_submap = False
         prediction = self.predictor.predict(chunk.frames, self.cache)
         prediction = self.bundle_adjustment.refine(chunk, prediction)
-        states = [RobotState.of(self.robot, f.camera, f.stamp_ns) for f in chunk.frames]
-        update = self.map.integrate(chunk, prediction, states)
+        states = tuple(RobotState.of(self.robot, f.camera, f.stamp_ns) for f in chunk.frames)
+        stamps = tuple(FrameStamp(frame.stamp_ns, frame.camera) for frame in chunk.frames)
+        live = self.map.live
+        rig = self.rig.fit(live.stamps + stamps, live.states + states, prediction)
+        update = self.map.integrate(chunk, rig.prediction, states, rig.scale)
         return update if self.map.is_localized else self._localized(update)
 
     def _localized(self, update: MapUpdate) -> MapUpdate:

@@ -22,6 +22,7 @@ from flashvggt_ros.mapping.loop_closure import VerifiedLoop
 from flashvggt_ros.mapping.map_drawing import MapDrawing
 from flashvggt_ros.mapping.map_grid import recent_obstacles
 from flashvggt_ros.mapping.map_snapshot import MapSnapshot
+from flashvggt_ros.mapping.metric_scale import ScaleEstimate
 from flashvggt_ros.mapping.occupancy_grid import Grid
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.submap_layout import SubmapLayout
@@ -88,10 +89,12 @@ class Map:
         return sum(submap.frames - submap.shared for submap in self._submaps)
 
     def integrate(
-        self, chunk: Chunk, prediction: ChunkPrediction, states: Sequence[RobotState]
+        self, chunk: Chunk, prediction: ChunkPrediction, states: Sequence[RobotState],
+        rig_scale: ScaleEstimate | None = None,
     ) -> MapUpdate:
         """Add a chunk, and what model and robot say of it, to the live submap.
 
+        ``rig_scale``: what the baselines of the robot's cameras say of the live submap's unit.
         Raises ValueError when the prediction is not about this chunk; the map is then unchanged.
         """
         live = self.live
@@ -100,7 +103,7 @@ class Map:
         new = range(live.shared if is_first else 0, len(chunk.frames))
         keyframes = keyframes_of(chunk.frames, prediction, self._config.map.min_confidence)
         live.add_keyframes(tuple(keyframes)[new.start :])
-        self._measurements.add(prediction, states)
+        self._measurements.add(prediction, states, rig_scale)
         if live.index == self._loaded:  # the only one whose tilt all else hangs on
             self._measurements.look_for_ground(live)
         self._grounds.measure(live, self._measurements.ground)

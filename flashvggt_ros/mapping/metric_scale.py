@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from flashvggt_ros.mapping.consensus import MIN_COUNT, Consensus, agree, densest
-from flashvggt_ros.mapping.rig_baselines import baseline_pairs
+from flashvggt_ros.mapping.rig_baselines import baselines
+from flashvggt_ros.mapping.rig_ties import RigTies
 
 MAX_SIGMA = 0.15  # a scale known less well is called unknown
 NOISE_SPREAD = 0.5  # of the logarithm of ratios of lengths that are nothing but noise
@@ -114,25 +115,18 @@ def _stretch_ratios(
     return logs
 
 
-def scale_from_rig(
-    T_submap_camera: NDArray[np.float64],
-    T_base_camera: NDArray[np.float64],
-    stamps_ns: NDArray[np.int64],
-) -> ScaleEstimate | None:
+def scale_from_rig(T_submap_camera: NDArray[np.float64], ties: RigTies) -> ScaleEstimate | None:
     """Compare where cameras (K, 4, 4) are seen from each other with where the rig has them [m].
 
-    Two cameras at the same moment (5 ms) are a pair, whichever way they look; of cameras that take
-    turns the earlier and the later pose of the one are interpolated to the moment of the other
-    (``T_base_camera`` tells who is who, so a camera that moves on the robot counts only at equal
-    moments). Only the part of each offset along the known baseline counts: noise of the poses then
-    does not make baselines longer. None: there is one camera only, or they disagree.
+    Only the part of each offset along the known baseline counts: noise of the poses then does not
+    make baselines longer. None: there is one camera only, or they disagree.
     """
-    is_known = _finite(T_submap_camera) & _finite(T_base_camera)
-    order = np.flatnonzero(is_known)[np.argsort(stamps_ns[is_known], kind="stable")]
-    pairs = list(baseline_pairs(T_submap_camera[order], T_base_camera[order], stamps_ns[order]))
-    if len(pairs) < MIN_COUNT:
+    is_finite = _finite(T_submap_camera)
+    ties = ties.chosen(is_finite[ties.before] & is_finite[ties.after] & is_finite[ties.other])
+    units, meters, is_clear = baselines(T_submap_camera, ties)
+    units, meters, moments = units[is_clear], meters[is_clear], ties.moment_ns[is_clear]
+    if len(units) < MIN_COUNT:
         return None
-    units, meters, moments = (np.array(column) for column in zip(*pairs, strict=True))
     start = float(np.median(units / meters))
     if not start > 0:
         return None

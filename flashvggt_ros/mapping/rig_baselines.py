@@ -2,65 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.geometry import se3
+from flashvggt_ros.mapping.rig_ties import RigTies
 
 MIN_BASELINE = 0.01  # [m]
-SAME_MOMENT_NS = 5_000_000
-MAX_BRACKET_NS = 300_000_000  # a camera moves evenly for so long
 
 
-def baseline_pairs(
-    T_submap_camera: NDArray[np.float64],
-    T_base_camera: NDArray[np.float64],
-    stamps_ns: NDArray[np.int64],
-) -> Iterator[tuple[float, float, int]]:
-    """Yield, of two cameras at one moment: offset along the baseline [units], baseline [m], stamp.
+def baselines(
+    T_submap_camera: NDArray[np.float64], ties: RigTies
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return of each tie: offset along the baseline [units], baseline [m], whether it counts (E,).
 
-    The rows of (K, 4, 4) poses are in order of their stamps (K,).
+    The way of the baseline is what both cameras' orientations say; noise of places then does not
+    make baselines longer. Shorter ones than 1 cm do not count, nor those of cameras whose
+    orientations contradict each other entirely.
     """
-    for first, stamp in enumerate(stamps_ns):
-        last = int(np.searchsorted(stamps_ns, stamp + SAME_MOMENT_NS, "right"))
-        for second in range(first + 1, last):
-            both = T_submap_camera[[first, second]], T_base_camera[[first, second]]
-            yield from _along_baseline(*both, int(stamp))
-    cameras = _group_equal(T_base_camera)
-    for number, track in enumerate(cameras):
-        others = np.concatenate([np.empty(0, int), *cameras[number + 1 :]])
-        for before, after in pairwise(track):
-            length = stamps_ns[after] - stamps_ns[before]
-            since = stamps_ns[others] - stamps_ns[before]
-            is_between = (since > SAME_MOMENT_NS) & (since < length - SAME_MOMENT_NS)
-            for other in others[is_between & (length <= MAX_BRACKET_NS)]:
-                share = (stamps_ns[other] - stamps_ns[before]) / length
-                T = se3.interpolate(T_submap_camera[before], T_submap_camera[after], share)
-                both = np.stack([T, T_submap_camera[other]]), T_base_camera[[before, other]]
-                yield from _along_baseline(*both, int(stamps_ns[other]))
-
-
-def _along_baseline(
-    T_submap_camera: NDArray[np.float64], T_base_camera: NDArray[np.float64], stamp_ns: int
-) -> Iterator[tuple[float, float, int]]:
-    """One pair, the way of the baseline being what both cameras' (2, 4, 4) orientations say."""
-    baseline = T_base_camera[1, :3, 3] - T_base_camera[0, :3, 3]
-    meters = float(np.linalg.norm(baseline))
-    if meters < MIN_BASELINE:
-        return
-    R_submap_base = T_submap_camera[:, :3, :3] @ np.swapaxes(T_base_camera[:, :3, :3], 1, 2)
-    way = (R_submap_base @ (baseline / meters)).sum(axis=0)
-    length = float(np.linalg.norm(way))
-    if length > 1e-6:  # else both cameras' orientations contradict each other entirely
-        offset = T_submap_camera[1, :3, 3] - T_submap_camera[0, :3, 3]
-        yield float(offset @ way) / length, meters, stamp_ns
-
-
-def _group_equal(T_base_camera: NDArray[np.float64]) -> list[NDArray[np.int64]]:
-    """Row numbers of equal poses (to 0.1 mm and 0.1 mrad), together."""
-    rounded = np.round(T_base_camera.reshape(-1, 16), 4)
-    groups = np.unique(rounded, axis=0, return_inverse=True)[1].ravel()
-    return [np.flatnonzero(groups == group) for group in range(groups.max(initial=-1) + 1)]
+    T_first, T_other = ties.first_poses(T_submap_camera), T_submap_camera[ties.other]
+    baseline = ties.T_first_other[:, :3, 3]
+    meters = np.linalg.norm(baseline, axis=1)
+    turned = T_other[:, :3, :3] @ np.swapaxes(ties.T_first_other[:, :3, :3], 1, 2)
+    way = ((T_first[:, :3, :3] + turned) @ baseline[:, :, None])[:, :, 0]
+    length = np.linalg.norm(way, axis=1)
+    is_clear = (meters >= MIN_BASELINE) & (length > 1e-6 * meters)
+    offset = ((T_other - T_first)[:, :3, 3] * way).sum(axis=1) / np.where(is_clear, length, 1.0)
+    return offset, meters, is_clear

@@ -19,7 +19,6 @@ from flashvggt_ros.mapping.metric_scale import (
     scale_from_depth,
     scale_from_height,
     scale_from_odometry,
-    scale_from_rig,
 )
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.robot import RobotState
@@ -36,10 +35,15 @@ class SubmapMeasurements:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._depth_scales: list[ScaleEstimate] = []
+        self._rig_scale: ScaleEstimate | None = None
         self.ground: GroundPlane | None = None
 
-    def add(self, prediction: ChunkPrediction, states: Sequence[RobotState]) -> None:
-        """Take a chunk that the submap has grown by."""
+    def add(
+        self, prediction: ChunkPrediction, states: Sequence[RobotState],
+        rig_scale: ScaleEstimate | None,
+    ) -> None:
+        """Take a chunk that the submap has grown by, and the scale that its cameras tell now."""
+        self._rig_scale = rig_scale
         if self._wants("depth") and any(state.depth is not None for state in states):
             measured = [state.depth for state in states]
             found = scale_from_depth(prediction.depth, prediction.confidence, measured)
@@ -62,9 +66,7 @@ class SubmapMeasurements:
             T_odom_camera = [state.T_odom_camera for state in submap.states]
             found.append(scale_from_odometry(T_submap_camera, _stacked(T_odom_camera)))
         if self._wants("rig"):
-            T_base_camera = _stacked([state.T_base_camera for state in submap.states])
-            stamps_ns = np.array([stamp.stamp_ns for stamp in submap.stamps], np.int64)
-            found.append(scale_from_rig(T_submap_camera, T_base_camera, stamps_ns))
+            found.append(self._rig_scale)
         if self._wants("camera_height") and self.ground is not None:
             found.append(self._scale_from_height(submap, self.ground))
         return combine_scales([estimate for estimate in found if estimate is not None])

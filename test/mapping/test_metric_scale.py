@@ -14,6 +14,7 @@ from flashvggt_ros.mapping.metric_scale import (
     scale_from_odometry,
     scale_from_rig,
 )
+from flashvggt_ros.mapping.rig_ties import find_ties
 
 Array = NDArray[np.float64]
 UNIT = 0.37  # meters
@@ -174,7 +175,7 @@ def test_scale_is_recovered_from_a_rig_baseline_whichever_way_the_cameras_look(n
         is_wrong = rng.random(len(model)) < 0.1
         model[is_wrong, :3, 3] += rng.normal(0, 1, (is_wrong.sum(), 3))
         order = rng.permutation(len(model))
-        estimate = scale_from_rig(model[order], T_base[order], stamps[order])
+        estimate = scale_from_rig(model[order], find_ties(T_base[order], stamps[order]))
         errors.append(error(estimate))
         sigmas.append(estimate.sigma)
     assert np.quantile(errors, 0.9) < 0.03
@@ -184,9 +185,10 @@ def test_scale_is_recovered_from_a_rig_baseline_whichever_way_the_cameras_look(n
 def test_one_camera_or_a_baseline_lost_in_noise_leave_the_scale_unknown():
     rng = np.random.default_rng(1)
     T, T_base, stamps = rig(rng, 0.0, 0.12, 0)
-    assert scale_from_rig(in_submap(T, rng)[::2], T_base[::2], stamps[::2]) is None
-    assert scale_from_rig(in_submap(T, rng, 0.5), T_base, stamps) is None
-    assert scale_from_rig(in_submap(T, rng), np.full_like(T_base, np.nan), stamps) is None
+    assert scale_from_rig(in_submap(T, rng)[::2], find_ties(T_base[::2], stamps[::2])) is None
+    assert scale_from_rig(in_submap(T, rng, 0.5), find_ties(T_base, stamps)) is None
+    unknown = np.full_like(T_base, np.nan)
+    assert scale_from_rig(in_submap(T, rng), find_ties(unknown, stamps)) is None
 
 
 def depths(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
