@@ -11,20 +11,20 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from flashvggt_ros.scene import ray_casting
+from flashvggt_ros.scene import ray_casting, rays, shading, textures
 from flashvggt_ros.scene.shutter import Shutter
 from flashvggt_ros.scene.visibility import Visible
 
 TILE_HEIGHT, TILE_WIDTH = 8, 16  # pixels of one program
 
-FAR = tl.constexpr(ray_casting.FAR)
-EPSILON = tl.constexpr(ray_casting.EPSILON)
-PLAIN = tl.constexpr(ray_casting.PLAIN)
-SHADOW_LIFT = tl.constexpr(ray_casting.SHADOW_LIFT)
-SIDE = tl.constexpr(ray_casting.SIDE)
-LEVELS = tl.constexpr(ray_casting.LEVELS)
-TEXELS = tl.constexpr(ray_casting.TEXELS)
-MACRO_SCALE = tl.constexpr(ray_casting.MACRO_SCALE)
+FAR = tl.constexpr(rays.FAR)
+EPSILON = tl.constexpr(rays.EPSILON)
+PLAIN = tl.constexpr(shading.PLAIN)
+SHADOW_LIFT = tl.constexpr(shading.SHADOW_LIFT)
+SIDE = tl.constexpr(textures.SIDE)
+LEVELS = tl.constexpr(textures.LEVELS)
+TEXELS = tl.constexpr(textures.TEXELS)
+MACRO_SCALE = tl.constexpr(textures.MACRO_SCALE)
 ROW = tl.constexpr(32)
 
 
