@@ -25,6 +25,7 @@ from flashvggt_ros.tools.backend_checks.floor import check_floor
 from flashvggt_ros.tools.backend_checks.grid import check_grid
 from flashvggt_ros.tools.backend_checks.localization import check_localization
 from flashvggt_ros.tools.backend_checks.lookalikes import check_lookalikes
+from flashvggt_ros.tools.backend_checks.rig import check_rig
 from flashvggt_ros.tools.backend_checks.scale import check_scale
 
 PROGRAM = "backend_report"
@@ -34,6 +35,7 @@ CHECKS: dict[str, Callable[[bool], Iterator[Finding]]] = {
     "corridor": check_corridor,
     "lookalikes": check_lookalikes,
     "scale": check_scale,
+    "rig": check_rig,
     "floor": check_floor,
     "grid": check_grid,
     "archive": check_archive,
