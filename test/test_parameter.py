@@ -1,3 +1,4 @@
+import re
 from dataclasses import dataclass, field
 
 import pytest
@@ -49,6 +50,5 @@ def test_what_is_built_is_read_back_and_the_rest_has_its_default() -> None:
 def test_a_value_deep_inside_is_refused_with_its_full_name(
     name: str, value: object, said: str
 ) -> None:
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(said)):
         build(Rig, {name: value})
-    assert said in str(error.value)
