@@ -66,6 +66,19 @@ def picture(height: int = 48, width: int = 64) -> np.ndarray:
     return np.repeat(np.repeat(blocks, 2, axis=0), 2, axis=1)[:height, :width].copy()
 
 
+def deep_picture() -> np.ndarray:
+    """Gray values (48, 64) uint16, all different."""
+    return (np.arange(48 * 64, dtype=np.uint32).reshape(48, 64) * 21 + 7).astype(np.uint16)
+
+
+def as_rgb(gray: np.ndarray) -> np.ndarray:
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+def with_alpha(rgb: np.ndarray) -> np.ndarray:
+    return np.dstack([rgb, np.full(rgb.shape[:2], 17, np.uint8)])
+
+
 def quaternion(xyzw: Any = (0.0, 0.0, 0.0, 1.0)) -> SimpleNamespace:
     return SimpleNamespace(**dict(zip("xyzw", map(float, xyzw), strict=True)))
 

@@ -1,26 +1,15 @@
 import array
-import struct
-import zlib
 
-import cv2
 import numpy as np
 import pytest
-from sensor_messages import compressed, image, picture
+from sensor_messages import as_rgb, deep_picture, image, picture, with_alpha
 
-from flashvggt_ros.sensors.image_decoding import ENCODINGS, decode_compressed, decode_image
+from flashvggt_ros.sensors.image_decoding import ENCODINGS, decode_image
 from flashvggt_ros.sensors.rejected_input import RejectedInput
 
 RGB = picture()
 GRAY = RGB[..., 0]
-DEEP = (np.arange(48 * 64, dtype=np.uint32).reshape(48, 64) * 21 + 7).astype(np.uint16)
-
-
-def as_rgb(gray):
-    return np.repeat(gray[..., None], 3, axis=2)
-
-
-def with_alpha(rgb):
-    return np.dstack([rgb, np.full(rgb.shape[:2], 17, np.uint8)])
+DEEP = deep_picture()
 
 
 def bt601(rgb):
@@ -187,136 +176,3 @@ def test_a_missing_field_is_named():
 def test_a_refusal_names_value_limit_and_remedy():
     with pytest.raises(RejectedInput, match=r"20000x20000.*400\.0.*34.*image\.max_megapixels"):
         decode_image(image(RGB, "rgb8", width=20000, height=20000), max_megapixels=34.0)
-
-
-def encoded(extension, values, *parameters):
-    return cv2.imencode(extension, values, list(parameters))[1].tobytes()
-
-
-SMOOTH = cv2.resize(RGB[::8, ::8], (64, 48), interpolation=cv2.INTER_CUBIC)
-
-
-@pytest.mark.parametrize("form", ["jpeg", "jpg", "rgb8; jpeg compressed bgr8", ""])
-@pytest.mark.parametrize("is_progressive", [0, 1])
-def test_jpeg_gives_the_colors_within_its_loss(form, is_progressive):
-    data = encoded(
-        ".jpg",
-        SMOOTH[..., ::-1],
-        cv2.IMWRITE_JPEG_QUALITY,
-        98,
-        cv2.IMWRITE_JPEG_PROGRESSIVE,
-        is_progressive,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    )
-    decoded = decode_compressed(compressed(data, form), 34.0)
-    assert decoded.flags.c_contiguous
-    assert np.abs(decoded.astype(int) - SMOOTH).max() <= 6
-
-
-def test_gray_jpeg_is_replicated():
-    decoded = decode_compressed(compressed(encoded(".jpg", SMOOTH[..., 0])), 34.0)
-    np.testing.assert_array_equal(decoded[..., 0], decoded[..., 2])
-    assert np.abs(decoded[..., 1].astype(int) - SMOOTH[..., 0]).max() <= 8
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (RGB[..., ::-1], RGB),
-        (with_alpha(RGB[..., ::-1]), RGB),
-        (GRAY, as_rgb(GRAY)),
-        (DEEP, as_rgb(np.rint(DEEP / 257).astype(np.uint8))),
-        ((RGB[..., ::-1].astype(np.uint16) * 257), RGB),
-    ],
-    ids=["color", "alpha", "gray", "gray 16 bit", "color 16 bit"],
-)
-@pytest.mark.parametrize("form", ["png", "bgr8; png compressed bgr8"])
-def test_png_gives_the_exact_colors(values, expected, form):
-    decoded = decode_compressed(compressed(encoded(".png", values), form), 34.0)
-    np.testing.assert_array_equal(decoded, expected)
-    assert decoded.dtype == np.uint8
-
-
-def test_an_orientation_tag_does_not_turn_the_image():
-    data = encoded(".jpg", SMOOTH)
-    turned = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(turned) + 2) + turned + data[2:]
-    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (64, 48, 3)
-    assert decode_compressed(compressed(data), 34.0).shape == (48, 64, 3)
-
-
-@pytest.mark.parametrize("extension", [".jpg", ".png"])
-def test_a_stream_cut_anywhere_is_refused(extension):
-    data = encoded(extension, SMOOTH)
-    for length in range(8, len(data)):
-        with pytest.raises(RejectedInput) as refusal:
-            decode_compressed(compressed(data[:length]), 34.0)
-        assert refusal.value.cause == "truncated"
-    assert decode_compressed(compressed(data + b"\0" * 16), 34.0).shape == (48, 64, 3)
-
-
-def test_a_cut_stream_is_refused_even_where_its_thumbnail_is_whole():
-    data = encoded(".jpg", SMOOTH)
-    thumbnail = encoded(".jpg", SMOOTH[::4, ::4])
-    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + data[2:]
-    decode_compressed(compressed(data), 34.0)
-    with pytest.raises(RejectedInput, match="end marker") as refusal:
-        decode_compressed(compressed(data[:-200]), 34.0)
-    assert refusal.value.cause == "truncated"
-
-
-def png_chunk(kind, content):
-    checksum = zlib.crc32(kind + content)
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
-
-
-def bombs():
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0))
-    png = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b"")
-    jpeg = bytearray(encoded(".jpg", SMOOTH))
-    at = jpeg.index(b"\xff\xc0") + 5
-    jpeg[at : at + 4] = struct.pack(">HH", 60000, 60000)
-    return {"png": png, "jpeg": bytes(jpeg)}
-
-
-@pytest.mark.parametrize("kind", ["png", "jpeg"])
-def test_a_header_that_asks_for_too_much_memory_is_refused_before_decoding(kind, monkeypatch):
-    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
-    with pytest.raises(RejectedInput) as refusal:
-        decode_compressed(compressed(bombs()[kind]), 34.0)
-    assert refusal.value.cause == "too_large"
-
-
-@pytest.mark.parametrize(
-    ("data", "form", "cause"),
-    [
-        (encoded(".png", DEEP), "16UC1; compressedDepth png", "unknown_encoding"),
-        (b"", "jpeg", "unknown_encoding"),
-        (b"GIF89a" + bytes(20), "gif", "unknown_encoding"),
-        (encoded(".jpg", SMOOTH), None, "malformed"),
-        (b"\xff\xd8\xff\xd9", "jpeg", "undecodable"),
-        (b"\xff\xd8\xff\xe0\x00\x01\xff\xd9", "jpeg", "undecodable"),
-        (b"\xff\xd8\xff\xe0\x00\x02abc\xff\xd9", "jpeg", "undecodable"),
-    ],
-)
-def test_streams_that_are_no_image_are_refused_by_cause(data, form, cause):
-    with pytest.raises(RejectedInput) as refusal:
-        decode_compressed(compressed(data, form), 34.0)
-    assert refusal.value.cause == cause
-
-
-def test_a_damaged_png_is_refused():
-    data = bytearray(encoded(".png", RGB))
-    data[len(data) // 2] ^= 0x10
-    with pytest.raises(RejectedInput, match="checksum"):
-        decode_compressed(compressed(bytes(data)), 34.0)
-
-
-def test_a_png_with_fewer_rows_than_its_header_says_is_refused():
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 10, 10, 8, 2, 0, 0, 0))
-    rows = png_chunk(b"IDAT", zlib.compress(bytes(5 * 31)))
-    data = b"\x89PNG\r\n\x1a\n" + header + rows + png_chunk(b"IEND", b"")
-    with pytest.raises(RejectedInput) as refusal:
-        decode_compressed(compressed(data), 34.0)
-    assert refusal.value.cause == "undecodable"
