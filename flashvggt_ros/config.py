@@ -97,8 +97,11 @@ class PredictorConfig:
         "otherwise the model's own field of view is used."
     )
     max_cache_mb: float = param(
-        2048.0, "Bound on the descriptor cache; whole frames are evicted beyond it [MB].",
-        low=1.0, high=1.0e6,
+        2048.0, "Bound on the descriptor cache; a chunk that would exceed it begins a new submap "
+        "[MB].", low=1.0, high=1.0e6,
+    )
+    evict: bool = param(
+        False, "Let whole frames leave a cache that is full, instead of beginning a new submap."
     )
     memory_stride: int = param(
         1, "Keep the descriptors of every n-th frame for later chunks [frames].", low=1, high=64
@@ -152,10 +155,18 @@ class RigConfig:
 
 @dataclass(frozen=True, slots=True)
 class SubmapConfig:
-    """When a descriptor cache is closed and a fresh one continues."""
+    """When a descriptor cache is closed and a fresh one continues.
+
+    It is when any of three bounds is met: submap.max_frames, submap.min_shared_view, and, unless
+    predictor.evict is set, predictor.max_cache_mb.
+    """
 
     max_frames: int = param(
         24, "Keyframes after which a new submap begins [frames].", low=4, high=100_000
+    )
+    min_shared_view: float = param(
+        0.0, "A new submap also begins where the last chunk.overlap keyframes show less than this "
+        "of what the first ones show; 0: whatever they show [fraction].", low=0.0, high=1.0,
     )
     min_inliers: float = param(
         0.2, "Least share of shared pixels that must agree for two submaps to be joined "

@@ -29,6 +29,7 @@ from flashvggt_ros.mapping.map_archive import load_map
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.mapping.rig_adjustment import RigAdjustment
+from flashvggt_ros.mapping.shared_view import shared_view
 from flashvggt_ros.robot import UNKNOWN_ROBOT, Robot, RobotState
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,10 @@ class Cache(Protocol):
     @property
     def nbytes(self) -> int:
         """Size of the descriptors held [bytes]."""
+        ...
+
+    def fits(self, frames: int) -> bool:
+        """Whether a chunk of so many frames fits its bound without any frame leaving it."""
         ...
 
 
@@ -177,8 +182,8 @@ class Slam(Generic[CacheT]):
         return max(2, self.config.chunk.overlap + 1, self.config.chunk.size // 2)
 
     def _map(self, chunk: Chunk) -> MapUpdate:
-        is_full = self.map.live.frames + len(chunk.frames) > self.config.submap.max_frames
-        if is_full or self._begins_submap:
+        if ending := self._why_submap_ends(chunk):
+            logger.debug("submap %d ends: %s", self.map.live.index, ending)
             chunk = self._open_submap(chunk)
             self._begins_submap = False
         prediction = self.predictor.predict(chunk.frames, self.cache)
@@ -189,6 +194,20 @@ class Slam(Generic[CacheT]):
         rig = self.rig.fit(live.stamps + stamps, live.states + states, prediction)
         update = self.map.integrate(chunk, rig.prediction, states, rig.scale)
         return update if self.map.is_localized else self._localized(update)
+
+    def _why_submap_ends(self, chunk: Chunk) -> str:
+        """Say why a chunk is to begin a fresh submap; empty if it is not."""
+        live, config = self.map.live, self.config
+        if self._begins_submap:
+            return "its cache was given up"
+        if live.frames + len(chunk.frames) > config.submap.max_frames:
+            return "it has as many frames as submap.max_frames allows"
+        if live.frames and not (config.predictor.evict or self.cache.fits(len(chunk.frames))):
+            return "its cache is as large as predictor.max_cache_mb allows"
+        least = config.submap.min_shared_view
+        if least and shared_view(live, config.chunk.overlap) < least:
+            return "it no longer shows what it began with"
+        return ""
 
     def _localized(self, update: MapUpdate) -> MapUpdate:
         """Look for the newest keyframes in the loaded map; return the update as it is then."""

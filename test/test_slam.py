@@ -119,6 +119,38 @@ def test_submaps_begin_when_the_last_one_is_full(true_run: Run) -> None:
     assert slam.map.live.frames == 2 + 8 + 4  # shared, a chunk, the rest
 
 
+def test_a_full_cache_begins_a_submap_unless_it_may_evict() -> None:
+    values = TRUE | {"submap.max_frames": 1000, "map.voxel_size": 0.5, "gravity.source": "none"}
+    slam, updates = run(TruthPredictor(WORLD, most_frames=20), build_config(values))
+    assert [update.submap for update in updates] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert all(update.is_joined for update in updates)
+    assert max(errors(slam.map.trajectory())) < 1e-6
+    evicting = build_config(values | {"predictor.evict": True})
+    slam, _ = run(TruthPredictor(WORLD, most_frames=20), evicting)
+    assert slam.map.live.index == 0
+
+
+def test_a_cache_too_small_for_two_chunks_gives_each_its_submap() -> None:
+    config = build_config(TRUE | {"map.voxel_size": 0.5, "gravity.source": "none"})
+    slam, updates = run(TruthPredictor(WORLD, most_frames=12), config)
+    assert [update.submap for update in updates] == list(range(8))
+    assert max(errors(slam.map.trajectory())) < 1e-6
+
+
+def test_a_submap_begins_where_the_view_has_changed() -> None:
+    values = TRUE | {"submap.max_frames": 1000, "map.voxel_size": 0.5, "gravity.source": "none"}
+    submaps = {}
+    for least in (0.0, 0.1, 0.6):
+        slam, updates = run(TruthPredictor(WORLD), build_config(
+            values | {"submap.min_shared_view": least}
+        ))
+        submaps[least] = slam.map.live.index + 1
+        assert all(update.is_joined for update in updates)
+        assert max(errors(slam.map.trajectory())) < 1e-6
+    assert submaps[0.0] == 1
+    assert submaps[0.0] < submaps[0.1] < submaps[0.6]
+
+
 def test_a_standing_robot_is_gated_and_its_map_does_not_grow() -> None:
     still = make_world(np.repeat(walk(1), 40, axis=0))
     rng = np.random.default_rng(13)

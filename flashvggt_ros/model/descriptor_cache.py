@@ -134,6 +134,15 @@ class DescriptorCache:
         """Size of the storage, filled or not; never above the bound [bytes]."""
         return sum(storage.nbytes for storage in self._storage)
 
+    def fits(self, frames: int) -> bool:
+        """Whether a chunk of so many frames, like those before, needs none to leave.
+
+        True before the first chunk: how large frames are is not known yet.
+        """
+        if self._layout is None or self.seen == 0 or not self._max_bytes:
+            return True
+        return self._bytes(self._layout, self.frames + frames) <= self._max_bytes
+
     def begin(self, layout: ChunkLayout) -> None:
         """Give each frame of a chunk a slot, evicting others where the bound asks for it.
 

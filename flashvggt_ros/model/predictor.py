@@ -48,6 +48,10 @@ class SubmapCache:
         """Size of the descriptors held [bytes]."""
         return self.descriptors.nbytes
 
+    def fits(self, frames: int) -> bool:
+        """Whether a chunk of so many frames fits its bound without any frame leaving it."""
+        return self.descriptors.fits(frames)
+
 
 class FlashVGGTPredictor:
     """FlashVGGT as a ``slam.ChunkPredictor``."""

@@ -42,11 +42,14 @@ class TrueWalk(Protocol):
 class TruthCache:
     """The memory of one submap: which frames were seen, the frame and scale it chose.
 
-    ``sign``: 1 or -1, to which side it drifts.
+    ``sign``: 1 or -1, to which side it drifts. ``most_frames``: how many it holds; 0: any number.
     """
 
-    def __init__(self, index: int, S_submap_world: Sim3, sign: float = 1.0) -> None:
+    def __init__(
+        self, index: int, S_submap_world: Sim3, sign: float = 1.0, most_frames: int = 0
+    ) -> None:
         self.index = index
+        self.most_frames = most_frames
         self.S_submap_world = S_submap_world
         self.sign = sign
         self.seen: list[int] = []
@@ -61,6 +64,10 @@ class TruthCache:
         """A size that grows with the frames, as a descriptor cache does."""
         return 1000 * len(self.seen)
 
+    def fits(self, frames: int) -> bool:
+        """Whether a chunk of so many frames fits."""
+        return not self.most_frames or len(self.seen) + frames <= self.most_frames
+
 
 class TruthPredictor:
     """A ChunkPredictor that knows the world; frames are recognized by stamp and camera.
@@ -72,6 +79,7 @@ class TruthPredictor:
     they do not. ``broken_caches``: numbers of the caches, from 0, whose depth is nothing but noise.
     ``lookalikes``: the cells of a world that are taken for one another: a cache that is shown
     several of them, in frames that do not follow each other, overlays them as if they were one.
+    ``most_frames``: how many a cache can hold, 0: any number; it is asked, and never evicts.
     Equal seeds give equal predictions, call by call.
     """
 
@@ -88,6 +96,7 @@ class TruthPredictor:
         drift: Drift | None = None,
         lookalikes: Lookalikes | None = None,
         broken_caches: Sequence[int] = (),
+        most_frames: int = 0,
         seed: int = 0,
     ) -> None:
         self.world = world
@@ -95,6 +104,7 @@ class TruthPredictor:
         self.pose_noise, self.gauge_drift = pose_noise, gauge_drift
         self.drift, self.lookalikes = drift, lookalikes
         self.broken_caches = tuple(broken_caches)
+        self.most_frames = most_frames
         self._rng = np.random.default_rng(seed)
         self._caches = 0
         self._index = {stamp: number for number, stamp in enumerate(world.stamps)}
@@ -106,7 +116,7 @@ class TruthPredictor:
         shift = self._rng.normal(0, 3, 3)
         is_random = self.drift is not None and self.drift.is_random
         sign = float(self._rng.choice([-1, 1])) if is_random else 1.0
-        cache = TruthCache(self._caches, Sim3(scale, turn, shift), sign)
+        cache = TruthCache(self._caches, Sim3(scale, turn, shift), sign, self.most_frames)
         self._caches += 1
         return cache
 

@@ -66,6 +66,23 @@ def test_a_full_cache_stays_within_its_bound_and_keeps_reference_and_anchors(mak
     assert torch.isfinite(prediction.pose_enc).all()
 
 
+def test_a_cache_says_whether_a_chunk_fits_before_any_frame_must_leave(make_model, stream):
+    model = make_model()
+    cache = model.new_cache(max_cache_mb=megabytes(12))
+    assert cache.fits(100)  # how large frames are is not known yet
+    for chunk in stream.split(4)[:3]:
+        assert cache.fits(4)
+        model.forward_chunk(chunk, cache)
+    assert cache.held == tuple(range(12))
+    assert not cache.fits(1)
+    model.forward_chunk(stream[12:16], cache)
+    assert len(cache.held) == 12 < cache.seen
+
+    unbounded = model.new_cache()
+    model.forward_chunk(stream[:4], unbounded)
+    assert unbounded.fits(10**6)
+
+
 def test_anchors_are_spread_evenly_over_a_long_past():
     cache = DescriptorCache(dtype=torch.float32, max_bytes=2 * 4 * (1 + 32))
 

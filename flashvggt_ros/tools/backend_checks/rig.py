@@ -70,7 +70,9 @@ def _between_cameras(trajectory: Trajectory, world: World) -> tuple[float, float
     """Root mean square error of SECOND as FIRST sees it at the same moment [m], [rad]."""
     row = {frame: number for number, frame in enumerate(trajectory.frames)}
     firsts = [frame for frame in trajectory.frames if frame.camera == FIRST]
-    rows = np.array([(row[frame], row[replace(frame, camera=SECOND)]) for frame in firsts])
+    seconds = [replace(frame, camera=SECOND) for frame in firsts]
+    both = zip(firsts, seconds, strict=True)  # images without contrast are no keyframes
+    rows = np.array([(row[a], row[b]) for a, b in both if b in row])
     true = _second_from_first(true_poses(trajectory, world), rows)
     found = _second_from_first(trajectory.T_map_camera, rows)
     turns = se3.rotation_angle(np.swapaxes(true[:, :3, :3], 1, 2) @ found[:, :3, :3])
