@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.mapping.depth_sketch import DepthSketch
 from flashvggt_ros.mapping.submap import Submap
+from flashvggt_ros.mapping.surface_planes import fit_planes
 
 EDGE = 0.15  # difference of neighboring depths, relative to the nearer, that is still one surface
-SMOOTH_SIZE = 5  # [px]
-SMOOTH_SPACE = 2.0  # standard deviation [px]
-SMOOTH_COLOR = 0.1  # standard deviation, relative to depth
-FAR = 1e9  # stands for no depth: so far from all others that it is not mixed with them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthView:
-    """Depth along z (h, w) float32 [m], 0 where unknown, seen by ``camera`` from T_map_camera."""
+    """Depth along z (h, w) float32 [m], 0 where unknown, seen by ``camera`` from T_map_camera.
+
+    ``planes`` (h, w, 3) float32 [1/m]: a, with a . p = 1 for points p on the plane around a pixel,
+    in the camera frame; 0 where depth is unknown.
+    """
 
     T_map_camera: NDArray[np.float64]
     depth: NDArray[np.float32]
+    planes: NDArray[np.float32]
     camera: Pinhole
 
     @classmethod
     def of(
         cls, sketch: DepthSketch, T_map_camera: NDArray[np.float64], scale: float
     ) -> DepthView:
-        """Place a sketch; ``scale`` is in meters per unit of it. Lone pixels become unknown."""
-        depth = without_edges(sketch.depth.astype(np.float32)) * np.float32(scale)
-        return cls(T_map_camera, depth, sketch.camera)
+        """Place a sketch; ``scale`` is in meters per unit of it.
+
+        Lone pixels become unknown, the others lie on the planes that are fitted to them.
+        """
+        planes = fit_planes(without_lone_pixels(sketch.depth.astype(np.float32)), sketch.camera)
+        planes /= np.float32(scale)
+        rays = sketch.camera.backproject(np.ones(sketch.depth.shape, np.float32))
+        inverse = np.einsum("hwi,hwi->hw", planes, rays)
+        depth = np.divide(1, inverse, out=np.zeros_like(inverse), where=inverse > 0)
+        return cls(T_map_camera, depth, planes, sketch.camera)
 
 
 def views_of(submap: Submap, most: int | None = None) -> list[DepthView]:
@@ -51,17 +58,14 @@ def evenly(count: int, most: int) -> list[int]:
     return [number * count // most for number in range(most)] if count > most else [*range(count)]
 
 
-def without_edges(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return depth (h, w), smoothed, and 0 where a pixel is on no surface with its neighbors.
+def without_lone_pixels(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return depth (h, w), 0 where a pixel is on no surface with its neighbors.
 
     Beside it and above or below it there must be one within EDGE of its depth: pixels that hang in
-    the air between a near and a far surface have none. Surfaces are smoothed with a bilateral
-    filter on the logarithm of depth (Tomasi and Manduchi, ICCV 1998), which keeps edges.
+    the air between a near and a far surface have none.
     """
-    is_lone = ~(_has_like(depth) & _has_like(depth.T).T) | (depth <= 0)
-    log_depth = np.log(np.where(is_lone, np.float32(FAR), depth))
-    smooth: Any = cv2.bilateralFilter(log_depth, SMOOTH_SIZE, SMOOTH_COLOR, SMOOTH_SPACE)
-    return np.where(is_lone, np.float32(0), np.exp(smooth))
+    is_lone = ~(_has_like(depth) & _has_like(depth.T).T)
+    return np.where(is_lone, np.float32(0), depth)
 
 
 def _has_like(depth: NDArray[np.float32]) -> NDArray[np.bool_]:

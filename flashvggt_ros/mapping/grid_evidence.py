@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.config import GridConfig
 from flashvggt_ros.mapping.depth_view import EDGE, DepthView
+from flashvggt_ros.mapping.grid_surfaces import LAYERS, Surfaces, SurfaceSums, off_cells
 
-LAYERS = 5  # between min_height and max_height; each has log-odds of its own
 UNIT = 0.05  # of log-odds, as whole numbers
 HIT, MISS = 18, -12  # what one view says of a layer of a cell
 MOST_OF_SUBMAP = 75  # log-odds of the views of one submap together
 DEPTH_SIGMA = 0.02  # of an end point, relative to range: hits count less where it exceeds a cell
-MARGIN = 0.03  # share of a ray's length, besides one cell, before its end that it does not clear
-SURFACE = 0.5  # how far a surface may be before or behind the middle of a cell in it [cells]
+MARGIN = 0.02  # share of a ray's length before its end that it does not clear
 FLOOR_SLOPE = 0.02  # height per range up to which an end point may still be the floor
+LEVEL = 0.15  # slope between points of bent surfaces that are filled up: narrow tops of things
 NEAREST = 0.05  # depth from which on a camera clears cells [m]
-BEYOND = 1e9  # depth of what is not in front of a camera: all that is seen is before it [m]
 
 Cells = tuple[NDArray[np.int64], NDArray[np.int64]]  # columns and rows
 
@@ -30,25 +29,22 @@ class GridCounts:
     """What views say of cells, whose lowest is ``first`` (column, row).
 
     Of each layer (LAYERS, h, w) int16: ``clear``, the number of views that look through it, and
-    ``hits``, the weights of those that see a point in it. Of each level between layers
-    (LAYERS + 1, h, w) float32: ``near``, the weights of views that see a surface close to it, and
-    ``behind``, how far that is behind it, times weight [cells].
+    ``hits``, the weights of those that see a point in it. ``surfaces``: where these points lie.
     """
 
     first: NDArray[np.int64]
     clear: NDArray[np.int16]
     hits: NDArray[np.int16]
-    near: NDArray[np.float32]
-    behind: NDArray[np.float32]
+    surfaces: SurfaceSums
 
     @classmethod
     def zeros(cls, first: NDArray[np.int64], last: NDArray[np.int64]) -> GridCounts:
         """Return what no view says of cells up to before ``last`` (column, row)."""
         width, height = (last - first).tolist()
-        layers, levels = (LAYERS, height, width), (LAYERS + 1, height, width)
+        layers = (LAYERS, height, width)
         return cls(
             first, np.zeros(layers, np.int16), np.zeros(layers, np.int16),
-            np.zeros(levels, np.float32), np.zeros(levels, np.float32),
+            SurfaceSums(first, width, height),
         )
 
     def window(self, low: NDArray[np.int64], high: NDArray[np.int64]) -> GridCounts:
@@ -57,22 +53,20 @@ class GridCounts:
         (column, row), (last_column, last_row) = first - self.first, high - self.first
         rows, columns = slice(row, max(row, last_row)), slice(column, max(column, last_column))
         part = (slice(None), rows, columns)
-        return GridCounts(
-            first, self.clear[part], self.hits[part], self.near[part], self.behind[part]
-        )
+        return GridCounts(first, self.clear[part], self.hits[part], self.surfaces)
 
-    def log_odds(self) -> NDArray[np.int8]:
-        """Return log-odds (LAYERS, h, w) in UNIT; 0 where nothing is known.
+    def log_odds(self) -> tuple[NDArray[np.int8], Surfaces]:
+        """Return log-odds (LAYERS, h, w) in UNIT, 0 where nothing is known, and the surfaces.
 
-        Points scatter around a surface along the rays. Where it lies on average, seen from both
-        levels of a layer, before the cell or behind it, points in the cell do not count: walls
-        stay as thin as they are known.
+        Points scatter around a surface along the rays. Those in a cell that it does not reach, by
+        its mean place, do not count: walls stay as thin as they are known.
         """
-        is_before = self.behind < -SURFACE * self.near
-        is_behind = self.behind > SURFACE * self.near
-        is_off = (is_before[1:] & is_before[:-1]) | (is_behind[1:] & is_behind[:-1])
-        total = self.hits * ~is_off + MISS * self.clear
-        return np.clip(total, -MOST_OF_SUBMAP, MOST_OF_SUBMAP).astype(np.int8)
+        surfaces, shape = self.surfaces.surfaces(), self.clear.shape[1:]
+        total = MISS * self.clear
+        for layer in range(LAYERS):
+            is_off = off_cells(layer, shape, [(np.zeros(2, np.int64), shape, surfaces)])
+            total[layer] += self.hits[layer] * ~is_off
+        return np.clip(total, -MOST_OF_SUBMAP, MOST_OF_SUBMAP).astype(np.int8), surfaces
 
 
 class GridRays:
@@ -84,11 +78,15 @@ class GridRays:
         self._thickness = (config.max_height - config.min_height) / LAYERS
         center = view.T_map_camera[:3, 3]
         R_map_camera = view.T_map_camera[:3, :3].astype(np.float32)
+        self._planes = view.planes @ R_map_camera.T
         offsets = view.camera.backproject(view.depth) @ R_map_camera.T
         heights = offsets[..., 2] + np.float32(center[2] - ground_z)
         is_body = (heights >= config.min_height) & (heights < config.max_height)
-        between = _between(offsets, view.depth, is_body, config.resolution)
-        self._offsets = np.concatenate([offsets[view.depth > 0], *between]).T
+        is_known = view.depth > 0
+        normals = self._planes * view.planes[..., :2].any(axis=-1, keepdims=True)
+        parts = [(offsets[is_known], normals[is_known])]
+        parts += _between(offsets, normals, view.depth * is_body, config.resolution)
+        self._offsets, self._normals = (np.concatenate(part).T for part in zip(*parts, strict=True))
         self._heights = self._offsets[2] + np.float32(center[2] - ground_z)
         self._ranges = np.hypot(self._offsets[0], self._offsets[1])
         self._is_in_range = self._ranges <= config.max_range
@@ -105,74 +103,68 @@ class GridRays:
         if not counts.clear.size:
             return
         is_clear = self._look(counts)
-        (columns, rows), layers, weights = self._hits(counts)
+        (columns, rows), layers, weights, chosen = self._hits(counts)
         is_clear[layers, rows, columns] = False
         counts.hits[layers, rows, columns] += weights
+        center = self._view.T_map_camera[:2, 3, None]
+        counts.surfaces.add(
+            ((self._offsets[:2, chosen] + center) / self._config.resolution).astype(np.float32),
+            self._normals[:, chosen], layers, weights.astype(np.float32),
+        )
         is_floor = np.abs(self._heights) < self._config.min_height
         (columns, rows), _ = self._cells(is_floor, counts)
         is_clear[0, rows, columns] = True
         np.add(counts.clear, is_clear, out=counts.clear)
 
     def _look(self, counts: GridCounts) -> NDArray[np.bool_]:
-        """Add up surfaces near cells; return which layers of cells are looked through.
+        """Return which layers of cells (LAYERS, h, w) are looked through.
 
-        Those are that have both their upper and their lower side before the surface that is seen
-        in their direction: so a table's top is not cleared by a look that just passes over it.
+        Those are that have all their corners, above and below, before the surface that is seen in
+        their direction: so a table's top is not cleared by a look that just passes over it.
         """
-        x, y, ranges = self._middles(counts)
-        near, behind = np.empty_like(counts.near), np.empty_like(counts.near)
-        resolution = np.float32(self._config.resolution)
-        for level in range(LAYERS + 1):
-            seen, depth = self._seen(x, y, self._lowest + level * self._thickness)
-            np.divide(seen - depth, depth, out=behind[level])
-        margin = MARGIN + resolution / ranges
-        margin[ranges > self._config.max_range] = np.inf
-        is_before = behind > margin
-        weights = np.minimum(1, np.square(resolution / (np.float32(DEPTH_SIGMA) * ranges)))
-        np.multiply((behind > -margin) & ~is_before, weights, out=near)
-        behind *= near
-        behind *= ranges / resolution
-        np.add(counts.near, near, out=counts.near)
-        np.add(counts.behind, behind, out=counts.behind)
-        return np.asarray(is_before[1:] & is_before[:-1])
-
-    def _middles(
-        self, counts: GridCounts
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
-        """Where cells are from the camera: x (w,), y (h,) and range (h, w) [m]."""
-        center = self._view.T_map_camera[:2, 3]
+        height, width = counts.clear.shape[1:]
         x, y = (
-            (start + 0.5 + np.arange(size)) * self._config.resolution - at
-            for start, size, at in zip(counts.first, counts.clear.shape[:0:-1], center, strict=True)
+            (start + np.arange(size + 1)) * self._config.resolution - at
+            for start, size, at in zip(
+                counts.first, (width, height), self._view.T_map_camera[:2, 3], strict=True
+            )
         )
-        ranges = np.hypot(x.astype(np.float32), y.astype(np.float32)[:, None])
-        return x, y, np.maximum(ranges, np.float32(1e-3))
+        is_near = np.hypot(x, y[:, None]) <= self._config.max_range
+        is_before = np.stack([
+            self._is_before(x, y, self._lowest + level * self._thickness) & is_near
+            for level in range(LAYERS + 1)
+        ])
+        is_before = is_before[1:] & is_before[:-1]
+        is_before = is_before[:, 1:] & is_before[:, :-1]
+        return np.asarray(is_before[:, :, 1:] & is_before[:, :, :-1])
 
-    def _seen(
+    def _is_before(
         self, x: NDArray[np.float64], y: NDArray[np.float64], z: float
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Depth that is seen in the direction of places (h, w) at height z, and their own depth.
+    ) -> NDArray[np.bool_]:
+        """Whether places (h, w) at height z are clearly before the plane seen in their direction.
 
-        A level plane is seen through a homography: (column, row, 1) -> K R^T (x, y, z).
+        A level plane is seen through a homography: (column, row, 1) -> K R^T (x, y, z). The share
+        of its ray at which a place is, is a . p.
         """
         R_map_camera, step = self._view.T_map_camera[:3, :3], self._config.resolution
         below = z - self._view.T_map_camera[2, 3]
-        plane = np.array([[step, 0, x[0]], [0, step, y[0]], [0, 0, below]])
-        to_pixel = self._view.camera.matrix @ (R_map_camera.T @ plane)
-        seen = cv2.warpPerspective(
-            self._view.depth, to_pixel, (len(x), len(y)),
+        level = np.array([[step, 0, x[0]], [0, step, y[0]], [0, 0, below]])
+        planes = cv2.warpPerspective(
+            self._planes, self._view.camera.matrix @ (R_map_camera.T @ level), (len(x), len(y)),
             flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
         )
+        along = np.asarray(planes, np.float32)
+        share = along[..., 0] * x.astype(np.float32)
+        share += along[..., 1] * y.astype(np.float32)[:, None]
+        share += along[..., 2] * np.float32(below)
         along_x, along_y, along_z = R_map_camera[:, 2]
-        rows = (along_y * y + along_z * below).astype(np.float32)
-        depth = rows[:, None] + (along_x * x).astype(np.float32)
-        np.copyto(depth, BEYOND, where=depth < NEAREST)
-        return np.asarray(seen), depth
+        depth = (along_y * y + along_z * below)[:, None] + along_x * x
+        return np.asarray((share > 0) & (share < 1 - MARGIN) & (depth > NEAREST))
 
     def _hits(
         self, counts: GridCounts
-    ) -> tuple[Cells, NDArray[np.int64], NDArray[np.int16]]:
-        """Cells, layers and weights of end points between the heights; far ones scatter."""
+    ) -> tuple[Cells, NDArray[np.int64], NDArray[np.int16], NDArray[np.int64]]:
+        """Cells, layers, weights and numbers of end points between heights; far ones scatter."""
         lowest = np.maximum(self._config.min_height, FLOOR_SLOPE * self._ranges)
         is_hit = (self._heights >= lowest) & (self._heights < self._config.max_height)
         cells, chosen = self._cells(is_hit, counts)
@@ -180,7 +172,7 @@ class GridRays:
         layers = np.minimum((above / self._thickness).astype(np.int64), LAYERS - 1)
         sigma = np.maximum(DEPTH_SIGMA * self._ranges[chosen], self._config.resolution)
         weights = np.maximum(1, HIT * np.square(self._config.resolution / sigma)).astype(np.int16)
-        return cells, layers, weights
+        return cells, layers, weights, chosen
 
     def _cells(
         self, is_chosen: NDArray[np.bool_], counts: GridCounts
@@ -198,23 +190,61 @@ class GridRays:
 
 
 def _between(
-    points: NDArray[np.float32], depth: NDArray[np.float32], is_body: NDArray[np.bool_],
+    points: NDArray[np.float32], normals: NDArray[np.float32], depth: NDArray[np.float32],
     spacing: float,
-) -> list[NDArray[np.float32]]:
-    """Points (M, 3) between neighbors of (h, w, 3) that are on one surface and not floor.
+) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Points (M, 3) between neighbors of (h, w, 3) that are on one surface, and their normals.
 
-    They are added where neighbors are more than ``spacing`` apart on the ground, up to four times
-    that without a gap: on walls that are far, and on tables that are seen at a small angle.
+    Neighbors without ``depth`` (h, w) are left out. Points are added where neighbors are more than
+    ``spacing`` apart on the ground, up to four times that without a gap: on walls that are far, and
+    on tables that are seen at a small angle; but not where surfaces are bent, which is where depth
+    is wrong, unless one above the other they are level.
     """
-    depth = depth * is_body
     between = []
     for step in ((slice(1, None), slice(None)), (slice(None), slice(1, None))):
         back = tuple(slice(None, -1) if part.start else part for part in step)
         nearer = np.minimum(depth[step], depth[back])
         is_surface = (np.abs(depth[step] - depth[back]) <= EDGE * nearer) & (nearer > 0)
-        first, second = points[step][is_surface], points[back][is_surface]
-        away = second - first
-        is_wide = np.square(away[:, 0]) + np.square(away[:, 1]) > spacing**2
-        first, away = first[is_wide], away[is_wide]
-        between += [first + np.float32(share) * away for share in (0.25, 0.5, 0.75)]
+        away = (points[step] - points[back])[..., :2]
+        is_wide = is_surface & (np.square(away).sum(axis=-1) > spacing**2)
+        is_wide &= _is_smooth(points, normals, step, back)
+        ends = points[back][is_wide], points[step][is_wide]
+        planes = normals[back][is_wide], normals[step][is_wide]
+        between += [_on_planes(ends, planes, np.float32(share)) for share in (0.25, 0.5, 0.75)]
     return between
+
+
+def _is_smooth(
+    points: NDArray[np.float32], normals: NDArray[np.float32], step: tuple[slice, ...],
+    back: tuple[slice, ...],
+) -> NDArray[np.bool_]:
+    """Whether neighbors of (h, w, 3) are both on planes, or below one another and level."""
+    is_known = np.asarray(normals.any(axis=-1))
+    is_smooth = is_known[step] & is_known[back]
+    if step[0].start:
+        away = points[step] - points[back]
+        is_smooth |= np.abs(away[..., 2]) < LEVEL * np.hypot(away[..., 0], away[..., 1])
+    return np.asarray(is_smooth)
+
+
+def _on_planes(
+    ends: tuple[NDArray[np.float32], NDArray[np.float32]],
+    planes: tuple[NDArray[np.float32], NDArray[np.float32]], share: np.float32,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Points (M, 3) at a share of the way between two on planes a (M, 3), and their planes.
+
+    Where these meet in a corner points lie on its sides, not on the short cut. A plane of 0 is
+    none.
+    """
+    middle = ends[0] + share * (ends[1] - ends[0])
+    reach = [np.einsum("mi,mi->m", plane, middle) for plane in planes]
+    other = [np.einsum("mi,mi->m", *pair) for pair in zip(planes, ends[::-1], strict=True)]
+    is_known = planes[0].any(axis=1) & planes[1].any(axis=1)
+    is_known &= (np.abs(np.subtract(reach, 1)) <= EDGE).all(axis=0)
+    is_hollow = is_known & (other[0] < 1) & (other[1] < 1)
+    is_ridge = is_known & (other[0] > 1) & (other[1] > 1)
+    is_first = np.where(is_hollow, reach[0] > reach[1], share < 0.5)
+    is_first = np.where(is_ridge, reach[0] < reach[1], is_first)
+    along = np.where(is_hollow | is_ridge, np.where(is_first, *reach), np.float32(1))
+    on_planes = (middle / along[:, None]).astype(np.float32)
+    return on_planes, np.where(is_first[:, None], *planes).astype(np.float32)

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.config import GridConfig
 from flashvggt_ros.mapping.depth_view import DepthView
-from flashvggt_ros.mapping.grid_evidence import LAYERS, UNIT, GridCounts, GridRays
+from flashvggt_ros.mapping.grid_evidence import UNIT, GridCounts, GridRays
+from flashvggt_ros.mapping.grid_surfaces import LAYERS, Surfaces, SurfaceSums, off_cells
 
 logger = logging.getLogger(__name__)
 
 UNKNOWN, FREE, OCCUPIED = -1, 0, 100
 MOST = 50  # log-odds of a cell; what one submap says can outweigh all before it
 CERTAIN = 20  # log-odds from which on a cell is 0 or 100
+LEAST = 8  # log-odds from which on a cell is occupied: a single point that is far is no obstacle
 FAINT = 0.3  # of the log-odds of a neighbor: cells below are the scatter of its points
 
 
@@ -41,10 +43,12 @@ class GridPatch:
     """What some keyframes say: log-odds (LAYERS, h, w) int8 in UNIT, 0 where they say nothing.
 
     ``first``: column and row (2,) of its lowest cell; cell (0, 0) begins at the map's origin.
+    ``surfaces``: where in its cells surfaces lie.
     """
 
     first: NDArray[np.int64]
     log_odds: NDArray[np.int8]
+    surfaces: Surfaces
 
 
 def build_grid(views: Sequence[DepthView], ground_z: float, config: GridConfig) -> Grid:
@@ -67,13 +71,14 @@ def cast_views(views: Sequence[DepthView], ground_z: float, config: GridConfig) 
     """
     rays = [GridRays(view, ground_z, config) for view in views]
     if not rays:
-        return GridPatch(np.zeros(2, np.int64), np.zeros((LAYERS, 0, 0), np.int8))
+        nothing = SurfaceSums(np.zeros(2, np.int64), 0, 0).surfaces()
+        return GridPatch(np.zeros(2, np.int64), np.zeros((LAYERS, 0, 0), np.int8), nothing)
     low = np.min([each.low for each in rays], axis=0)
     high = np.max([each.high for each in rays], axis=0)
     counts = GridCounts.zeros(*_within(low, high, views[-1].T_map_camera[:2, 3], config))
     for each in rays:
         each.count(counts)
-    return GridPatch(counts.first, counts.log_odds())
+    return GridPatch(counts.first, *counts.log_odds())
 
 
 def add_up(
@@ -81,9 +86,10 @@ def add_up(
 ) -> Grid:
     """Draw the grid of patches, the newest last; it outweighs the others where they contradict.
 
-    A cell is as occupied as its most occupied layer, and where none is, as free as its freest. Of a
-    map of more than ``grid.max_cells`` the part around ``newest_xy`` (2,) [m] is drawn, with a
-    warning.
+    A cell is as occupied as its most occupied layer, and where none is, as free as its freest.
+    Where patches do not lie on one another exactly, the place where they see a surface together
+    decides which cell it is in. Of a map of more than ``grid.max_cells`` the part around
+    ``newest_xy`` (2,) [m] is drawn, with a warning.
     """
     patches = [patch for patch in patches if patch.log_odds.size]
     if not patches:
@@ -103,6 +109,9 @@ def add_up(
         total = np.zeros((height, width), np.int8)
         for patch in patches:
             _add(total, first, patch, layer)
+        places = [(patch.first - first, patch.log_odds.shape[1:], patch.surfaces)
+                  for patch in patches]
+        total[off_cells(layer, (height, width), places) & (total > 0)] = 0
         _thin(total)
         np.maximum(most, total, out=most)
         np.minimum(least, total, out=least)
@@ -127,10 +136,11 @@ def _add(
 
 
 def _thin(log_odds: NDArray[np.int8]) -> None:
-    """Forget cells (h, w) that are much less occupied than one beside them."""
+    """Forget cells (h, w) that are hardly occupied, or much less than one beside them."""
     occupied = np.maximum(log_odds, 0).view(np.uint8)
     highest = cv2.dilate(occupied, np.ones((3, 3), np.uint8))
-    log_odds[(occupied > 0) & (occupied < FAINT * np.asarray(highest))] = 0
+    least = np.maximum(LEAST, FAINT * np.asarray(highest))
+    log_odds[(occupied > 0) & (occupied < least)] = 0
 
 
 def _percent(log_odds: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -74,9 +74,11 @@ def true_grid(
 ) -> TrueGrid:
     """Draw the grid of what the cameras of a walk saw, with two heights above the floor [m].
 
-    A cell is known where a camera's ray crosses or ends in it below the upper height; then it is
-    occupied if a box stands in it at any height between both, else free. ``T_grid_world`` turns
-    about z by a multiple of 90 degrees at most, as boxes are axis-aligned in the grid.
+    A cell is occupied if a box stands in it at any height between both, and a camera's ray ends in
+    it there; it is free if no box does, and a ray crosses it below the upper height. What only
+    stands below rays that pass on is unknown: nobody saw that the inside of a cabinet, taller than
+    the camera, is no hole in it. ``T_grid_world`` turns about z by a multiple of 90 degrees at
+    most, as boxes are axis-aligned in the grid.
     """
     boxes = np.array([[box.low, box.high] for box in scenery.boxes])
     corners = np.sort(se3.transform_points(T_grid_world, boxes), axis=1)
@@ -85,41 +87,48 @@ def true_grid(
     high = np.ceil(outer.max(axis=0) / resolution).astype(int) + 2
     width, height = high - low
     origin = low * resolution
-    is_seen = np.zeros((height, width), bool)
+    is_crossed, is_hit = np.zeros((2, height, width), bool)
     for T_world_camera, depth, frame in zip(
         world.T_world_camera, world.depth, world.frames, strict=True
     ):
         assert frame.calibration is not None
-        points = _along_rays(
-            T_grid_world @ T_world_camera, depth, frame.calibration.pinhole, 0.5 * resolution
-        )
-        points = points[points[:, 2] < heights[1]]
-        column, row = np.floor((points[:, :2] - origin) / resolution).astype(int).T
-        is_seen[row, column] = True
-    is_box = np.zeros_like(is_seen)
+        T_grid_camera = T_grid_world @ T_world_camera
+        ends = _ends(T_grid_camera, depth, frame.calibration.pinhole, 0.05 * resolution)
+        crossed = _along_rays(T_grid_camera[:3, 3], ends[1::4, 1::4], 0.5 * resolution)
+        is_between = (ends[..., 2] < heights[1]) & (ends[..., 2] >= heights[0])
+        for points, seen in ((crossed[crossed[:, 2] < heights[1]], is_crossed),
+                             (ends[is_between], is_hit)):
+            column, row = np.floor((points[:, :2] - origin) / resolution).astype(int).T
+            seen[row, column] = True
+    is_box = np.zeros_like(is_hit)
     stands = (corners[:, 0, 2] < heights[1]) & (corners[:, 1, 2] > heights[0])
     for box_low, box_high in corners[stands][..., :2]:
         first = np.floor((box_low - origin) / resolution + 1e-6).astype(int)
         last = np.ceil((box_high - origin) / resolution - 1e-6).astype(int)
         is_box[first[1] : last[1], first[0] : last[0]] = True
-    cells = np.where(is_seen, np.where(is_box, OCCUPIED, FREE), UNKNOWN).astype(np.int8)
+    cells = np.full(is_box.shape, UNKNOWN, np.int8)
+    cells[is_crossed & ~is_box] = FREE
+    cells[is_hit & is_box] = OCCUPIED
     return TrueGrid(cells, origin, resolution)
 
 
+def _ends(
+    T_grid_camera: NDArray[np.float64], depth: NDArray[np.float32], pinhole: Pinhole, behind: float
+) -> NDArray[np.float64]:
+    """Points (H, W, 3) just ``behind`` the surfaces that pixels see [m]."""
+    ends = pinhole.backproject(depth).astype(np.float64)
+    ends *= 1 + behind / np.linalg.norm(ends, axis=-1, keepdims=True)
+    return se3.transform_points(T_grid_camera, ends)
+
+
 def _along_rays(
-    T_grid_camera: NDArray[np.float64], depth: NDArray[np.float32], pinhole: Pinhole, spacing: float
-) -> NDArray[np.float32]:
-    """Points (M, 3) along every fourth pixel's ray up to just behind the surface that it hits."""
-    ends = pinhole.backproject(depth)[1::4, 1::4].reshape(-1, 3)
-    ends = se3.transform_points(T_grid_camera, ends)
-    start = T_grid_camera[:3, 3].astype(np.float32)
-    lengths = np.linalg.norm(ends - start, axis=1)
-    share = np.arange(0, 1, spacing / float(lengths.max()), dtype=np.float32)
-    behind = 1 + 0.1 * spacing / lengths
-    crossed = start + (ends - start)[:, None] * share[:, None]
-    is_inside = np.broadcast_to(share, crossed.shape[:2])
-    hits = start + (ends - start) * behind[:, None].astype(np.float32)
-    return np.concatenate([crossed[is_inside < 1], hits])
+    start: NDArray[np.float64], ends: NDArray[np.float64], spacing: float
+) -> NDArray[np.float64]:
+    """Points (M, 3) along the rays from a camera to where they end (h, w, 3)."""
+    away = ends.reshape(-1, 1, 3) - start
+    longest = float(np.linalg.norm(away, axis=-1).max())
+    share = np.arange(0, 1, spacing / longest)[:, None]
+    return np.asarray(start + share * away).reshape(-1, 3)
 
 
 def _furnish(plan: FloorPlan) -> None:

@@ -139,7 +139,7 @@ def test_views_that_see_nothing_or_look_elsewhere_say_nothing():
     points = points[on_box(points)].astype(np.float32)
     away = np.stack([look((0.0, 0.0, 1.2), np.pi + 0.1 * i) for i in range(4)])
     assert carve(points, seen(STILL, away)[0], VOXEL).all()
-    blind = [DepthView(v.T_map_camera, np.zeros_like(v.depth), v.camera)
+    blind = [replace(v, depth=np.zeros_like(v.depth), planes=np.zeros_like(v.planes))
              for v in seen(STILL, towards_box(4))[0]]
     assert carve(points, blind, VOXEL).all()
 
