@@ -10,7 +10,9 @@ from torch.nn import functional
 
 HIDDEN_CHANNELS = 32
 EMBEDDING_SHARE = 0.1
-FRAMES_AT_ONCE = 8
+# At 224 px the largest maps, 32 channels at full size, are then below the 32 MB from which on glibc
+# takes memory from the system anew each time, page by page: on a CPU that costs as much as a layer.
+FRAMES_AT_ONCE = 4
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -26,9 +28,9 @@ class ResidualUnit(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, h, w) to the same shape."""
-        x = functional.relu(x)
-        return self.conv2(functional.relu(self.conv1(x))) + x
+        """Map (N, C, h, w), which is overwritten, to the same shape."""
+        x = functional.relu_(x)
+        return self.conv2(functional.relu_(self.conv1(x))).add_(x)
 
 
 class Fusion(nn.Module):
@@ -42,9 +44,12 @@ class Fusion(nn.Module):
         self.resConfUnit2 = ResidualUnit(channels)
 
     def forward(self, coarser: Tensor | None, level: Tensor, size: tuple[int, int]) -> Tensor:
-        """Merge ``level`` (N, C, h, w) with what came before it, at ``size``."""
-        x = level if coarser is None else coarser + self.resConfUnit1(level)
-        return self.out_conv(_resize(self.resConfUnit2(x), size))
+        """Merge ``level`` (N, C, h, w), which is overwritten, with what came before, at ``size``.
+
+        A convolution of single pixels and interpolation may be swapped: before it there are fewer.
+        """
+        x = level if coarser is None else self.resConfUnit1(level).add_(coarser)
+        return _resize(self.out_conv(self.resConfUnit2(x)), size)
 
 
 class Scratch(nn.Module):
@@ -58,7 +63,7 @@ class Scratch(nn.Module):
         self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
         self.output_conv2 = nn.Sequential(
             nn.Conv2d(features // 2, HIDDEN_CHANNELS, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(HIDDEN_CHANNELS, 2, 1),
         )
 
@@ -115,14 +120,15 @@ class DepthHead(nn.Module):
 
 
 def _add_place(x: Tensor, aspect: float) -> Tensor:
-    """Add a small sinusoidal embedding of where in the image each pixel of (N, C, h, w) lies."""
+    """Add to (N, C, h, w), in place, a small embedding of where in the image each pixel lies."""
     _, channels, height, width = x.shape
     diagonal = math.hypot(aspect, 1.0)
     across = _sinusoids(width, aspect / diagonal, channels // 2, x.device)
     down = _sinusoids(height, 1.0 / diagonal, channels // 2, x.device)
-    across = across.T[:, None, :].expand(-1, height, -1)
-    down = down.T[:, :, None].expand(-1, -1, width)
-    return x + EMBEDDING_SHARE * torch.cat([across, down]).to(x.dtype)
+    across = across[None].expand(height, -1, -1)
+    down = down[:, None].expand(-1, width, -1)
+    place = EMBEDDING_SHARE * torch.cat([across, down], dim=2)  # channels last, as x is in memory
+    return x.add_(place.to(x.dtype).permute(2, 0, 1))
 
 
 def _sinusoids(count: int, span: float, channels: int, device: torch.device) -> Tensor:
