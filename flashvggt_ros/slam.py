@@ -230,9 +230,7 @@ class Slam(Generic[CacheT]):
 
     def _close_loops(self, submap: int, group: KeyframeGroup) -> None:
         """Look for places that a submap shows again, and let what is found move the map."""
-        for other in self.map.submaps:
-            if other.is_condensed:
-                self.loop_closer.remove(other.index)
+        self.loop_closer.keep({other.index for other in self.map.submaps if other.keyframes})
         self.loop_closer.add(submap, group)
         try:
             loops = self.loop_closer.find(submap, self.map.layout.graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,10 +10,54 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from flashvggt_ros.mapping.submap import Submap
+from flashvggt_ros.mapping.submap_layout import SubmapLayout
+from flashvggt_ros.mapping.trails import Trails
+
+logger = logging.getLogger(__name__)
 
 NEARBY = 0.25  # of the depth seen: views from so close show the same
 SAME_DIRECTION = float(np.cos(np.radians(30.0)))
 COVERED_SHARE = 0.9  # of a submap's keyframes
+
+
+def merge_covered(closed: Sequence[Submap], layout: SubmapLayout, trails: Trails) -> list[Submap]:
+    """Merge closed submaps where newer ones show the same; return those that are no more.
+
+    The last one is the one that was closed last. Of a submap that cannot be merged its poses stay.
+    """
+    for submap in _covered_by_newest(closed):
+        submap.condense()
+        logger.debug("submap %d: newer ones show the same", submap.index)
+    kept = {submap.index for submap in closed if not submap.is_condensed}
+    numbered = {submap.index: submap for submap in closed}
+    merged = []
+    for submap in closed:
+        carrier = layout.merge(submap.index, kept) if submap.is_condensed else None
+        if carrier is not None:
+            trails.merge(submap, numbered[carrier])
+            merged.append(submap)
+    return merged
+
+
+def _covered_by_newest(closed: Sequence[Submap]) -> list[Submap]:
+    """Return the submaps, of those closed so far, that the newest one and others cover.
+
+    Only those near the newest are looked at: of others nothing has changed.
+    """
+    if not closed:
+        return []
+    *older, newest = closed
+    places = newest.T_map_camera[newest.shared :, :3, 3]
+    low, high = places.min(axis=0), places.max(axis=0)
+    covered = []
+    for number, submap in enumerate(older):
+        centers = submap.T_map_camera[submap.shared :, :3, 3]
+        outside = np.maximum(np.maximum(low - centers, centers - high), 0)
+        reach = NEARBY * submap.S_map_submap.scale * _depths(submap)
+        is_near = bool((np.linalg.norm(outside, axis=1)[: len(reach)] <= reach).any())
+        if is_near and is_covered(submap, closed[number + 1 :]):
+            covered.append(submap)
+    return covered
 
 
 def is_covered(older: Submap, newer: Sequence[Submap]) -> bool:

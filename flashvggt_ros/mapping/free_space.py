@@ -121,7 +121,8 @@ class FreeSpace:
             for index, S_then in carved.asked.items() if index in relative
         ):
             carved = _nothing_carved(len(points_submap))
-        is_kept, asked = carved.is_kept, dict(carved.asked)
+        is_kept = carved.is_kept
+        asked = {index: S for index, S in carved.asked.items() if index in relative}
         for other in later:
             if other.index in asked:
                 continue

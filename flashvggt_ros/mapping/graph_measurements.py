@@ -56,20 +56,30 @@ class UpFactor:
 Factor = Between | ScaleFactor | UpFactor
 
 
-def gather(measured: Mapping[int, Factor]) -> tuple[Factors, list[int]]:
-    """Return the factors in arrays, by kind, and their ids in that order."""
+def nodes_of(factor: Factor) -> tuple[int, ...]:
+    """Return the nodes that a factor is about."""
+    return (factor.first, factor.second) if isinstance(factor, Between) else (factor.node,)
+
+
+def gather(
+    measured: Mapping[int, Factor], rows: Mapping[int, int]
+) -> tuple[Factors, list[int]]:
+    """Return the factors in arrays, by kind, and their ids in that order.
+
+    ``rows``: where each node is in the arrays of poses, by its number.
+    """
     between = [(i, f) for i, f in measured.items() if isinstance(f, Between)]
     scales = [(i, f) for i, f in measured.items() if isinstance(f, ScaleFactor)]
     ups = [(i, f) for i, f in measured.items() if isinstance(f, UpFactor)]
     factors = Factors(
-        _between([f for _, f in between]),
+        _between([f for _, f in between], rows),
         ScaleFactors(
-            np.array([[f.node] for _, f in scales], np.int64).reshape(-1, 1),
+            np.array([[rows[f.node]] for _, f in scales], np.int64).reshape(-1, 1),
             np.log([f.meters_per_unit for _, f in scales]),
             np.array([f.sigma for _, f in scales]),
         ),
         UpFactors(
-            np.array([[f.node] for _, f in ups], np.int64).reshape(-1, 1),
+            np.array([[rows[f.node]] for _, f in ups], np.int64).reshape(-1, 1),
             np.array([f.up_node for _, f in ups]).reshape(-1, 3),
             np.array([f.sigma for _, f in ups]),
         ),
@@ -77,10 +87,10 @@ def gather(measured: Mapping[int, Factor]) -> tuple[Factors, list[int]]:
     return factors, [i for i, _ in (*between, *scales, *ups)]
 
 
-def _between(factors: list[Between]) -> BetweenFactors:
+def _between(factors: list[Between], rows: Mapping[int, int]) -> BetweenFactors:
     measured = [factor.S_first_second for factor in factors]
     return BetweenFactors(
-        np.array([[f.first, f.second] for f in factors], np.int64).reshape(-1, 2),
+        np.array([[rows[f.first], rows[f.second]] for f in factors], np.int64).reshape(-1, 2),
         NodePoses(
             np.array([S.rotation for S in measured]).reshape(-1, 3, 3),
             np.array([S.translation for S in measured]).reshape(-1, 3),

@@ -40,19 +40,18 @@ class GroundHeights:
             foot = center - (ground.normal @ center - ground.offset) * ground.normal
             self._feet_submap[submap.index] = foot
 
-    def copy(self, count: int) -> GroundHeights:
-        """Return what is known of the first ``count`` submaps."""
+    def copy(self, end: int) -> GroundHeights:
+        """Return what is known of the submaps before number ``end``."""
         copy = GroundHeights()
-        for index in range(count):
-            copy.restore(index, *self.kept(index))
+        for index in sorted(self._bases_camera.keys() | self._feet_submap.keys()):
+            if index < end:
+                copy.restore(index, *self.kept(index))
         return copy
 
     def forget(self, index: int) -> None:
-        """Forget a submap; those after it are numbered anew."""
-        for known in (self._bases_camera, self._feet_submap):
-            moved = {n - (n > index): value for n, value in known.items() if n != index}
-            known.clear()
-            known.update(moved)
+        """Forget a submap."""
+        self._bases_camera.pop(index, None)
+        self._feet_submap.pop(index, None)
 
     def kept(
         self, index: int

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.frame import MapUpdate
 from flashvggt_ros.geometry.sim3 import Sim3
-from flashvggt_ros.mapping.graph_measurements import Between
 from flashvggt_ros.mapping.keyframe import Keyframe
 from flashvggt_ros.mapping.loop_measurement import KeyframeGroup
-from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
 
 logger = logging.getLogger(__name__)
@@ -94,39 +92,3 @@ def corrected(update: MapUpdate, S_new_old: Sim3, is_joined: bool) -> MapUpdate:
         points_map=S_new_old.transform_points(update.points_map),
         is_joined=is_joined,
     )
-
-
-def without_node(graph: PoseGraph, node: int) -> PoseGraph:
-    """Forget a node that is not fixed; later ones move up by one.
-
-    What it and the fixed nodes say of the next one becomes one measurement between the first fixed
-    node and that one: nothing that was known of later nodes is lost, nothing counts twice (a fixed
-    lag smoother; measurements from the node to those after the next one are dropped).
-    """
-    following, fixed = node + 1, sorted(graph.fixed)
-    told = graph.part(following + 1)
-    for anchor in fixed:
-        told.fix(anchor, graph.poses[anchor])
-    known = told.relative(fixed[0], following) if fixed else None
-    smaller = PoseGraph()
-    for number, S_map_node in enumerate(graph.poses):
-        if number != node:
-            smaller.add(S_map_node)
-        if number in graph.fixed:
-            smaller.fix(number, S_map_node)
-    for factor in graph.factors.values():
-        nodes = (
-            (factor.first, factor.second) if isinstance(factor, Between) else (factor.node,)
-        )
-        is_told = known is not None and following in nodes and max(nodes) == following
-        if node in nodes or is_told:
-            continue
-        moved = [number - (number > node) for number in nodes]
-        if isinstance(factor, Between):
-            smaller.extend([replace(factor, first=moved[0], second=moved[1])])
-        else:
-            smaller.extend([replace(factor, node=moved[0])])
-    if known is not None:
-        covariance = (known.covariance + known.covariance.T) / 2
-        smaller.add_between(fixed[0], node, known.S_first_second, covariance, is_robust=False)
-    return smaller

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic
 
@@ -73,6 +73,11 @@ class LoopCloser(Generic[CacheT]):
         """Forget a submap, if it is known."""
         if self._submaps.pop(submap, None) is not None:
             self._index.remove(submap)
+
+    def keep(self, submaps: Collection[int]) -> None:
+        """Forget all submaps but these."""
+        for submap in self._submaps.keys() - submaps:
+            self.remove(submap)
 
     def find(self, submap: int, graph: PoseGraph) -> tuple[VerifiedLoop, ...]:
         """Return the loops between a submap that was added and earlier ones, the surest first.

@@ -13,7 +13,7 @@ from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, FrameStamp, MapUpdate
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.chunk_cloud import chunk_update, voxels_camera
-from flashvggt_ros.mapping.coverage import is_covered
+from flashvggt_ros.mapping.coverage import merge_covered
 from flashvggt_ros.mapping.free_space import carve_clouds
 from flashvggt_ros.mapping.gravity import UpDirection
 from flashvggt_ros.mapping.keyframe import keyframes_of
@@ -27,6 +27,7 @@ from flashvggt_ros.mapping.occupancy_grid import Grid
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.submap_layout import SubmapLayout
 from flashvggt_ros.mapping.submap_measurements import SubmapMeasurements
+from flashvggt_ros.mapping.trails import Trails, paths
 from flashvggt_ros.robot import RobotState
 
 logger = logging.getLogger(__name__)
@@ -45,8 +46,10 @@ class Map:
 
     The map frame is that of REP-103: z up, with its origin where the first camera was, or the
     robot's base, if it is known where the camera sits on it. ``layout`` says where submaps lie.
-    Closed submaps keep poses, a voxelized cloud and small keyframes, and where newer ones show the
-    same, only poses: memory grows with the space seen. ``version`` changes with the map.
+    Closed submaps keep poses, a voxelized cloud and small keyframes; one that newer ones show as
+    well is merged into one that it is joined to, and only its path is kept: memory and time grow
+    with the space seen. Submaps keep their numbers, so there are gaps. ``version`` changes with the
+    map.
 
     It may go on from a ``loaded`` map, which stays where it is. ``is_localized`` says whether it is
     known where new submaps lie in that; until then they are no part of the map. With mode
@@ -57,7 +60,8 @@ class Map:
         self._config = config
         loaded = loaded or MapSnapshot.empty()
         self._loaded_map = loaded
-        self._loaded = len(loaded.submaps)
+        self._loaded = loaded.end
+        self._trails = Trails(loaded.trails)
         self.layout = SubmapLayout(config, loaded)
         self.live = Submap(
             self._loaded, config.chunk.overlap, (),
@@ -75,7 +79,7 @@ class Map:
 
     @property
     def submaps(self) -> tuple[Submap, ...]:
-        """All submaps, by their number; the last one is live."""
+        """All submaps that were not merged, in order of their numbers; the last one is live."""
         return tuple(self._submaps)
 
     @property
@@ -86,7 +90,8 @@ class Map:
     @property
     def frames(self) -> int:
         """How many keyframes have a pose."""
-        return sum(submap.frames - submap.shared for submap in self._submaps)
+        own = sum(submap.frames - submap.shared for submap in self._submaps)
+        return own + self._trails.frames
 
     def integrate(
         self, chunk: Chunk, prediction: ChunkPrediction, states: Sequence[RobotState],
@@ -114,7 +119,7 @@ class Map:
         ]
         live.add_points(clouds)
         self.version += 1
-        return chunk_update(live, clouds, live.index + self.forgotten)
+        return chunk_update(live, clouds, live.index)
 
     def open_submap(self) -> tuple[Frame, ...]:
         """Close the live submap and begin another; return the keyframes it is to begin with.
@@ -133,17 +138,18 @@ class Map:
             self.layout.close()
             if not self.is_extended:
                 self._forget()
-            else:
-                self._condense()
+            elif self.is_localized:
+                self._merge_covered()
             self.version += 1
+            index = live.index + 1
         else:
-            before = live.before
+            before, index = live.before, live.index
             self._submaps.pop()
         self._measurements = SubmapMeasurements(self._config)
         overlap = self._config.chunk.overlap
-        self.live = Submap(len(self._submaps), overlap, before, live.S_map_submap)
+        self.live = Submap(index, overlap, before, live.S_map_submap)
         self._submaps.append(self.live)
-        if self.live.index == live.index:
+        if index == live.index:
             self.live.is_joined = live.is_joined
         return tuple(view.frame for view in before)
 
@@ -168,7 +174,7 @@ class Map:
         if not self._loaded or self.live.frames:
             raise ValueError("an initial pose needs a loaded map, and a submap that begins")
         if self.is_localized:
-            self._known = len(self._submaps) - 1 if self.is_extended else self._loaded
+            self._known = self.live.index if self.is_extended else self._loaded
         self._root, self._initial_pose = self.live.index, initial
         self.live.before = ()
         self.is_localized = self.live.is_joined = False
@@ -180,9 +186,11 @@ class Map:
         *submaps, live = self._shown
         if live.frames > live.shared:
             submaps.append(live.as_closed(self._config.map.voxel_size / self.scale))
-        layout, count = self.layout, len(submaps)
+        end = max((submap.index + 1 for submap in submaps), default=0)
+        layout = self.layout
         return MapSnapshot(
-            tuple(submaps), layout.graph.part(count), self._grounds.copy(count),
+            tuple(submaps), self._trails.before(end),
+            layout.graph.part([submap.index for submap in submaps]), self._grounds.copy(end),
             layout.scale_estimate, layout.up, layout.loops,
         )
 
@@ -191,10 +199,10 @@ class Map:
 
         Those of a loaded map are not among them.
         """
-        own = self._submaps[self._loaded :]
-        stamps = [stamp for submap in own for stamp in submap.stamps[submap.shared :]]
-        poses = np.concatenate([submap.T_map_camera[submap.shared :] for submap in own])
-        return Trajectory(tuple(stamps), poses)
+        trails = self._trails.before(self.live.index)
+        own = [*paths(self._submaps, trails, self._loaded)]
+        stamps = [stamp for path in own for stamp in path.stamps]
+        return Trajectory(tuple(stamps), np.concatenate([path.T_map_camera for path in own]))
 
     def cloud(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return the whole map: points (M, 3) float32 [m] and colors (M, 3) uint8 RGB.
@@ -246,7 +254,8 @@ class Map:
         """Return the submaps that the map is made of; the last is live, or empty in its stead."""
         if self.is_localized and self.is_extended:
             return self._submaps
-        return [*self._submaps[: self._known], Submap(self._known, 0, (), Sim3.identity())]
+        known = [submap for submap in self._submaps if submap.index < self._known]
+        return [*known, Submap(self._known, 0, (), Sim3.identity())]
 
     @property
     def _shown_version(self) -> tuple[int, int]:
@@ -261,37 +270,23 @@ class Map:
 
     def _forget(self) -> None:
         """Let go of submaps that are no part of the map, but the last few."""
-        while len(self._submaps) - self._loaded > KEPT:
-            self.layout.forget(self._loaded)
-            self._grounds.forget(self._loaded)
-            del self._submaps[self._loaded]
-            for submap in self._submaps[self._loaded :]:
-                submap.index -= 1
-            self._root -= 1
+        own = [submap for submap in self._submaps if submap.index >= self._loaded]
+        for submap in own[:-KEPT]:
+            self.layout.forget(submap.index)
+            self._grounds.forget(submap.index)
+            self._submaps.remove(submap)
             self.forgotten += 1
 
     def _place(self, up: UpDirection | None, is_first: bool) -> None:
         """Put the live submap where its shared keyframes say; again as its poses improve."""
-        live, least = self.live, self._config.submap.min_inliers
-        if live.index == self._root:
-            if self._initial_pose is None:
-                if not (self._loaded and self.is_localized):
-                    self.layout.place_first(live, up)
-            elif is_first:
-                self.layout.place_at(live, self._initial_pose)
-            return
-        inliers = 100 * self.layout.join(live, self._submaps[-2])
-        if is_first and live.is_joined:
-            logger.info(
-                "submap %d joined: %.0f %% of shared pixels agree, %.4g m per unit",
-                live.index, inliers, self.scale,
-            )
+        live = self.live
+        if live.index != self._root:
+            self.layout.join(live, self._submaps[-2], is_first=is_first)
+        elif self._initial_pose is None:
+            if not (self._loaded and self.is_localized):
+                self.layout.place_first(live, up)
         elif is_first:
-            logger.warning(
-                "submap %d not joined: %.0f %% of the pixels of %d shared keyframes agree, "
-                "%.0f %% needed; poses continue from the last one, the map is torn here",
-                live.index, inliers, live.shared, 100 * least,
-            )
+            self.layout.place_at(live, self._initial_pose)
 
     def _settle(self, is_due: bool) -> None:
         """Let what is measured of the live submap move the map."""
@@ -300,11 +295,8 @@ class Map:
         is_news = self.layout.measure(live, scale, up)
         self.layout.settle(self._submaps, is_due or is_news)
 
-    def _condense(self) -> None:
-        """Let go of what closed submaps hold that newer ones show from the same places."""
-        if not self.is_localized:
-            return
-        for number, older in enumerate(self._submaps[:-1]):
-            if is_covered(older, self._submaps[number + 1 :]):
-                older.condense()
-                logger.debug("submap %d: newer ones show the same, its poses are kept", number)
+    def _merge_covered(self) -> None:
+        """Let go of what closed submaps hold that newer ones show, whose loops are closed, too."""
+        for submap in merge_covered(self._submaps[:-1], self.layout, self._trails):
+            self._submaps.remove(submap)
+            self._grounds.forget(submap.index)

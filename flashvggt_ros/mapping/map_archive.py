@@ -40,6 +40,7 @@ from flashvggt_ros.mapping.snapshot_arrays import (
     from_arrays,
     to_arrays,
 )
+from flashvggt_ros.mapping.trails import paths
 
 logger = logging.getLogger(__name__)
 
@@ -123,9 +124,9 @@ def _write(
 ) -> MapManifest:
     """Write everything into an empty folder, the manifest last."""
     drawn = Map(config, snapshot)
-    own = [(submap, slice(submap.shared, None)) for submap in snapshot.submaps]
-    stamps_ns = [stamp.stamp_ns for submap, part in own for stamp in submap.stamps[part]]
-    poses = np.concatenate([submap.T_map_camera[part] for submap, part in own])
+    own = [*paths(snapshot.submaps, snapshot.trails)]
+    stamps_ns = [stamp.stamp_ns for path in own for stamp in path.stamps]
+    poses = np.concatenate([path.T_map_camera for path in own])
     points, colors = drawn.cloud()
     write_pose_graph(snapshot.graph, folder / "pose_graph.g2o")
     write_tum(folder / "trajectory.tum", stamps_ns, poses)
@@ -133,7 +134,7 @@ def _write(
     grid = drawn.grid()
     if grid is not None and grid.cells.size:
         write_grid(folder, grid)
-    arrays = to_arrays(snapshot.submaps, snapshot.graph, snapshot.grounds)
+    arrays = to_arrays(snapshot)
     write_arrays(folder / SUBMAP_FILE, arrays.submaps)
     write_arrays(folder / KEYFRAME_FILE, arrays.keyframes)
     write_arrays(folder / CLOUD_FILE, arrays.clouds)
@@ -159,7 +160,8 @@ def _counts(snapshot: MapSnapshot, points: int) -> MapCounts:
     submaps = snapshot.submaps
     return MapCounts(
         submaps=len(submaps),
-        poses=sum(submap.frames - submap.shared for submap in submaps),
+        poses=sum(submap.frames - submap.shared for submap in submaps)
+        + sum(len(trail.stamps) for trail in snapshot.trails),
         keyframes=sum(len(submap.keyframes) for submap in submaps),
         points=points,
         loops=snapshot.loops,

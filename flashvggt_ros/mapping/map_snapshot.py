@@ -9,17 +9,20 @@ from flashvggt_ros.mapping.ground_heights import GroundHeights
 from flashvggt_ros.mapping.metric_scale import ScaleEstimate
 from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
+from flashvggt_ros.mapping.trails import Trail
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapSnapshot:
     """Closed submaps, and the graph whose nodes they are, by number.
 
-    ``grounds``: what is known of the ground below each. ``scale`` and ``up``: what was measured of
-    them last; None: nothing. ``loops``: how many were closed.
+    ``trails``: paths of those that were merged into them, whose numbers fill the gaps. ``grounds``:
+    what is known of the ground below each. ``scale`` and ``up``: what was measured of them last;
+    None: nothing. ``loops``: how many were closed.
     """
 
     submaps: tuple[Submap, ...]
+    trails: tuple[Trail, ...]
     graph: PoseGraph
     grounds: GroundHeights
     scale: ScaleEstimate | None
@@ -29,4 +32,9 @@ class MapSnapshot:
     @classmethod
     def empty(cls) -> MapSnapshot:
         """Return what a new map begins with."""
-        return cls((), PoseGraph(), GroundHeights(), None, None, 0)
+        return cls((), (), PoseGraph(), GroundHeights(), None, None, 0)
+
+    @property
+    def end(self) -> int:
+        """The number that the next submap gets."""
+        return len(self.submaps) + len(self.trails)

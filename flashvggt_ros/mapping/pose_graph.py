@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.factor_list import FactorList
 from flashvggt_ros.mapping.graph_covariance import Information, left_out_distance
 from flashvggt_ros.mapping.graph_factors import FREEDOMS, Factors, NodePoses
+from flashvggt_ros.mapping.graph_gauge import connected_parts, free_coordinates
 from flashvggt_ros.mapping.graph_measurements import (
     Between,
     Factor,
     ScaleFactor,
     UpFactor,
     gather,
+    nodes_of,
     whitening,
 )
+from flashvggt_ros.mapping.graph_merging import LEAST_WEIGHT, as_believed, inherit
 from flashvggt_ros.mapping.graph_optimizer import Solution, inlier_limit, solve
 
 logger = logging.getLogger(__name__)
-
-LEAST_WEIGHT = 0.1  # of a robust factor that still counts as accepted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +49,9 @@ class RelativePose:
 
 
 class PoseGraph:
-    """Nodes S_map_node, numbered from 0, and factors between and of them, numbered as added.
+    """Nodes S_map_node and factors between and of them, both numbered as they were added.
+
+    Numbers begin with 0 and are never used again: where nodes were merged there are gaps.
 
     Gauge: nodes given to ``fix`` do not move. Of each connected part without one the first node
     keeps place and yaw; its tilt moves only where an up direction is known in that part, and its
@@ -58,16 +59,20 @@ class PoseGraph:
     """
 
     def __init__(self) -> None:
-        self._poses: list[Sim3] = []
+        self._poses: dict[int, Sim3] = {}  # in order of their numbers
         self._fixed: set[int] = set()
-        self._factors: dict[int, Factor] = {}
-        self._next_id = 0
+        self._factors = FactorList()
         self._checked: set[int] = set()
         self._information: Information | None = None
 
     @property
     def poses(self) -> tuple[Sim3, ...]:
-        """S_map_node of every node."""
+        """S_map_node of every node, in order of their numbers."""
+        return tuple(self._poses.values())
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The numbers of the nodes, in order."""
         return tuple(self._poses)
 
     @property
@@ -78,13 +83,24 @@ class PoseGraph:
     @property
     def factors(self) -> Mapping[int, Factor]:
         """Every factor by its id."""
-        return dict(self._factors)
+        return dict(self._factors.by_id)
 
-    def add(self, S_map_node: Sim3) -> int:
-        """Add a node at a first guess; return its number."""
-        self._poses.append(S_map_node)
+    def pose(self, node: int) -> Sim3:
+        """Return S_map_node of one node."""
+        return self._poses[self._known(node)]
+
+    def add(self, S_map_node: Sim3, number: int | None = None) -> int:
+        """Add a node at a first guess; return its number: the next one, or a higher one asked for.
+
+        Raises ValueError for a number that is not higher than all others.
+        """
+        last = max(self._poses, default=-1)
+        number = last + 1 if number is None else number
+        if number <= last:
+            raise ValueError(f"node {number} cannot be added after node {last}")
+        self._poses[number] = S_map_node
         self._information = None
-        return len(self._poses) - 1
+        return number
 
     def move(self, node: int, S_map_node: Sim3) -> None:
         """Put a node somewhere else; optimize() starts there."""
@@ -106,8 +122,10 @@ class PoseGraph:
         A robust one may turn out wrong: it is then left out by ``optimize``, and named there.
         Raises ValueError for a covariance that is not positive definite, or one node twice.
         """
-        self.extend([Between(first, second, S_first_second, covariance, is_robust)])
-        return self._next_id - 1
+        factor = Between(first, second, S_first_second, covariance, is_robust)
+        self._check(factor)
+        self._information = None
+        return self._factors.append(factor)
 
     def set_scale(self, node: int, meters_per_unit: float, sigma: float) -> int:
         """Add or replace what is measured of a node's scale; robust.
@@ -116,7 +134,8 @@ class PoseGraph:
         """
         if not (meters_per_unit > 0 and sigma > 0):
             raise ValueError(f"scale {meters_per_unit} and sigma {sigma} must be positive")
-        return self._replace(ScaleFactor(self._known(node), meters_per_unit, sigma))
+        self._information = None
+        return self._factors.replace(ScaleFactor(self._known(node), meters_per_unit, sigma))
 
     def set_up(self, node: int, up_node: NDArray[np.float64], sigma: float) -> int:
         """Add or replace which way is up in a node's frame (3,), sigma [rad]; robust.
@@ -126,34 +145,56 @@ class PoseGraph:
         length = float(np.linalg.norm(up_node))
         if not (length > 0 and sigma > 0):
             raise ValueError(f"up {up_node} must not be zero, and sigma {sigma} positive")
-        return self._replace(UpFactor(self._known(node), np.asarray(up_node) / length, sigma))
+        self._information = None
+        up = UpFactor(self._known(node), np.asarray(up_node) / length, sigma)
+        return self._factors.replace(up)
 
     def remove(self, factor: int) -> None:
         """Forget a factor; KeyError if there is none of that id."""
-        del self._factors[factor]
+        self._factors.remove(factor)
         self._information = None
 
     def extend(self, factors: Iterable[Factor]) -> None:
         """Add factors as they are; ValueError for unknown nodes or an impossible covariance."""
         for factor in factors:
-            if isinstance(factor, Between):
-                if self._known(factor.first) == self._known(factor.second):
-                    raise ValueError(f"a factor needs two nodes, not {factor.first} twice")
-                whitening(factor.covariance)
-            else:
-                self._known(factor.node)
-            self._append(factor)
+            self._check(factor)
+            self._factors.append(factor)
+        self._information = None
 
-    def part(self, nodes: int) -> PoseGraph:
-        """Return the first ``nodes`` nodes with the factors among them; none of them is fixed."""
-        part = PoseGraph()
-        for S_map_node in self._poses[:nodes]:
-            part.add(S_map_node)
-        for factor in self._factors.values():
-            last = max(factor.first, factor.second) if isinstance(factor, Between) else factor.node
-            if last < nodes:
-                part.extend([factor])
+    def part(self, nodes: Collection[int]) -> PoseGraph:
+        """Return some nodes, with their numbers and the factors among them; none is fixed."""
+        part, chosen = PoseGraph(), set(nodes)
+        for node in sorted(chosen):
+            part.add(self.pose(node), node)
+        factors = self._factors.by_id.values()
+        part.extend(factor for factor in factors if chosen.issuperset(nodes_of(factor)))
         return part
+
+    def merge(self, node: int, preferred: Collection[int] = ()) -> int | None:
+        """Remove a node; what is known by it is known of the neighbor that is returned, from now.
+
+        See ``inherit`` for which that is. Robust factors count as their residuals let them, so call
+        it after ``optimize``; those that are believed are so for good. None, and nothing changed,
+        where no neighbor can replace the node: none is joined to it, or it is the only fixed one.
+        """
+        known = self._factors.by_id
+        touching = [known[i] for i in self._factors.of_node(self._known(node))]
+        believed = as_believed(touching, NodePoses.of(self.poses), self._rows())
+        inherited = inherit(node, believed, self.pose, self._fixed, preferred)
+        if inherited is None:
+            return None
+        self.drop(node)
+        for made in inherited.factors:
+            self._factors.average(made)
+        return inherited.heir
+
+    def drop(self, node: int) -> None:
+        """Remove a node and all that is measured of it."""
+        for factor in self._factors.of_node(self._known(node)):
+            self._factors.remove(factor)
+        del self._poses[node]
+        self._fixed.discard(node)
+        self._information = None
 
     def optimize(self) -> OptimizeResult:
         """Move the nodes to where the factors agree best; robust factors that disagree are named.
@@ -165,11 +206,12 @@ class PoseGraph:
         """
         if not self._poses:
             raise ValueError("a graph without nodes cannot be optimized")
-        start = NodePoses.of(self._poses)
+        start = NodePoses.of(self.poses)
         left_out: set[int] = set()
         iterations, cost_before = 0, None
         while True:
-            solution, ids = self._solve(start, left_out)
+            factors, ids = self._gather(left_out)
+            solution = solve(factors, start, self._free(left_out))
             iterations += solution.iterations
             cost_before = solution.cost_before if cost_before is None else cost_before
             worst = self._most_contradicted(solution, left_out)
@@ -177,9 +219,10 @@ class PoseGraph:
                 break
             left_out.add(worst)
             start = solution.poses
-        for node in np.flatnonzero(self._free(left_out).any(axis=1)).tolist():
-            self._poses[node] = solution.poses.similarity(node)
-        self._checked = set(self._factors) - left_out
+        nodes = self.nodes
+        for row in np.flatnonzero(self._free(left_out).any(axis=1)).tolist():
+            self._poses[nodes[row]] = solution.poses.similarity(row)
+        self._checked = set(self._factors.by_id) - left_out
         self._information = None
         weights = np.concatenate(solution.weights)
         weak = {i for i, weight in zip(ids, weights, strict=True) if weight < LEAST_WEIGHT}
@@ -200,71 +243,44 @@ class PoseGraph:
         """
         if self._information is None:
             factors, _ = self._gather(set())
-            poses = NodePoses.of(self._poses)
+            poses = NodePoses.of(self.poses)
             self._information = Information(factors, poses, self._free(), self._parts())
-        S_map_first, S_map_second = (self._poses[self._known(node)] for node in (first, second))
-        covariance = self._information.relative_covariance(first, second)
+        S_map_first, S_map_second = self.pose(first), self.pose(second)
+        rows = self._rows()
+        covariance = self._information.relative_covariance(rows[first], rows[second])
         if covariance is None:
             return None
         return RelativePose(S_map_first.inverse() @ S_map_second, covariance)
 
     def _known(self, node: int) -> int:
-        if not 0 <= node < len(self._poses):
+        if node not in self._poses:
             raise ValueError(f"node {node} is not one of the {len(self._poses)} nodes")
         return node
 
-    def _append(self, factor: Factor) -> int:
-        self._factors[self._next_id] = factor
-        self._next_id += 1
-        self._information = None
-        return self._next_id - 1
+    def _rows(self) -> dict[int, int]:
+        """Where each node is in arrays of all, by its number."""
+        return {node: row for row, node in enumerate(self._poses)}
 
-    def _replace(self, factor: ScaleFactor | UpFactor) -> int:
-        """Put a factor of one node in the place of that of its kind, if there is one."""
-        for known, other in self._factors.items():
-            if type(other) is type(factor) and other.node == factor.node:  # type: ignore[union-attr]
-                self._factors[known] = factor
-                self._information = None
-                return known
-        return self._append(factor)
+    def _check(self, factor: Factor) -> None:
+        """Raise ValueError for unknown nodes, one node twice, or an impossible covariance."""
+        for node in nodes_of(factor):
+            self._known(node)
+        if isinstance(factor, Between):
+            if factor.first == factor.second:
+                raise ValueError(f"a factor needs two nodes, not {factor.first} twice")
+            whitening(factor.covariance)
 
     def _parts(self, left_out: Collection[int] = ()) -> NDArray[np.int64]:
         """Return which connected part each node belongs to; all fixed nodes are in one."""
-        joined = [
-            (factor.first, factor.second)
-            for number, factor in self._factors.items()
-            if isinstance(factor, Between) and number not in left_out
-        ]
-        fixed = sorted(self._fixed)
-        joined += itertools.pairwise(fixed)
-        first, second = np.array(joined, np.int64).reshape(-1, 2).T
-        size = len(self._poses)
-        links = coo_matrix((np.ones(len(joined)), (first, second)), (size, size))
-        parts: NDArray[np.int64] = connected_components(links, directed=False)[1]
-        return parts
+        return connected_parts(self._rows(), self._factors.without(left_out).values(), self._fixed)
 
     def _free(self, left_out: Collection[int] = ()) -> NDArray[np.bool_]:
         """Which coordinates (n, 7) of which node may change; see the gauge in the class."""
-        parts = self._parts(left_out)
-        is_free = np.ones((len(self._poses), FREEDOMS), np.bool_)
-        is_free[sorted(self._fixed)] = False
-        factors = self._factors.values()
-        level = {parts[factor.node] for factor in factors if isinstance(factor, UpFactor)}
-        scaled = {parts[factor.node] for factor in factors if isinstance(factor, ScaleFactor)}
-        held = {parts[node] for node in self._fixed}
-        for node, part in enumerate(parts):
-            if part not in held:
-                held.add(part)
-                is_free[node] = [part in level] * 2 + [False] * 4 + [part in scaled]
-        return is_free
+        return free_coordinates(self._rows(), self._factors.without(left_out).values(), self._fixed)
 
     def _gather(self, left_out: set[int]) -> tuple[Factors, list[int]]:
         """Return the factors in arrays, and their ids in that order."""
-        return gather({i: f for i, f in self._factors.items() if i not in left_out})
-
-    def _solve(self, start: NodePoses, left_out: set[int]) -> tuple[Solution, list[int]]:
-        factors, ids = self._gather(left_out)
-        return solve(factors, start, self._free(left_out)), ids
+        return gather(self._factors.without(left_out), self._rows())
 
     def _most_contradicted(self, solution: Solution, left_out: set[int]) -> int | None:
         """Return the new robust measurement that all others contradict most, or None."""
@@ -284,4 +300,3 @@ class PoseGraph:
         ]
         worst = int(np.argmax(distances))
         return ids[suspects[worst]] if distances[worst] > inlier_limit(FREEDOMS) else None
-

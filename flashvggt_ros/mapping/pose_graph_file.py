@@ -35,7 +35,8 @@ def write_pose_graph(graph: PoseGraph, path: Path) -> None:
 
     Factors are renumbered from 0: measurements between nodes first, then scales, then ups.
     """
-    lines = [f"VERTEX_SIM3:QUAT {node} {_similarity(S)}" for node, S in enumerate(graph.poses)]
+    placed = zip(graph.nodes, graph.poses, strict=True)
+    lines = [f"VERTEX_SIM3:QUAT {node} {_similarity(S)}" for node, S in placed]
     lines += [f"FIX {node}" for node in sorted(graph.fixed)]
     edges = [f for f in graph.factors.values() if isinstance(f, Between)]
     for edge in edges:
@@ -68,8 +69,8 @@ def read_pose_graph(path: Path) -> PoseGraph:
             values = [float(word) for word in words]
             if not np.isfinite(values).all():
                 raise ValueError("numbers must be finite")
-            if tag == "VERTEX_SIM3:QUAT" and int(values[0]) == len(graph.poses):
-                graph.add(_read_similarity(values[1:]))
+            if tag == "VERTEX_SIM3:QUAT":
+                graph.add(_read_similarity(values[1:]), int(values[0]))
             elif tag == "EDGE_SIM3:QUAT" and len(values) == EDGE_NUMBERS:
                 edges.append(values)
             elif tag == "ROBUST" and len(values) == 1:
@@ -105,7 +106,7 @@ def _add_factors(
     for tag, values in unary:
         node = int(values[0])
         if tag == "FIX":
-            graph.fix(node, graph.poses[node])
+            graph.fix(node, graph.pose(node))
         elif tag == "SCALE":
             graph.set_scale(node, values[1], values[2])
         else:

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry.camera import Pinhole
+from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.array_file import ArraySpec
 from flashvggt_ros.mapping.depth_sketch import DepthSketch
 from flashvggt_ros.mapping.graph_arrays import (
-    FARTHEST,
     GRAPH,
     Arrays,
-    check_rotations,
     factor_columns,
     read_factors,
     read_similarities,
@@ -25,17 +24,23 @@ from flashvggt_ros.mapping.graph_arrays import (
 )
 from flashvggt_ros.mapping.ground_heights import GroundHeights
 from flashvggt_ros.mapping.keyframe import Keyframe
+from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.mapping.pose_graph import PoseGraph
+from flashvggt_ros.mapping.snapshot_checks import check_arrays
 from flashvggt_ros.mapping.submap import Submap
+from flashvggt_ros.mapping.trails import Trail
 from flashvggt_ros.mapping.voxel_grid import WeightedCloud
 
+NO_CLOUD = WeightedCloud.concatenate(())
+
 SUBMAPS = {
-    "poses": ArraySpec("<i8", ("S",)),  # of each submap; the shared ones come first
+    "carrier": ArraySpec("<i8", ("S",)),  # what it was merged into; -1: it is a submap itself
+    "poses": ArraySpec("<i8", ("S",)),  # of each; the shared ones come first
     "shared": ArraySpec("<i8", ("S",)),
     "keyframes": ArraySpec("<i8", ("S",)),
     "points": ArraySpec("<i8", ("S",)),
     "is_joined": ArraySpec("|b1", ("S",)),
-    "scale": ArraySpec("<f8", ("S",)),  # S_map_submap
+    "scale": ArraySpec("<f8", ("S",)),  # S_map_submap, or S_carrier_submap
     "rotation": ArraySpec("<f8", ("S", 3, 3)),
     "translation": ArraySpec("<f8", ("S", 3)),
     "has_foot": ArraySpec("|b1", ("S",)),  # the ground below it
@@ -73,32 +78,35 @@ class SnapshotArrays:
     cameras: tuple[str, ...]
 
 
-def to_arrays(
-    submaps: Sequence[Submap], graph: PoseGraph, grounds: GroundHeights
-) -> SnapshotArrays:
-    """Take closed submaps, their graph and their ground apart, without the pictures."""
-    stamps = [stamp for submap in submaps for stamp in submap.stamps]
+def to_arrays(snapshot: MapSnapshot) -> SnapshotArrays:
+    """Take a map apart, without the pictures; submaps and trails stand in order of numbers."""
+    parts = _in_order(snapshot)
+    submaps, grounds = snapshot.submaps, snapshot.grounds
+    stamps = [stamp for part in parts for stamp in part.stamps]
     cameras = tuple(sorted({stamp.camera for stamp in stamps}))
     frame_ids = {camera: number for number, camera in enumerate(cameras)}
-    clouds = [submap.cloud(1.0) for submap in submaps]
+    clouds = [p.cloud(1.0) if isinstance(p, Submap) else NO_CLOUD for p in parts]
     cloud = WeightedCloud.concatenate(clouds)
     placed = {
-        "poses": [submap.frames for submap in submaps],
-        "shared": [submap.shared for submap in submaps],
-        "keyframes": [len(submap.keyframes) for submap in submaps],
+        "carrier": [p.carrier if isinstance(p, Trail) else -1 for p in parts],
+        "poses": [len(part.stamps) for part in parts],
+        "shared": [p.shared if isinstance(p, Submap) else 0 for p in parts],
+        "keyframes": [len(p.keyframes) if isinstance(p, Submap) else 0 for p in parts],
         "points": [len(part) for part in clouds],
-        "is_joined": [submap.is_joined for submap in submaps],
-        **similarity_columns("", [submap.S_map_submap for submap in submaps]),
-        **_feet(submaps, grounds),
-        **factor_columns(graph),
+        "is_joined": [isinstance(p, Submap) and p.is_joined for p in parts],
+        **similarity_columns(
+            "", [p.S_map_submap if isinstance(p, Submap) else p.S_carrier_submap for p in parts]
+        ),
+        **_feet(len(parts), grounds),
+        **factor_columns(snapshot.graph),
     }
     seen = {
         "stamp_ns": [stamp.stamp_ns for stamp in stamps],
         "frame_id": [frame_ids[stamp.camera] for stamp in stamps],
         "T_submap_camera": np.concatenate(
-            [np.zeros((0, 4, 4)), *(submap.T_submap_camera for submap in submaps)]
+            [np.zeros((0, 4, 4)), *(part.T_submap_camera for part in parts)]
         ),
-        **_bases(submaps, grounds),
+        **_bases([len(part.stamps) for part in parts], grounds),
         **_keyframes([keyframe for submap in submaps for keyframe in submap.keyframes]),
     }
     shown = {"points_submap": cloud.points, "colors": cloud.colors, "weights": cloud.weights}
@@ -107,27 +115,62 @@ def to_arrays(
     )
 
 
+def _in_order(snapshot: MapSnapshot) -> list[Submap | Trail]:
+    """Return submaps and trails by their numbers, of which none may be missing."""
+    numbered: dict[int, Submap | Trail] = {submap.index: submap for submap in snapshot.submaps}
+    numbered |= {trail.number: trail for trail in snapshot.trails}
+    if sorted(numbered) != [*range(snapshot.end)]:
+        raise ValueError(f"the submaps of a map have the numbers {sorted(numbered)}")
+    return [numbered[number] for number in range(snapshot.end)]
+
+
 def from_arrays(
     arrays: SnapshotArrays, pictures: Sequence[bytes]
-) -> tuple[tuple[Submap, ...], PoseGraph, GroundHeights]:
-    """Put submaps, graph and ground together again; ``pictures``: those of all keyframes, in order.
+) -> tuple[tuple[Submap, ...], tuple[Trail, ...], PoseGraph, GroundHeights]:
+    """Put the parts of a snapshot together again; ``pictures``: those of all keyframes, in order.
 
     Raises ValueError where the arrays contradict each other or are no geometry.
     """
-    placed, seen, shown = arrays.submaps, arrays.keyframes, arrays.clouds
-    _check(arrays, pictures)
+    placed, seen = arrays.submaps, arrays.keyframes
+    check_arrays(placed, seen, arrays.clouds, len(arrays.cameras), len(pictures))
     places = read_similarities("", placed)
     stamps = [
         FrameStamp(int(stamp_ns), arrays.cameras[frame_id])
         for stamp_ns, frame_id in zip(seen["stamp_ns"], seen["frame_id"], strict=True)
     ]
     pose_parts = _parts(placed["poses"])
-    keyframe_parts, cloud_parts = _parts(placed["keyframes"]), _parts(placed["points"])
+    submaps = tuple(_submaps(arrays, pictures, stamps, places))
+    trails = tuple(
+        Trail(number, carrier, places[number], tuple(stamps[pose_parts[number]]),
+              seen["T_submap_camera"][pose_parts[number]])
+        for number, carrier in enumerate(placed["carrier"].tolist()) if carrier >= 0
+    )
+    graph = PoseGraph()
+    for submap in submaps:
+        graph.add(submap.S_map_submap, submap.index)
+    graph.extend(read_factors(placed))
+    grounds = GroundHeights()
+    for submap in submaps:
+        index, own = submap.index, pose_parts[submap.index]
+        has_base = seen["has_base"][own]
+        bases = np.where(has_base[:, None], seen["base_camera"][own], np.nan)
+        foot = placed["foot_submap"][index].copy() if placed["has_foot"][index] else None
+        grounds.restore(index, bases if has_base.any() else None, foot)
+    return submaps, trails, graph, grounds
+
+
+def _submaps(
+    arrays: SnapshotArrays, pictures: Sequence[bytes], stamps: Sequence[FrameStamp],
+    places: Sequence[Sim3],
+) -> Iterator[Submap]:
+    """Put the submaps together; ``stamps`` of all poses, ``places`` of all rows."""
+    placed, seen, shown = arrays.submaps, arrays.keyframes, arrays.clouds
     cameras = _pinholes(seen["camera"], seen["camera_size"])
     sketches = list(_sketches(seen))
-    submaps = []
-    for index, S_map_submap in enumerate(places):
-        own, kept, points = pose_parts[index], keyframe_parts[index], cloud_parts[index]
+    rows = zip(*(_parts(placed[name]) for name in ("poses", "keyframes", "points")), strict=True)
+    for index, (own, kept, points) in enumerate(rows):
+        if placed["carrier"][index] >= 0:
+            continue
         shared = int(placed["shared"][index])
         kept_stamps = stamps[own][shared:][: kept.stop - kept.start]
         keyframes = tuple(
@@ -138,24 +181,11 @@ def from_arrays(
         cloud = WeightedCloud(
             shown["points_submap"][points], shown["colors"][points], shown["weights"][points]
         )
-        submaps.append(
-            Submap.closed(
-                index, S_map_submap, is_joined=bool(placed["is_joined"][index]), shared=shared,
-                stamps=tuple(stamps[own]), T_submap_camera=seen["T_submap_camera"][own],
-                keyframes=keyframes, cloud_submap=cloud,
-            )
+        yield Submap.closed(
+            index, places[index], is_joined=bool(placed["is_joined"][index]), shared=shared,
+            stamps=tuple(stamps[own]), T_submap_camera=seen["T_submap_camera"][own],
+            keyframes=keyframes, cloud_submap=cloud,
         )
-    graph = PoseGraph()
-    for S_map_submap in places:
-        graph.add(S_map_submap)
-    graph.extend(read_factors(placed))
-    grounds = GroundHeights()
-    for index, own in enumerate(pose_parts):
-        has_base, base_camera = seen["has_base"][own], seen["base_camera"][own]
-        bases_camera = np.where(has_base[:, None], base_camera, np.nan) if has_base.any() else None
-        foot_submap = placed["foot_submap"][index] if placed["has_foot"][index] else None
-        grounds.restore(index, bases_camera, foot_submap)
-    return tuple(submaps), graph, grounds
 
 
 def _typed(columns: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> Arrays:
@@ -170,18 +200,18 @@ def _typed(columns: Mapping[str, Any], specs: Mapping[str, ArraySpec]) -> Arrays
     return typed
 
 
-def _feet(submaps: Sequence[Submap], grounds: GroundHeights) -> dict[str, Any]:
-    feet = [grounds.kept(submap.index)[1] for submap in submaps]
+def _feet(count: int, grounds: GroundHeights) -> dict[str, Any]:
+    feet = [grounds.kept(number)[1] for number in range(count)]
     return {
         "has_foot": [foot is not None for foot in feet],
         "foot_submap": [np.zeros(3) if foot is None else foot for foot in feet],
     }
 
 
-def _bases(submaps: Sequence[Submap], grounds: GroundHeights) -> dict[str, Any]:
-    bases = np.full((sum(submap.frames for submap in submaps), 3), np.nan)
-    for submap, own in zip(submaps, _parts(np.array([s.frames for s in submaps])), strict=True):
-        known = grounds.kept(submap.index)[0]
+def _bases(poses: Sequence[int], grounds: GroundHeights) -> dict[str, Any]:
+    bases = np.full((sum(poses), 3), np.nan)
+    for number, own in enumerate(_parts(np.array(poses))):
+        known = grounds.kept(number)[0]
         if known is not None:
             bases[own][: len(known)] = known
     has_base = np.isfinite(bases).all(axis=1)
@@ -222,47 +252,3 @@ def _parts(counts: NDArray[Any]) -> list[slice]:
     """Where each one's rows are, when those of all follow each other."""
     ends = np.cumsum(counts).tolist()
     return [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
-
-
-def _check(arrays: SnapshotArrays, pictures: Sequence[bytes]) -> None:
-    """Check what one array says of the size of another, and that the numbers are sane."""
-    placed, seen, shown = arrays.submaps, arrays.keyframes, arrays.clouds
-    counted = {
-        "poses": (placed["poses"], len(seen["stamp_ns"])),
-        "keyframes": (placed["keyframes"], len(seen["camera"])),
-        "pictures": (placed["keyframes"], len(pictures)),
-        "points": (placed["points"], len(shown["weights"])),
-    }
-    for name, (counts, total) in counted.items():
-        if ((counts < 0) | (counts > total)).any() or counts.sum() != total:
-            raise ValueError(f"its submaps do not have {total} {name}")
-    shared, own = placed["shared"], placed["poses"] - placed["shared"]
-    if ((shared < 0) | (own < 1)).any():
-        raise ValueError("a submap has more shared keyframes than keyframes")
-    if ((placed["keyframes"] != 0) & (placed["keyframes"] != own)).any():
-        raise ValueError("a submap has only some of its keyframes")
-    if ((seen["frame_id"] < 0) | (seen["frame_id"] >= len(arrays.cameras))).any():
-        raise ValueError("a keyframe is of an unknown camera")
-    _check_images(seen, shown)
-    _check_places(placed, seen, shown)
-
-
-def _check_images(seen: Arrays, shown: Arrays) -> None:
-    sizes, side = seen["sketch_size"], np.iinfo(np.int16).max
-    if (sizes < 1).any() or (sizes > side).any() or (seen["camera_size"] > side).any():
-        raise ValueError("the size of an image is impossible")
-    if sizes.prod(axis=1).sum() != len(seen["sketch_depth"]):
-        raise ValueError("its depth sketches have another size than their cameras")
-    if (shown["weights"] <= 0).any() or (seen["sketch_depth"] < 0).any():
-        raise ValueError("a weight or a depth is negative")
-
-
-def _check_places(placed: Arrays, seen: Arrays, shown: Arrays) -> None:
-    poses = seen["T_submap_camera"]
-    check_rotations(poses[:, :3, :3])
-    places = [placed["translation"], placed["edge_translation"], poses[:, :3, 3],
-              shown["points_submap"], placed["foot_submap"], seen["base_camera"]]
-    if any((np.abs(part) > FARTHEST).any() for part in places):
-        raise ValueError(f"a coordinate is beyond {FARTHEST:g}")
-    if (poses[:, 3] != [0, 0, 0, 1]).any():
-        raise ValueError("a pose is not a rigid transform")

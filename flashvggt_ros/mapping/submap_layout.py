@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.graph_measurements import with_drift
 from flashvggt_ros.mapping.gravity import UpDirection
-from flashvggt_ros.mapping.localization import InitialPose, without_node
+from flashvggt_ros.mapping.localization import InitialPose
 from flashvggt_ros.mapping.loop_closure import VerifiedLoop
 from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.mapping.metric_scale import ScaleEstimate
@@ -36,9 +36,9 @@ class SubmapLayout:
 
     def __init__(self, config: Config, loaded: MapSnapshot) -> None:
         self._config = config
-        self.graph = loaded.graph.part(len(loaded.submaps))
-        for node, S_map_submap in enumerate(loaded.graph.poses):
-            self.graph.fix(node, S_map_submap)
+        self.graph = loaded.graph.part(loaded.graph.nodes)
+        for node in self.graph.nodes:
+            self.graph.fix(node, self.graph.pose(node))
         self._join: int | None = None  # factor that joins the live submap to the one before
         self._initial: int | None = None  # factor that says where a chain of submaps began
         self.scale_estimate: ScaleEstimate | None = loaded.scale
@@ -60,32 +60,49 @@ class SubmapLayout:
         scale = submap.S_map_submap.scale
         S_map_submap = initial.S_map_submap(submap.states[0].T_base_camera, scale)
         self._put(submap, S_map_submap)
-        S_map_anchor = self.graph.poses[0]
+        anchor = min(self.graph.fixed)
+        S_map_anchor = self.graph.pose(anchor)
         self._initial = self.graph.add_between(
-            0, submap.index, S_map_anchor.inverse() @ S_map_submap,
+            anchor, submap.index, S_map_anchor.inverse() @ S_map_submap,
             initial.covariance(S_map_anchor), is_robust=False,
         )
 
     def snap(self, loop: VerifiedLoop, submaps: Sequence[Submap], first: int) -> None:
         """Move the submaps from ``first`` on so that one of them lies where a loop says."""
-        S_map_match, S_map_query = (self.graph.poses[n] for n in (loop.match, loop.query))
+        S_map_match, S_map_query = (self.graph.pose(n) for n in (loop.match, loop.query))
         S_new_old = S_map_match @ loop.measurement.S_match_query @ S_map_query.inverse()
-        for node, S_map_node in list(enumerate(self.graph.poses))[first:]:
-            self.graph.move(node, S_new_old @ S_map_node)
+        for node in self.graph.nodes:
+            if node >= first:
+                self.graph.move(node, S_new_old @ self.graph.pose(node))
         if self._initial is not None:  # what was said of the place has served
             self.graph.remove(self._initial)
             self._initial = None
         self._take_over(submaps)
 
     def forget(self, node: int) -> None:
-        """Forget a closed submap; those after it are numbered anew."""
-        self.graph = without_node(self.graph, node)
+        """Forget a closed submap; what was known by it of others stays known."""
+        if self.graph.merge(node) is None:
+            self.graph.drop(node)
         self._initial = None
 
-    def join(self, submap: Submap, before: Submap) -> float:
-        """Put a submap where the keyframes shared with the one before say; return their agreement.
+    def merge(self, node: int, kept: Collection[int]) -> int | None:
+        """Let another submap, of those ``kept`` if one is joined to it, stand for a closed one.
 
-        ``submap.is_joined`` says whether it sufficed. If not, poses continue from the last one.
+        Return which. One that is joined to none is replaced by the next in time: nothing was ever
+        known of where it lies. None: it must stay, as the only one that holds a loaded map.
+        """
+        heir = self.graph.merge(node, kept)
+        if heir is not None or node in self.graph.fixed:
+            return heir
+        later = [other for other in kept if other > node]
+        if later:
+            self.graph.drop(node)
+        return min(later, default=None)
+
+    def join(self, submap: Submap, before: Submap, *, is_first: bool) -> None:
+        """Put a submap where the keyframes shared with the one before say; ``is_first``: say it.
+
+        ``submap.is_joined`` says whether they agree. If not, poses continue from the last one.
         """
         inliers = 0.0
         if self._join is not None:
@@ -107,7 +124,8 @@ class SubmapLayout:
             )
         else:
             self._put(submap, _continued(submap, before))
-        return inliers
+        if is_first:
+            _say_joined(submap, inliers, self._config.submap.min_inliers)
 
     def close(self) -> None:
         """Keep the live submap's join for good: the next one has its own."""
@@ -162,15 +180,30 @@ class SubmapLayout:
 
     def _put(self, submap: Submap, S_map_submap: Sim3) -> None:
         submap.S_map_submap = S_map_submap
-        if submap.index == len(self.graph.poses):
-            self.graph.add(S_map_submap)
-        else:
+        if submap.index in self.graph.nodes:
             self.graph.move(submap.index, S_map_submap)
+        else:
+            self.graph.add(S_map_submap, submap.index)
 
     def _take_over(self, submaps: Sequence[Submap]) -> None:
         # a submap that is still empty has no node yet
-        for submap, S_map_submap in zip(submaps, self.graph.poses, strict=False):
-            submap.S_map_submap = S_map_submap
+        placed = dict(zip(self.graph.nodes, self.graph.poses, strict=True))
+        for submap in submaps:
+            submap.S_map_submap = placed.get(submap.index, submap.S_map_submap)
+
+
+def _say_joined(submap: Submap, inliers: float, least: float) -> None:
+    if submap.is_joined:
+        logger.info(
+            "submap %d joined: %.0f %% of shared pixels agree, %.4g m per unit",
+            submap.index, 100 * inliers, submap.S_map_submap.scale,
+        )
+    else:
+        logger.warning(
+            "submap %d not joined: %.0f %% of the pixels of %d shared keyframes agree, "
+            "%.0f %% needed; poses continue from the last one, the map is torn here",
+            submap.index, 100 * inliers, submap.shared, 100 * least,
+        )
 
 
 def _levelled(up_camera: NDArray[np.float64]) -> NDArray[np.float64]:

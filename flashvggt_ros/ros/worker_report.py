@@ -44,7 +44,7 @@ def worker_report(
     latencies = np.array(latencies_s or [0.0])
     return WorkerReport(
         error=error,
-        submaps=slam.map.live.index + 1 if slam.map.frames else 0,
+        submaps=sum(submap.frames > 0 for submap in slam.map.submaps),
         cache_frames=slam.cache.frames,
         cache_bytes=slam.cache.nbytes,
         scale=slam.map.scale,

@@ -71,7 +71,7 @@ def test_edges_have_the_information_in_the_order_of_g2o(tmp_path: Path) -> None:
     "line",
     [
         "VERTEX_SE2 0 1 2 3",
-        "VERTEX_SIM3:QUAT 7 0 0 0 0 0 0 1 1",
+        "VERTEX_SIM3:QUAT 2 0 0 0 0 0 0 1 1",
         "VERTEX_SIM3:QUAT 4 0 0 0 0 0 0 1",
         "VERTEX_SIM3:QUAT 4 0 0 0 0 0 0 1 0",
         "VERTEX_SIM3:QUAT 4 0 0 nan 0 0 0 1 1",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flashvggt_ros.frame import Frame
 from flashvggt_ros.mapping.graph_measurements import Between
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.slam import Slam
@@ -17,7 +18,6 @@ from flashvggt_ros.tools.backend_checks.mapped_world import (
     SMALL,
     anchored,
     drift_of,
-    run_slam,
     settings,
 )
 from flashvggt_ros.worlds import TruthPredictor, World, covisibility, lookalike_world
@@ -59,12 +59,11 @@ def _walk(seed: int, visits: int) -> _Count:
         world, drift=drift_of(config), lookalikes=lookalikes, depth_noise=0.01, smooth_noise=0.005,
         noise_spread=0.5, outliers=0.02, seed=seed,
     )
-    slam = run_slam(config, predictor, world.frames)
-    slam.finish()
-    loops = accepted_loops(slam)
-    good = {loop.second for loop in loops if is_true(loop, slam, world)}
-    returning = returning_submaps(slam.map.submaps, world)
-    wrong = sum(not is_true(loop, slam, world) for loop in loops)
+    witness = Witness(Slam(config, predictor), world.frames)
+    loops, submaps = witness.loops, witness.submaps
+    good = {loop.second for loop in loops if is_true(loop, submaps, world)}
+    returning = returning_submaps(submaps.values(), world)
+    wrong = sum(not is_true(loop, submaps, world) for loop in loops)
     return _Count(len(loops), wrong, len(returning), len(returning & good))
 
 
@@ -79,21 +78,41 @@ def visiting_order(seed: int, visits: int) -> tuple[int, ...]:
     return tuple(rooms)
 
 
-def accepted_loops(slam: Slam[Any]) -> list[Between]:
-    """Return the factors of the pose graph that say of two submaps that they show one place."""
-    factors = slam.map.layout.graph.factors.values()
-    return [factor for factor in factors if isinstance(factor, Between) and factor.is_robust]
+class Witness:
+    """Maps all frames and remembers each submap and loop; the map merges those it needs no more."""
+
+    def __init__(self, slam: Slam[Any], frames: Iterable[Frame]) -> None:
+        self.submaps: dict[int, Submap] = {}
+        self._loops: dict[int, Between] = {}
+        for frame in frames:
+            if slam.add_frame(frame):
+                self._look(slam)
+        slam.flush()
+        self._look(slam)
+        slam.finish()
+        self._look(slam)
+
+    @property
+    def loops(self) -> list[Between]:
+        """The factors of the pose graph that said of two submaps that they show one place."""
+        return list(self._loops.values())
+
+    def _look(self, slam: Slam[Any]) -> None:
+        self.submaps |= {submap.index: submap for submap in slam.map.submaps}
+        for factor in slam.map.layout.graph.factors.values():
+            if isinstance(factor, Between) and factor.is_robust:
+                self._loops[id(factor)] = factor
 
 
-def is_true(loop: Between, slam: Slam[Any], world: World) -> bool:
+def is_true(loop: Between, submaps: Mapping[int, Submap], world: World) -> bool:
     """Whether a loop puts the later submap where it is, as seen from the earlier one."""
-    match, query = slam.map.submaps[loop.first], slam.map.submaps[loop.second]
+    match, query = submaps[loop.first], submaps[loop.second]
     truth, placed = _true_poses(query, world), _placed(match, query, loop, world)
     offset = np.linalg.norm((placed - truth)[:, :3, 3].mean(axis=0))
     return bool(offset < TOLERANCE)
 
 
-def returning_submaps(submaps: tuple[Submap, ...], world: World) -> set[int]:
+def returning_submaps(submaps: Iterable[Submap], world: World) -> set[int]:
     """Numbers of the submaps that see a place again which was left long before."""
     places = world.T_world_camera[:, :3, 3]
     is_near = np.linalg.norm(places[:, None] - places, axis=-1) < NEAR

@@ -10,59 +10,58 @@ from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.graph_measurements import Between
 from flashvggt_ros.slam import Slam
 from flashvggt_ros.tools.backend_checks.lookalikes import (
-    accepted_loops,
+    Witness,
     is_true,
     returning_submaps,
     visiting_order,
 )
-from flashvggt_ros.tools.backend_checks.mapped_world import SMALL, run_slam, settings
-from flashvggt_ros.worlds import TruthCache, TruthPredictor, World, lookalike_world
+from flashvggt_ros.tools.backend_checks.mapped_world import SMALL, settings
+from flashvggt_ros.worlds import TruthPredictor, World, lookalike_world
 
-Run = tuple[Slam[TruthCache], World]
+Run = tuple[Witness, World]
 
 
 @pytest.fixture(scope="module")
 def run() -> Run:
     """Rooms 0, 1 and 0 again, mapped without any error."""
     world, _ = lookalike_world(0, (0, 1, 0), pinhole=SMALL)
-    slam = run_slam(settings({}), TruthPredictor(world), world.frames)
-    slam.finish()
-    return slam, world
+    return Witness(Slam(settings({}), TruthPredictor(world)), world.frames), world
 
 
-def true_loop(slam: Slam[TruthCache], first: int, second: int) -> Between:
+def true_loop(witness: Witness, first: int, second: int) -> Between:
     """How two submaps lie to each other in a map without errors."""
-    S_first, S_second = (slam.map.submaps[number].S_map_submap for number in (first, second))
+    S_first, S_second = (witness.submaps[number].S_map_submap for number in (first, second))
     return Between(first, second, S_first.inverse() @ S_second, np.eye(7), is_robust=True)
 
 
 def test_loops_of_a_walk_without_errors_are_true_and_come_from_returns(run: Run) -> None:
-    slam, world = run
-    loops = accepted_loops(slam)
+    witness, world = run
+    loops = witness.loops
     assert loops
-    assert all(is_true(loop, slam, world) for loop in loops)
-    assert {loop.second for loop in loops} & returning_submaps(slam.map.submaps, world)
+    assert all(is_true(loop, witness.submaps, world) for loop in loops)
+    assert {loop.second for loop in loops} & returning_submaps(witness.submaps.values(), world)
 
 
 def test_a_loop_to_the_room_next_door_is_wrong(run: Run) -> None:
-    slam, world = run
-    loop = true_loop(slam, 0, 3)
-    assert is_true(loop, slam, world)
-    unit = slam.map.submaps[0].S_map_submap.scale
+    witness, world = run
+    loop = true_loop(witness, 0, 3)
+    assert is_true(loop, witness.submaps, world)
+    unit = witness.submaps[0].S_map_submap.scale
     for offset, expected in ((5.0, False), (0.7, False), (0.2, True)):
         shift = Sim3(1.0, np.eye(3), np.array([0.0, 0.0, offset / unit]))
         moved = replace(loop, S_first_second=shift @ loop.S_first_second)
-        assert is_true(moved, slam, world) is expected
+        assert is_true(moved, witness.submaps, world) is expected
 
 
 def test_only_submaps_that_come_back_are_counted_as_returning(run: Run) -> None:
-    slam, world = run
-    returning = returning_submaps(slam.map.submaps, world)
+    witness, world = run
+    returning = returning_submaps(witness.submaps.values(), world)
     assert returning
-    assert min(returning) > 2 * len(slam.map.submaps) / 4
+    assert min(returning) > 2 * len(witness.submaps) / 4
     once, _ = lookalike_world(0, (0, 1, 2), pinhole=SMALL)
-    there = run_slam(settings({"loop.enabled": False}), TruthPredictor(once), once.frames)
-    assert returning_submaps(there.map.submaps, once) == set()
+    there = Witness(Slam(settings({"loop.enabled": False}), TruthPredictor(once)), once.frames)
+    assert there.loops == []
+    assert returning_submaps(there.submaps.values(), once) == set()
 
 
 def test_every_order_of_visits_returns_and_changes_room_each_time() -> None:
