@@ -123,7 +123,7 @@ def _state(state: NodeState, config: Config) -> tuple[int, str]:
     problems = [*state.input_problems, *state.robot_problems, state.missing_transform]
     if not state.model.is_trained:
         problems.append(UNTRAINED)
-    problems.append(_unit_problem(state, config))
+    problems += [state.report.rig_problem, _unit_problem(state, config)]
     text = "; ".join(problem for problem in problems if problem)
     if not state.counts.received:
         return MapStatus.WAITING, text or "no image has arrived yet"
@@ -206,7 +206,8 @@ def _robot(state: NodeState) -> DiagnosticStatus:
 
 
 def _transforms(state: NodeState) -> DiagnosticStatus:
-    return _status("transforms", state.missing_transform, "nothing is missing", {})
+    problems = filter(None, (state.missing_transform, state.report.rig_problem))
+    return _status("transforms", "; ".join(problems), "nothing is missing", {})
 
 
 def _status(name: str, problem: str, all_well: str, values: dict[str, object]) -> DiagnosticStatus:

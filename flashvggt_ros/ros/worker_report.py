@@ -19,6 +19,7 @@ class WorkerReport:
     ``latency_p95_s``: percentiles over the recent chunks [s]. ``scale``: meters per unit of the
     newest submap, as it is measured by ``scale_estimate``, None where it is not. ``up_source`` says
     what knows which way is up; ``is_joined`` whether the newest submap hangs on the rest.
+    ``rig_problem``: which cameras images see elsewhere than TF has them; empty if none.
     """
 
     error: str
@@ -30,6 +31,7 @@ class WorkerReport:
     up_source: str
     loops: int
     is_joined: bool
+    rig_problem: str
     chunks: int
     latency_s: float
     latency_p50_s: float
@@ -52,6 +54,7 @@ def worker_report(
         up_source=layout.up.source if layout.up else "assumed",
         loops=layout.loops,
         is_joined=slam.map.live.is_joined and slam.map.is_localized,
+        rig_problem=slam.rig.problem,
         chunks=chunks,
         latency_s=float(latencies[-1]),
         latency_p50_s=float(np.percentile(latencies, 50)),
