@@ -13,6 +13,7 @@ SCORED_POINTS = 800  # that candidates are compared on
 POLISHED_POINTS = 2000  # that the best of them are compared on
 TRIPLES = 24_000
 CANDIDATES = 3000
+BLOCK = 64  # of them that are looked at together, to stay in the processor's cache
 POLISHED = 40  # candidates that are fitted before they are compared again
 THICKNESS = 0.08  # of the floor by noise, relative to the camera's height above it
 BELOW_PENALTY = 2.0  # points of the floor that one point below it outweighs
@@ -113,18 +114,22 @@ def _search(
     scores = _scores(_some(points, SCORED_POINTS, rng), normals, offsets)
     best = np.argsort(-scores, kind="stable")[:POLISHED]
     some = _some(points, POLISHED_POINTS, rng)
-    polished = [_polish(some, normals[i], float(offsets[i])) for i in best if scores[i] > -np.inf]
-    found = [each for each in polished if each is not None and each[0] @ up >= min_cosine]
-    if not found:
+    best = best[scores[best] > -np.inf]
+    if not len(best):
         return None
-    normals, offsets = np.array([each[0] for each in found]), np.array([each[1] for each in found])
+    normals, offsets, is_fitted = _polish(some, normals[best], offsets[best])
+    is_candidate = is_fitted & (normals @ up >= min_cosine)
+    normals, offsets = normals[is_candidate], offsets[is_candidate]
+    if not len(normals):
+        return None
     tilts = (1 - normals @ up) / max(1 - min_cosine, 1e-9)
     scores = _scores(some, normals, offsets) - TILT_PENALTY * tilts
     scores += LAYERS_BONUS * _sharpness(some, normals, offsets)
     winner = int(np.argmax(scores))
     rivals = scores[normals @ normals[winner] < SAME_DIRECTION]
     is_clear = scores[winner] - rivals.max(initial=-np.inf) > MARGIN
-    return found[winner] if np.isfinite(scores[winner]) and is_clear else None
+    is_found = np.isfinite(scores[winner]) and is_clear
+    return (normals[winner], float(offsets[winner])) if is_found else None
 
 
 def _some(
@@ -164,12 +169,17 @@ def _scores(
     points: NDArray[np.float64], normals: NDArray[np.float64], offsets: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Points near each plane (n,), nearer ones more, less a penalty for those below; or -inf."""
-    heights = (normals @ points.T - offsets[:, None]) / -offsets[:, None]
-    near = np.clip(1 - (heights / THICKNESS) ** 2, 0, None)
-    shares = (near > 0).mean(axis=1)
-    below = (heights < -1.5 * THICKNESS).mean(axis=1)
-    scores: NDArray[np.float64] = near.mean(axis=1) - BELOW_PENALTY * below
-    return np.where(shares >= MIN_SHARE, scores, -np.inf)
+    scores = np.full(len(normals), -np.inf)
+    for start in range(0, len(normals), BLOCK):
+        part = slice(start, start + BLOCK)
+        widths = -THICKNESS * offsets[part, None]
+        heights = (normals[part] / widths) @ points.T + 1 / THICKNESS  # in thicknesses
+        below = np.count_nonzero(heights < -1.5, axis=1)
+        near = np.maximum(1 - heights * heights, 0)
+        is_wide = np.count_nonzero(near, axis=1) >= MIN_SHARE * len(points)
+        found = (near.sum(axis=1) - BELOW_PENALTY * below) / len(points)
+        scores[part] = np.where(is_wide, found, -np.inf)
+    return scores
 
 
 def _sharpness(
@@ -185,19 +195,20 @@ def _sharpness(
 
 
 def _polish(
-    points: NDArray[np.float64], normal: NDArray[np.float64], offset: float
-) -> tuple[NDArray[np.float64], float] | None:
-    """Fit a plane to the points near it, their width from those below; None if it gets lost."""
-    near = THICKNESS * -offset
+    points: NDArray[np.float64], normals: NDArray[np.float64], offsets: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Fit planes to the points near them, as wide as those below are; False where one gets lost."""
+    near = THICKNESS * -offsets
+    is_fitted = np.ones(len(normals), bool)
     for _ in range(ROUNDS):
-        heights = points @ normal - offset
-        weights = _weights(heights, near)
-        if np.count_nonzero(weights) < 8:
-            return None
-        normal, offset = _least_squares(points, weights, normal)
-        if not offset < 0:
-            return None
-    return normal, offset
+        heights = normals @ points.T - offsets[:, None]
+        weights = np.array([_weights(*each) for each in zip(heights, near, strict=True)])
+        is_fitted &= np.count_nonzero(weights, axis=1) >= 8
+        normals, offsets = _least_squares(points, weights, normals)
+        is_fitted &= offsets < 0
+        if not is_fitted.any():
+            break
+    return normals, offsets, is_fitted
 
 
 def _weights(heights: NDArray[np.float64], near: float) -> NDArray[np.float64]:
@@ -215,10 +226,10 @@ def _fit(
     offset: float,
 ) -> GroundPlane | None:
     """Fit the candidate to the points near it; None where they do not determine it."""
-    polished = _polish(points, normal, offset)
-    if polished is None:
+    normals, offsets, is_fitted = _polish(points, normal[None], np.array([offset]))
+    if not is_fitted[0]:
         return None
-    normal, offset = polished
+    normal, offset = normals[0], float(offsets[0])
     weights = _weights(points @ normal - offset, THICKNESS * -offset)
     is_near = weights > 0
     if is_near.sum() < max(MIN_POINTS, MIN_FLOOR * len(points)):
@@ -240,15 +251,20 @@ def _fit(
 
 
 def _least_squares(
-    points: NDArray[np.float64], weights: NDArray[np.float64], normal: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """Normal, on the side of the one given, and offset of the plane through points (M, 3)."""
-    total = max(float(weights.sum()), 1e-12)
-    mean = weights @ points / total
-    centered = points - mean
-    fitted = np.linalg.eigh((centered * weights[:, None]).T @ centered)[1][:, 0]
-    fitted *= 1.0 if fitted @ normal >= 0 else -1.0
-    return fitted, float(fitted @ mean)
+    points: NDArray[np.float64], weights: NDArray[np.float64], normals: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Normals (n, 3), on the side of those given, and offsets (n,) of planes through points (M, 3).
+
+    ``weights`` (n, M) of the points for each plane.
+    """
+    totals = np.maximum(weights.sum(axis=1), 1e-12)[:, None]
+    means = weights @ points / totals
+    spreads = np.array([(points.T * row) @ points for row in weights])
+    spreads -= totals[:, :, None] * means[:, :, None] * means[:, None]
+    fitted = np.linalg.eigh(spreads)[1][:, :, 0]
+    sides = np.einsum("ni,ni->n", fitted, normals)
+    fitted *= np.where(sides < 0, -1.0, 1.0)[:, None]
+    return fitted, np.einsum("ni,ni->n", fitted, means)
 
 
 def _patches(
@@ -274,8 +290,9 @@ def _jackknife(
     numbers = np.unique(groups)
     if len(numbers) < 4:
         return math.inf, math.inf
-    fits = [_least_squares(points, weights * (groups != number), normal) for number in numbers]
+    given = np.repeat(normal[None], len(numbers), axis=0)
+    without = weights * (groups != numbers[:, None])
+    normals, offsets = _least_squares(points, without, given)
     factor = (len(numbers) - 1) / len(numbers)
-    tilts = sum(float(((fitted - normal) ** 2).sum()) for fitted, _ in fits)
-    shifts = sum((fitted_offset - offset) ** 2 for _, fitted_offset in fits)
+    tilts, shifts = ((normals - normal) ** 2).sum(), ((offsets - offset) ** 2).sum()
     return math.sqrt(factor * tilts / 2), math.sqrt(factor * shifts)
