@@ -1,9 +1,13 @@
 """The map becomes metric and level by what robot and ground say, and stays as small as a place."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from flashvggt_ros.config import build_config
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.geometry.sim3 import align_points
 from flashvggt_ros.robot import UNKNOWN_ROBOT, Robot
 from flashvggt_ros.slam import Slam
@@ -25,6 +29,7 @@ SMALL = {
     "bundle_adjustment.enabled": False, "map.voxel_size": 0.1, "keyframe.min_motion": 0.0,
     "chunk.max_wait": 60.0,
 }
+TINY = Pinhole(40.0, 40.0, 31.5, 23.5, 64, 48)
 
 
 @pytest.fixture(scope="module")
@@ -97,20 +102,59 @@ def test_the_floor_says_what_is_up_where_nothing_else_does(pitch_deg):
     assert up_error_deg(slam, world) < 2
 
 
-def test_a_place_seen_again_and_again_takes_no_more_memory():
-    world = make_world(np.concatenate([walk(60)] * 4))
+def test_a_place_seen_again_and_again_takes_no_more_memory_nor_submaps():
+    world = make_world(np.concatenate([walk(60)] * 4), pinhole=TINY)
     slam = Slam(
         build_config(SMALL | {"submap.max_frames": 12, "chunk.size": 4}), TruthPredictor(world)
     )
-    sizes = []
+    sizes, kept, factors = [], [], []
     for number, frame in enumerate(world.frames):
         slam.add_frame(frame)
         if number % 60 == 59:
             sizes.append(held_bytes(slam.map))
-    assert len(slam.map.submaps) < 0.6 * slam.map.live.index
-    assert slam.map.layout.graph.nodes == tuple(submap.index for submap in slam.map.submaps)
-    assert slam.map.trajectory().frames == world.stamps
+            kept.append(len(slam.map.submaps))
+            factors.append(len(slam.map.layout.graph.factors))
     assert sizes[3] < 1.15 * sizes[1]
+    assert kept[3] <= kept[1] + 1 < 0.5 * slam.map.live.index
+    assert factors[3] <= factors[1] + 4
+    assert slam.map.layout.graph.nodes == tuple(submap.index for submap in slam.map.submaps)
+    trajectory = slam.map.trajectory()
+    assert trajectory.frames == world.stamps
+    places = world.T_world_camera[:, :3, 3]
+    S_world_map = align_points(trajectory.T_map_camera[:, :3, 3], places, np.ones(len(places)))
+    offsets = S_world_map.transform_points(trajectory.T_map_camera[:, :3, 3]) - places
+    assert np.linalg.norm(offsets, axis=1).max() < 0.01
+
+
+def noisy(world: World) -> list[Frame]:
+    """The frames of a world with the noise of a sensor."""
+    rng = np.random.default_rng(0)
+    return [
+        replace(frame, image=np.clip(frame.image + rng.normal(0, 3, frame.image.shape), 0, 255)
+                .astype(np.uint8))
+        for frame in world.frames
+    ]
+
+
+@pytest.mark.parametrize("min_motion", [None, 0.0])
+def test_a_robot_that_stands_still_adds_nothing(min_motion):
+    there = walk(60)[:24]
+    world = make_world(np.concatenate([there, np.repeat(there[-1:], 96, axis=0)]), pinhole=TINY)
+    values = SMALL | {"submap.max_frames": 12, "chunk.size": 4, "keyframe.min_motion": min_motion}
+    if min_motion is None:  # the default: what shows nothing new is no keyframe
+        del values["keyframe.min_motion"]
+    slam = Slam(build_config(values), TruthPredictor(world))
+    sizes, kept = [], []
+    for number, frame in enumerate(noisy(world)):
+        slam.add_frame(frame)
+        if number in (23, 71, 119):
+            sizes.append(held_bytes(slam.map))
+            kept.append(len(slam.map.submaps))
+    assert slam.gated >= 96 if min_motion is None else slam.keyframes == 120
+    assert kept[2] == kept[1]
+    assert sizes[2] - sizes[1] < 48 * 200  # poses and stamps at most
+    if min_motion is None:
+        assert sizes[2] == sizes[0]
 
 
 def test_what_only_older_submaps_show_is_kept():
