@@ -193,8 +193,9 @@ def _step(problem: Problem, state: State, system: _System, damping: float) -> St
     H, W = system.H[np.ix_(kept, kept)], system.W[:, kept]
     H[np.diag_indices(len(kept))] += damping * H.diagonal() + LEAST_CURVATURE
     H_depth = system.H_depth * (1 + damping) + LEAST_CURVATURE
-    scaled = W / H_depth[:, None]
-    reduced, right = H - scaled.T @ W, system.g[kept] - scaled.T @ system.g_depth
+    root = np.sqrt(H_depth)
+    scaled = W / root[:, None]  # its product with itself takes half the time of any other
+    reduced, right = H - scaled.T @ scaled, system.g[kept] - scaled.T @ (system.g_depth / root)
     # NumPy throughout: SciPy has BLAS threads of its own, which fight with NumPy's over few cores.
     try:
         np.linalg.cholesky(reduced)
