@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +56,26 @@ def truth(batch: Batch) -> Truth:
     spread = t.square().sum(-1).mean(1).sqrt().clamp(min=0.3)
     return Truth(pose_enc, R, t, depth / scale[:, None, None, None], is_valid, scale, spread,
                  batch.intrinsics)
+
+
+def log_scale(depth: Tensor, target: Tensor, is_valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Log of the scale of predicted over true depth (B, n, H, W): median (B,) and mean (B,)."""
+    ratio = (depth.clamp(min=1e-6).log() - target.clamp(min=1e-6).log())[..., ::4, ::4]
+    valid = is_valid[..., ::4, ::4]
+    median = torch.where(valid, ratio, torch.nan).detach().flatten(1).nanmedian(1).values
+    count = valid.flatten(1).sum(1).clamp(min=1)
+    return median.nan_to_num(0.0), (ratio * valid).flatten(1).sum(1) / count
+
+
+def rescaled(target: Truth, factor: Tensor) -> Truth:
+    """The same truth in units that are ``factor`` (B,) times smaller."""
+    wide = factor[:, None, None]
+    t = target.t * wide
+    return dataclasses.replace(
+        target, t=t, pose_enc=torch.cat([t, target.pose_enc[..., 3:]], -1),
+        depth=target.depth * wide[..., None], scale=target.scale / factor,
+        spread=target.spread * factor,
+    )
 
 
 def pixel_rays(intrinsics: Tensor, height: int, width: int) -> Tensor:

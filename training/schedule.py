@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from training.sequences import Motion
 
@@ -109,9 +109,19 @@ SCHEDULES = {
         ),
         warm_up=150, decay=0.4, settling=100, samples=((0.0, 2), (0.3, 4)),
     ),
+    "refine": Schedule(
+        (
+            Phase(0.35, ((_EIGHT, 0.20), (_SIXTEEN, 0.40), (_LATER_THIRTY_TWO, 0.40))),
+            Phase(1.01, ((_EIGHT, 0.10), (_SIXTEEN, 0.28), (_LATER_THIRTY_TWO, 0.42),
+                         (replace(_SIXTY_FOUR, batch=1), 0.16),
+                         (replace(_NINETY_SIX, batch=1), 0.04))),
+        ),
+        warm_up=100, decay=1.0, settling=80, samples=((0.0, 4),),
+    ),
     "tiny": Schedule(
         (Phase(1.01, ((Sequences(4, ((2, 2), (4,))), 1.0),)),),
         grids=(((4, 4), 1.0),), settling=2, samples=((0.0, 1),),
     ),
 }
-"""From nothing; going on from trained weights; a smoke test on a CPU."""
+"""From nothing; going on from trained weights; with falling rates to the end, in steps of twice as
+many frames; a smoke test on a CPU."""

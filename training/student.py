@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -11,10 +13,11 @@ from training.sequences import Batch
 
 WEIGHTS = {
     "translation": 1.0, "rotation": 4.0, "fov": 0.5, "relative_rotation": 4.0,
-    "relative_translation": 0.3, "relative_direction": 0.1, "depth_confident": 0.5, "depth": 0.5,
-    "depth_gradient": 0.3, "matching": 0.2, "matching_middle": 0.1, "points": 0.5,
+    "relative_translation": 0.3, "relative_direction": 0.1, "depth_confident": 1.0, "depth": 1.0,
+    "depth_gradient": 0.6, "unit": 0.5, "matching": 0.2, "matching_middle": 0.1, "points": 0.5,
 }
 MATCH_WIDTH = 96
+MOST_RESCALED = math.log(2)
 
 
 class Student(nn.Module):
@@ -40,7 +43,6 @@ class Student(nn.Module):
         ``auxiliary_share``: of the auxiliary heads' gradients, how much goes on into the model.
         """
         target = losses.truth(batch)
-        patches = losses.patch_truth(target, self.model.config.patch_size)
         cache = GradientCache()
         last, middle, taps, chosen, start = [], [], [], [], 0
         for images, size in zip(batch.images.split(sizes, 1), sizes, strict=True):
@@ -52,10 +54,12 @@ class Student(nn.Module):
             last.append(features.taps[-1][:, :, features.specials:])
             middle.append(features.taps[1][:, :, features.specials:])
             start += size
-        iterations = self._poses(features.camera_tokens)
-        parts = losses.camera_loss(iterations, target)
         depth, confidence = self._depth([torch.cat(x, 1) for x in zip(*taps, strict=True)],
                                         features.grid)
+        target, unit = _in_own_unit(target, depth, chosen)
+        patches = losses.patch_truth(target, self.model.config.patch_size)
+        iterations = self._poses(features.camera_tokens)
+        parts = losses.camera_loss(iterations, target) | {"unit": unit}
         parts |= losses.depth_loss(depth, confidence, target.depth[:, chosen],
                                    target.is_valid[:, chosen])
         patches_last = _partly_detached(torch.cat(last, 1), auxiliary_share)
@@ -83,6 +87,18 @@ class Student(nn.Module):
     def _poses(self, tokens: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(tokens.device.type, enabled=False):
             return self.model.camera_head(tokens.float())
+
+
+def _in_own_unit(target: losses.Truth, depth: Tensor, frames: list[int]
+                 ) -> tuple[losses.Truth, Tensor]:
+    """The truth in the unit of the predicted depth of ``frames``, and how far that unit is off.
+
+    A wrong unit pushes every depth and translation of a sequence the same way and hides their
+    shape. It has a loss of its own, and all others ask for shape, in one unit for depth and poses.
+    """
+    median, mean = losses.log_scale(depth, target.depth[:, frames], target.is_valid[:, frames])
+    factor = median.clamp(-MOST_RESCALED, MOST_RESCALED).exp()
+    return losses.rescaled(target, factor), mean.abs().mean()
 
 
 def _partly_detached(x: Tensor, share: float) -> Tensor:

@@ -60,7 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--begin", type=float, default=0.0)
     parser.add_argument("--end", type=float, default=1.0)
-    parser.add_argument("--frames", type=int, default=768, help="frames a step and process")
+    parser.add_argument("--frames", type=int, help="a step and process; default 768, tiny: 16")
     parser.add_argument("--muon-rate", type=float, default=3e-3)
     parser.add_argument("--adam-rate", type=float, default=1e-3)
     parser.add_argument("--init", type=Path, help="weights to go on from")
@@ -80,6 +80,7 @@ def _options() -> argparse.Namespace:
     if options.begin > 0 and options.state is not None and not options.state.exists():
         parser.error(f"{options.state} is not there: a slice from {options.begin} on would begin "
                      "anew and lose what went before; the first slice begins at 0")
+    options.frames = options.frames or (16 if options.tiny else 768)
     usual = "tiny" if options.tiny else "continue" if options.init else "scratch"
     options.schedule = options.schedule or usual
     return options

@@ -85,3 +85,26 @@ def test_true_points_cost_nothing(target):
     patches = losses.patch_truth(target, 14)
     assert losses.point_loss(patches.points, patches) == 0
     assert losses.point_loss(patches.points + 0.1, patches) > 0.05
+
+
+def test_the_scale_of_depth_is_found_in_spite_of_outliers_and_sky(target):
+    depth = target.depth * 1.3
+    depth[:, :, :8] *= 40
+    sky = torch.zeros_like(target.is_valid)
+    sky[..., :20] = True
+    depth[sky] = 1e3
+    median, _ = losses.log_scale(depth, target.depth, target.is_valid & ~sky)
+    torch.testing.assert_close(median, torch.full((2,), math.log(1.3)), atol=1e-5, rtol=0)
+
+
+def test_a_wrong_unit_of_depth_and_poses_together_costs_nothing_but_the_unit(target):
+    factor = torch.tensor([1.25, 0.8])
+    same = losses.rescaled(target, factor)
+    pose = torch.cat([target.t * factor[:, None, None], target.pose_enc[..., 3:]], -1)
+    assert all(float(loss) < 1e-5 for loss in losses.camera_loss((pose,), same).values())
+    torch.testing.assert_close(same.depth * same.scale[:, None, None, None],
+                               target.depth * target.scale[:, None, None, None])
+    _, mean = losses.log_scale(same.depth, target.depth, target.is_valid)
+    torch.testing.assert_close(mean, factor.log(), atol=1e-5, rtol=0)
+    mixed = torch.cat([target.t, target.pose_enc[..., 3:]], -1)  # poses in another unit than depth
+    assert float(losses.camera_loss((mixed,), same)["translation"]) > 1e-3
