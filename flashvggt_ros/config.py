@@ -358,10 +358,14 @@ class TfConfig:
 
 @dataclass(frozen=True, slots=True)
 class PublishConfig:
-    """How often the large and the slow outputs are published."""
+    """How often the large and the slow outputs are published, and how large they become."""
 
     map_cloud_period: float = param(
         2.0, "Least time between two messages on ~/map_cloud [s].", low=0.1, high=600.0
+    )
+    max_path: int = param(
+        5000, "Most poses in one message on ~/path; a longer path is thinned evenly [poses].",
+        low=16, high=1_000_000,
     )
     grid_period: float = param(
         2.0, "Least time between two messages on map, the occupancy grid [s].", low=0.1, high=600.0

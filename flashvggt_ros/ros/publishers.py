@@ -52,7 +52,7 @@ class MapPublishers:
         self._obstacles = node.create_publisher(PointCloud2, "~/obstacles", 5)
         self._map_cloud = node.create_publisher(PointCloud2, "~/map_cloud", LATCHED)
         self._grid = node.create_publisher(OccupancyGrid, "map", LATCHED)
-        self._path_poses = PathPoses(self._map_frame)
+        self._path_poses = PathPoses(self._map_frame, self._config().publish.max_path)
         self._open = threading.Lock()  # held while publishing, so that close() does not cut in
         self._is_closed = False
         self._map_limit, self._grid_limit = RateLimit(), RateLimit()
@@ -95,7 +95,7 @@ class MapPublishers:
     def clear(self) -> None:
         """Start anew after a reset: empty outputs, and no transform until a new pose."""
         self.poses.clear()
-        self._path_poses = PathPoses(self._map_frame)
+        self._path_poses = PathPoses(self._map_frame, self._config().publish.max_path)
         with self._open:
             if not self._is_closed:
                 self._send_nothing()
