@@ -14,7 +14,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rotation:
-    """Cosines and sines (L, 1, 2, head_dim / 4) of L tokens: rows in [.., 0, :], columns in 1."""
+    """Cosines and sines (L, 1, head_dim) of L tokens; sines are negative for the first of a pair.
+
+    They are spread over all channels because whole rows of tokens are multiplied several times
+    faster than quarters of them.
+    """
 
     cos: Tensor
     sin: Tensor
@@ -29,14 +33,15 @@ def rotation(positions: Tensor, head_dim: int, base: float) -> Rotation:
     half = head_dim // 2
     steps = torch.arange(0, half, 2, device=positions.device, dtype=torch.float32)
     angles = positions.float()[:, None, :, None] * (1.0 / base ** (steps / half))
-    return Rotation(angles.cos(), angles.sin())
+    cos, sin = angles.cos(), angles.sin()
+    return Rotation(torch.cat([cos, cos], -1).flatten(2), torch.cat([-sin, sin], -1).flatten(2))
 
 
 def rotate(tokens: Tensor, turn: Rotation) -> Tensor:
     """Turn queries or keys (..., L, heads, head_dim) by the rotation of their L tokens."""
-    first, second = tokens.unflatten(-1, (2, 2, -1)).unbind(-2)
-    turned = (first * turn.cos - second * turn.sin, second * turn.cos + first * turn.sin)
-    return torch.stack(turned, dim=-2).flatten(-3)
+    first_row, second_row, first_column, second_column = tokens.chunk(4, dim=-1)
+    partners = torch.cat([second_row, first_row, second_column, first_column], dim=-1)
+    return tokens * turn.cos + partners * turn.sin
 
 
 def patch_positions(rows: int, columns: int, specials: int, device: torch.device) -> Tensor:

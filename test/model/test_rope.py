@@ -45,3 +45,15 @@ def test_patches_follow_the_special_tokens_row_by_row():
     assert positions.tolist() == [
         [0, 0], [0, 0], [1, 1], [1, 2], [1, 3], [2, 1], [2, 2], [2, 3]
     ]
+
+
+def test_each_pair_turns_by_its_own_angle():
+    tokens = torch.randn(1, 1, 1, 16, dtype=torch.float64)
+    pairs = tokens.view(2, 2, 4)  # half, first or second of a pair, pair
+    angles = torch.tensor([[3.0], [7.0]]) * 100.0 ** (-2 * torch.arange(4) / 8)
+    expected = torch.complex(pairs[:, 0], pairs[:, 1]) * torch.exp(1j * angles.double())
+
+    found = turned(tokens, [(3, 7)]).view(2, 2, 4)
+
+    torch.testing.assert_close(torch.complex(found[:, 0], found[:, 1]), expected,
+                               rtol=1e-5, atol=1e-6)
