@@ -316,6 +316,10 @@ ARRAY_LIES: dict[str, tuple[str, dict[str, Callable[[np.ndarray], np.ndarray]], 
     "no covariance": ("submaps.npz", {"edge_covariance": lambda a: -a}, "positive definite"),
     "a weightless point": ("clouds.npz", {"weights": lambda a: put(a, 0, 0)}, "weight"),
     "a measured nothing": ("submaps.npz", {"scale_measured": lambda a: 0 * a}, "not positive"),
+    "merged into nothing": ("submaps.npz", {"carrier": lambda a: put(a, 1, 99)}, "there is not"),
+    "merged into itself": ("submaps.npz", {"carrier": lambda a: put(a, 1, 1)}, "there is not"),
+    "merged and not": ("submaps.npz", {"carrier": lambda a: put(a, 1, 0)}, "more than poses"),
+    "an odd number": ("submaps.npz", {"carrier": lambda a: put(a, 1, -2)}, "there is not"),
     "a short up": ("submaps.npz", {"up_measured": lambda a: 0.5 * a}, "length 1"),
 }  # fmt: skip
 
