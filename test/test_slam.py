@@ -9,7 +9,7 @@ from flashvggt_ros.config import Config, build_config
 from flashvggt_ros.frame import Frame, MapUpdate
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import align_points
-from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.mapping.trails import Trajectory
 from flashvggt_ros.slam import Slam
 from flashvggt_ros.worlds import TruthCache, TruthPredictor, World, held_bytes, make_world, walk
 

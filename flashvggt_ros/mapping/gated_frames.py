@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.mapping.trails import Trajectory
 
 NO_FRAMES = Trajectory((), np.empty((0, 4, 4)))
 

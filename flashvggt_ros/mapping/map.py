@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,18 +26,10 @@ from flashvggt_ros.mapping.occupancy_grid import Grid
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.submap_layout import SubmapLayout
 from flashvggt_ros.mapping.submap_measurements import SubmapMeasurements
-from flashvggt_ros.mapping.trails import Trails, paths
+from flashvggt_ros.mapping.trails import Trails, Trajectory, paths
 from flashvggt_ros.robot import RobotState
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trajectory:
-    """Poses ``T_map_camera`` (K, 4, 4) of ``frames`` (K), in order of arrival."""
-
-    frames: tuple[FrameStamp, ...]
-    T_map_camera: NDArray[np.float64]
 
 
 class Map:
@@ -201,7 +192,7 @@ class Map:
         """
         trails = self._trails.before(self.live.index)
         own = [*paths(self._submaps, trails, self._loaded)]
-        stamps = [stamp for path in own for stamp in path.stamps]
+        stamps = [stamp for path in own for stamp in path.frames]
         return Trajectory(tuple(stamps), np.concatenate([path.T_map_camera for path in own]))
 
     def cloud(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

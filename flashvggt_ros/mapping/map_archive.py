@@ -125,7 +125,7 @@ def _write(
     """Write everything into an empty folder, the manifest last."""
     drawn = Map(config, snapshot)
     own = [*paths(snapshot.submaps, snapshot.trails)]
-    stamps_ns = [stamp.stamp_ns for path in own for stamp in path.stamps]
+    stamps_ns = [stamp.stamp_ns for path in own for stamp in path.frames]
     poses = np.concatenate([path.T_map_camera for path in own])
     points, colors = drawn.cloud()
     write_pose_graph(snapshot.graph, folder / "pose_graph.g2o")

@@ -231,9 +231,7 @@ class PoseGraph:
             "pose graph: cost %.4g to %.4g in %d iterations, %d factors rejected",
             cost_before, solution.cost_after, iterations, len(rejected),
         )
-        return OptimizeResult(
-            self.poses, cost_before, solution.cost_after, iterations, rejected
-        )
+        return OptimizeResult(self.poses, cost_before, solution.cost_after, iterations, rejected)
 
     def relative(self, first: int, second: int) -> RelativePose | None:
         """Return S_first_second and its covariance as the graph has it now.

@@ -29,10 +29,10 @@ class Trail:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Path:
-    """Keyframes of one submap, as they were taken: stamps (K) and T_map_camera (K, 4, 4)."""
+class Trajectory:
+    """Poses ``T_map_camera`` (K, 4, 4) of ``frames`` (K), in order of arrival."""
 
-    stamps: tuple[FrameStamp, ...]
+    frames: tuple[FrameStamp, ...]
     T_map_camera: NDArray[np.float64]
 
 
@@ -73,7 +73,7 @@ class Trails:
             self._trails[passed] = last
 
 
-def paths(submaps: Sequence[Submap], trails: Sequence[Trail], first: int = 0) -> Iterator[Path]:
+def paths(submaps: Sequence[Submap], trails: Sequence[Trail], first: int = 0) -> Iterator[Trajectory]:
     """Yield the path of each submap and trail from number ``first`` on, in order of arrival."""
     placed = {submap.index: submap for submap in submaps}
     parts: dict[int, Submap | Trail] = {trail.number: trail for trail in trails} | placed
@@ -82,7 +82,7 @@ def paths(submaps: Sequence[Submap], trails: Sequence[Trail], first: int = 0) ->
         if number < first:
             continue
         if isinstance(part, Submap):
-            yield Path(part.stamps[part.shared :], part.T_map_camera[part.shared :])
+            yield Trajectory(part.stamps[part.shared :], part.T_map_camera[part.shared :])
             continue
         S_map_submap = placed[part.carrier].S_map_submap @ part.S_carrier_submap
-        yield Path(part.stamps, S_map_submap.transform_pose(part.T_submap_camera))
+        yield Trajectory(part.stamps, S_map_submap.transform_pose(part.T_submap_camera))

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from flashvggt_ros.config import ImageConfig
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry.camera import Pinhole
-from flashvggt_ros.mapping.map import Trajectory
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
+from flashvggt_ros.mapping.trails import Trajectory
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.child_process import Child, ChildError

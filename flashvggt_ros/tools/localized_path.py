@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from flashvggt_ros.frame import FrameStamp, MapUpdate
-from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.mapping.trails import Trajectory
 
 
 class LocalizedPath:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.mapping.map import Map, Trajectory
+from flashvggt_ros.mapping.map import Map
+from flashvggt_ros.mapping.trails import Trajectory
 from flashvggt_ros.slam import Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.bag_robot import BagRobot

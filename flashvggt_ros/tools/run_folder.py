@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.mapping.map import Map, Trajectory
+from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.mapping.map_archive import MANIFEST, save_map
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.mapping.map_manifest import MapModel
+from flashvggt_ros.mapping.trails import Trajectory
 from flashvggt_ros.tools.plots import draw_map, draw_trajectory
 
 REPORT = "report.json"

@@ -6,7 +6,7 @@ import pytest
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.gated_frames import GatedFrames, joined
-from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.mapping.trails import Trajectory
 from flashvggt_ros.worlds import look
 
 SECOND = 10**9

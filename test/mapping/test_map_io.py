@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping import map_io
-from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.mapping.trails import Trajectory
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_a_trail_follows_through_many_mergers_and_keeps_its_place_in_the_order()
         (0, 6), (1, 6), (2, 4), (3, 6), (5, 6)
     ]
     for path, (stamps, poses) in zip(paths(kept, trails.before(7)), expected, strict=True):
-        assert path.stamps == stamps
+        assert path.frames == stamps
         np.testing.assert_allclose(path.T_map_camera, poses, atol=1e-12)
     move = Sim3(2.0, submaps[0].S_map_submap.rotation, np.array([1.0, 2.0, 3.0]))
     for submap in kept:
@@ -111,5 +111,5 @@ def test_mapping_goes_on_in_such_a_map_and_it_stays_as_small(
     save_map(tmp_path / "more", fresh.map, CONFIG, MODEL)
     more = load_map(tmp_path / "more", MODEL)
     for old, new in zip(path, paths(more.submaps, more.trails), strict=False):
-        assert old.stamps == new.stamps
+        assert old.frames == new.frames
         np.testing.assert_allclose(old.T_map_camera, new.T_map_camera, atol=0.02)

@@ -12,7 +12,7 @@ from flashvggt_ros.config import Config, build_config
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.geometry.sim3 import Sim3, align_points
-from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.mapping.trails import Trajectory
 from flashvggt_ros.robot import UNKNOWN_ROBOT, Robot
 from flashvggt_ros.slam import Slam
 from flashvggt_ros.worlds import Drift, TruthCache, TruthPredictor

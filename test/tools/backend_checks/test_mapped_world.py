@@ -8,7 +8,7 @@ import pytest
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
-from flashvggt_ros.mapping.map import Trajectory
+from flashvggt_ros.mapping.trails import Trajectory
 from flashvggt_ros.tools.backend_checks.mapped_world import (
     anchored,
     ate,
