@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from rclpy.node import Node
@@ -120,9 +121,8 @@ class MapPublishers:
         wait = self._map_limit.wait(current_map.version, period)
         if wait is None or wait > 0:
             return wait
-        trajectory = current_map.trajectory()
         points_map, colors = current_map.cloud()
-        poses = self._path_poses.update(trajectory.frames, trajectory.T_map_camera)
+        poses = self._poses_of(current_map)
         cloud = cloud_message(points_map, colors, self._map_frame, self._newest_ns)
         with self._open:
             if not self._is_closed:
@@ -132,6 +132,13 @@ class MapPublishers:
         self.map_points = len(points_map)
         self._map_limit.sent(current_map.version)
         return None
+
+    def _poses_of(self, current_map: Map) -> list[PoseStamped]:
+        """Poses of the path: none until it is known, or said, where in a loaded map they are."""
+        if not current_map.is_placed:
+            return []
+        trajectory = current_map.trajectory()
+        return self._path_poses.update(trajectory.frames, trajectory.T_map_camera)
 
     def _publish_grid(self, current_map: Map, period: float) -> float | None:
         wait = self._grid_limit.wait(current_map.version, period)

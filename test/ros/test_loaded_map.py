@@ -13,6 +13,7 @@ from ros.node_bench import NodeBench
 
 from flashvggt_ros.mapping.map_archive import load_map
 from flashvggt_ros.mapping.map_manifest import MapModel
+from flashvggt_ros.ros.messages import stamp_ns
 from flashvggt_ros.worlds import TruthPredictor, World, make_world, walk
 
 FIRST = make_world(walk(24))
@@ -59,6 +60,12 @@ def saved(map_bench: Callable[..., NodeBench]) -> NodeBench:
     return it
 
 
+def on_path(it: NodeBench) -> set[int]:
+    """Stamps of all poses that were ever on the path."""
+    paths = it.listener.heard["/mapping/path"]
+    return {stamp_ns(pose.header.stamp) for path in paths for pose in path.poses}
+
+
 def test_an_older_map_is_replaced_only_where_that_is_asked_for(
     map_bench: Callable[..., NodeBench], tmp_path: Path
 ) -> None:
@@ -101,6 +108,7 @@ def test_at_start_the_map_is_shown_and_no_transform_is_made_up(
     assert not it.listener.status.is_localized
     stamps = {frame.stamp_ns for frame in ELSEWHERE.frames}
     assert not stamps & set(it.listener.stamps("/mapping/odometry"))
+    assert not stamps & on_path(it)
 
 
 def test_an_initial_pose_places_the_robot(map_bench: Callable[..., NodeBench]) -> None:
@@ -121,6 +129,7 @@ def test_an_initial_pose_places_the_robot(map_bench: Callable[..., NodeBench]) -
     at = it.listener.stamps("/mapping/odometry").index(first)
     place = it.listener.heard["/mapping/odometry"][at].pose.pose.position
     assert (place.x, place.y) == pytest.approx((3.0, -2.0), abs=0.05)
+    it.spin_until(lambda: first in on_path(it))
     assert not it.listener.status.is_localized
 
 
