@@ -36,7 +36,7 @@ def solve(problem: Problem, state: State, widths: Sequence[float]) -> State:
         system = _System.at(problem, state, at, width)
         before = cost(at, width)
         for _ in range(ATTEMPTS):
-            candidate = _step(problem, state, system, damping)
+            candidate = _step(state, system, damping)
             there = problem.evaluate(candidate) if candidate is not None else None
             if candidate is not None and there is not None and cost(there, width) < before:
                 state, at, damping = candidate, there, max(damping / 5, LEAST_DAMPING)
@@ -64,12 +64,13 @@ def _weights(squares: Array, width: float) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _System:
-    """Normal equations: ``H`` and ``g`` of poses (6 K), scales (K) and focal length, together D.
+    """Normal equations: ``H`` and ``g`` of the D that are ``free`` of poses, scales, focal length.
 
-    Apart from them those of the M depths, ``H_depth`` and ``g_depth`` (M,), and ``W`` (M, D)
-    between both.
+    These are numbered 6 K, K and 1. Apart from them those of the M depths, ``H_depth`` and
+    ``g_depth`` (M,), and ``W`` (M, D) between both.
     """
 
+    free: NDArray[np.int64]
     H: Array
     g: Array
     W: Array
@@ -97,8 +98,9 @@ class _System:
         if problem.has_focal:
             H[-1, -1] += 1 / problem.priors.log_focal_sigma**2
             g[-1] += at.focal / problem.priors.log_focal_sigma
+        free = np.flatnonzero([*np.repeat(problem.is_free, 6), *np.ones(K), problem.has_focal])
         return cls(
-            H, g, _couplings(problem, coupling, M, K),
+            free, H[np.ix_(free, free)], g[free], _couplings(problem, coupling, M, free),
             _sums(seen.track, (J_depth**2).sum(axis=1), M),
             _sums(seen.track, coupling[:, 8], M),
         )  # fmt: skip
@@ -167,17 +169,19 @@ class _Sums:
         return H, g
 
 
-def _couplings(problem: Problem, coupling: Array, M: int, K: int) -> Array:
-    """W (M, 7 K + 1) from each observation's share (N, 9)."""
-    seen, width = problem.observations, 7 * K + 1
+def _couplings(problem: Problem, coupling: Array, M: int, free: NDArray[np.int64]) -> Array:
+    """W (M, D) from each observation's share (N, 9)."""
+    seen, K, D = problem.observations, len(problem.is_free), len(free)
     columns = np.empty((len(seen.track), 14), np.int64)
     columns[:, :6] = 6 * seen.anchor[:, None] + np.arange(6)
     columns[:, 6:12] = 6 * seen.frame[:, None] + np.arange(6)
     columns[:, 12] = 6 * K + seen.frame
     columns[:, 13] = 7 * K
-    columns += width * seen.track[:, None]
+    number = np.full(7 * K + 1, D)  # what is not free goes to a column that is cut off
+    number[free] = np.arange(D)
+    places = number[columns] + (D + 1) * seen.track[:, None]
     values = np.hstack([coupling[:, :6], -coupling[:, :6], coupling[:, 6:8]])
-    return _sums(columns.ravel(), values.ravel(), M * width).reshape(M, width)
+    return _sums(places.ravel(), values.ravel(), M * (D + 1)).reshape(M, D + 1)[:, :D]
 
 
 def _sums(index: NDArray[np.int64], values: Array, size: int) -> Array:
@@ -185,25 +189,22 @@ def _sums(index: NDArray[np.int64], values: Array, size: int) -> Array:
     return np.asarray(np.bincount(index, values, size), np.float64)
 
 
-def _step(problem: Problem, state: State, system: _System, damping: float) -> State | None:
+def _step(state: State, system: _System, damping: float) -> State | None:
     """Solve the damped system; None where it cannot be solved."""
-    K = len(state.log_scale)
-    is_free = np.concatenate([np.repeat(problem.is_free, 6), np.ones(K, bool)])
-    kept = np.flatnonzero(np.append(is_free, problem.has_focal))
-    H, W = system.H[np.ix_(kept, kept)], system.W[:, kept]
-    H[np.diag_indices(len(kept))] += damping * H.diagonal() + LEAST_CURVATURE
+    H = system.H + np.diag(damping * system.H.diagonal() + LEAST_CURVATURE)
     H_depth = system.H_depth * (1 + damping) + LEAST_CURVATURE
     root = np.sqrt(H_depth)
-    scaled = W / root[:, None]  # its product with itself takes half the time of any other
-    reduced, right = H - scaled.T @ scaled, system.g[kept] - scaled.T @ (system.g_depth / root)
+    scaled = system.W / root[:, None]  # its product with itself takes half the time of any other
+    reduced, right = H - scaled.T @ scaled, system.g - scaled.T @ (system.g_depth / root)
     # NumPy throughout: SciPy has BLAS threads of its own, which fight with NumPy's over few cores.
     try:
         np.linalg.cholesky(reduced)
     except np.linalg.LinAlgError:  # not positive definite, or not finite
         return None
-    change = np.zeros(7 * K + 1)
-    change[kept] = -np.linalg.solve(reduced, right)
-    change_depth = -(system.g_depth + system.W @ change) / H_depth
+    found = -np.linalg.solve(reduced, right)
+    change_depth = -(system.g_depth + system.W @ found) / H_depth
+    change = np.zeros(7 * len(state.log_scale) + 1)
+    change[system.free] = found
     if not (np.isfinite(change).all() and np.isfinite(change_depth).all()):
         return None
     return _moved(state, change, change_depth)
