@@ -126,7 +126,7 @@ def _around(chunks: list[_Chunk], number: int) -> list[list[_Chunk]]:
     """Return those of the submaps about a chunk."""
     parts = chunks_of(chunks)
     middle = [part[0].submap for part in parts].index(chunks[number].submap)
-    return parts[middle - SUBMAPS // 2 : middle + SUBMAPS // 2 + 1]
+    return parts[max(0, middle - SUBMAPS // 2) : middle + SUBMAPS // 2 + 1]
 
 
 def _growth(early: list[list[_Chunk]], late: list[list[_Chunk]], name: str) -> float:
