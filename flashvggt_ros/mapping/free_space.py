@@ -35,11 +35,12 @@ def carve(
     """
     through = np.zeros(len(points_map), np.uint8)
     for view in views:
-        T_camera_map = se3.inverse(view.T_map_camera)
+        T_camera_map = se3.inverse(view.T_map_camera).astype(np.float32)
         nearest = _nearest_around(view.depth)
         for start in range(0, len(points_map), BLOCK):
             part = slice(start, start + BLOCK)
-            points_camera = se3.transform_points(T_camera_map, points_map[part])
+            # x, y and z in a row each, which is faster to go through than points one by one
+            points_camera = T_camera_map[:3, :3] @ points_map[part].T + T_camera_map[:3, 3:]
             seen, is_through, is_surface = _compare(points_camera, view, nearest, voxel_size)
             through[part][seen] = np.where(is_surface, 0, through[part][seen] + is_through)
     return through < LEAST_VIEWS
@@ -168,9 +169,9 @@ def _compare(
     points_camera: NDArray[np.float32], view: DepthView, nearest: NDArray[np.float32],
     voxel_size: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Numbers of the points (K,) in view; whether it looks through each, or sees it."""
+    """Numbers of the points (3, M) in view (K,); whether it looks through each, or sees it."""
     camera = view.camera
-    x, y, z = points_camera.T
+    x, y, z = points_camera
     in_front = np.flatnonzero(z > NEAREST)
     z = z[in_front]
     u = np.rint(camera.fx * x[in_front] / z + camera.cx)
