@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from flashvggt_ros.mapping.graph_factors import skew
+from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.submap_layout import SubmapLayout
 from flashvggt_ros.mapping.trails import Trails
@@ -17,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 NEARBY = 0.25  # of the depth seen: views from so close show the same
 SAME_DIRECTION = float(np.cos(np.radians(30.0)))
+CERTAIN = 2.0  # standard deviations of the place of a submap that must be less than what is close
 COVERED_SHARE = 0.9  # of a submap's keyframes
 
 
@@ -25,7 +28,7 @@ def merge_covered(closed: Sequence[Submap], layout: SubmapLayout, trails: Trails
 
     The last one is the one that was closed last. Of a submap that cannot be merged its poses stay.
     """
-    for submap in _covered_by_newest(closed):
+    for submap in _covered_by_newest(closed, layout.graph):
         submap.condense()
         logger.debug("submap %d: newer ones show the same", submap.index)
     kept = {submap.index for submap in closed if not submap.is_condensed}
@@ -39,10 +42,11 @@ def merge_covered(closed: Sequence[Submap], layout: SubmapLayout, trails: Trails
     return merged
 
 
-def _covered_by_newest(closed: Sequence[Submap]) -> list[Submap]:
+def _covered_by_newest(closed: Sequence[Submap], graph: PoseGraph) -> list[Submap]:
     """Return the submaps, of those closed so far, that the newest one and others cover.
 
-    Only those near the newest are looked at: of others nothing has changed.
+    Only those near the newest are looked at: of others nothing has changed. Submaps of which it is
+    not certain where they lie to each other do not cover each other, whatever they seem to show.
     """
     if not closed:
         return []
@@ -55,9 +59,24 @@ def _covered_by_newest(closed: Sequence[Submap]) -> list[Submap]:
         outside = np.maximum(np.maximum(low - centers, centers - high), 0)
         reach = NEARBY * submap.S_map_submap.scale * _depths(submap)
         is_near = bool((np.linalg.norm(outside, axis=1)[: len(reach)] <= reach).any())
-        if is_near and is_covered(submap, closed[number + 1 :]):
+        if not is_near:
+            continue
+        certain = [newer for newer in closed[number + 1 :] if _is_certain(submap, newer, graph)]
+        if is_covered(submap, certain):
             covered.append(submap)
     return covered
+
+
+def _is_certain(older: Submap, newer: Submap, graph: PoseGraph) -> bool:
+    """Whether it is known to within what is close where the newer submap's path lies."""
+    relative = graph.relative(older.index, newer.index)
+    if relative is None:
+        return False
+    middle = newer.T_submap_camera[newer.shared :, :3, 3].mean(axis=0)
+    arm = relative.S_first_second.transform_points(middle) - relative.S_first_second.translation
+    moves = np.hstack([-skew(arm), np.eye(3), arm[:, None]])
+    variance = float(np.linalg.eigvalsh(moves @ relative.covariance @ moves.T)[-1])
+    return CERTAIN * np.sqrt(variance) <= NEARBY * float(np.median(_depths(older)))
 
 
 def is_covered(older: Submap, newer: Sequence[Submap]) -> bool:
