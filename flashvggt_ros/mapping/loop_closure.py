@@ -93,19 +93,10 @@ class LoopCloser(Generic[CacheT]):
         group = self._submaps[submap]
         candidates = self._candidates(group, near, LOOKALIKES * self._config.candidates)
         possible = self._possible(candidates, submap, graph)
-        drift = _typical_drift(graph)
+        drift = _typical_drift(graph) or (self._config.rotation_drift, self._config.scale_drift)
         found = self._verified(submap, group, possible[: self._config.candidates], drift)
         loops = [loop for loop in found if self._is_believed(loop, found, graph)]
         return tuple(sorted(loops, key=lambda loop: -loop.measurement.likeness))
-
-    def locate(self, group: KeyframeGroup) -> tuple[VerifiedLoop, ...]:
-        """Return where a group of keyframes lies that is in no submap yet; ``query`` is -1.
-
-        Nothing is known of where it might be: two checks must agree.
-        """
-        candidates = self._candidates(group, set(), self._config.candidates)
-        found = self._verified(-1, group, candidates, None)
-        return tuple(loop for loop in found if _has_second(loop, found))
 
     def _candidates(
         self, group: KeyframeGroup, exclude: set[int], most: int
@@ -132,10 +123,9 @@ class LoopCloser(Generic[CacheT]):
 
     def _verified(
         self, query: int, group: KeyframeGroup, candidates: Sequence[Candidate],
-        drift: tuple[float, float] | None,
+        drift: tuple[float, float],
     ) -> list[VerifiedLoop]:
-        """Check candidates; ``drift`` is what submaps bend, None: as configured."""
-        drift = drift or (self._config.rotation_drift, self._config.scale_drift)
+        """Check candidates; ``drift``: rotation [rad] and log scale that submaps bend by."""
         loops = []
         for candidate in candidates:
             match = self._submaps[candidate.submap].around(candidate.keyframe, GROUP)
