@@ -20,7 +20,7 @@ from flashvggt_ros.model.descriptor_cache import ChunkLayout, Memory
 from flashvggt_ros.model.keyframes import choose_keyframes
 from flashvggt_ros.model.model_config import ModelConfig
 from flashvggt_ros.model.rope import Rotation, patch_positions, rotation
-from flashvggt_ros.model.vit import VisionTransformer
+from flashvggt_ros.model.vit import VisionTransformer, random_tokens
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -58,8 +58,8 @@ class Aggregator(nn.Module):
             patch_size=config.patch_size, grid=config.position_grid,
         )
         # Slot 0 is for the first frame of a memory, slot 1 for all others.
-        self.camera_token = nn.Parameter(torch.randn(1, 2, 1, width) * 1e-6)
-        self.register_token = nn.Parameter(torch.randn(1, 2, config.registers, width) * 1e-6)
+        self.camera_token = random_tokens(1, 2, 1, width, deviation=1e-6)
+        self.register_token = random_tokens(1, 2, config.registers, width, deviation=1e-6)
         self.frame_blocks = self._blocks()
         self.global_blocks = self._blocks()
         self.mean: Tensor

@@ -1,6 +1,8 @@
 import hashlib
 import logging
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,3 +216,15 @@ def test_a_hash_that_the_user_gives_must_be_that_of_the_file(model, tmp_path):
         resolve_checkpoint("flashvggt-mini", sha256="0" * 64)
     with pytest.raises(ValueError, match="has no file"):
         resolve_checkpoint("untrained", sha256="0" * 64)
+
+
+def test_loading_does_not_import_torchs_compiler():
+    script = (
+        "import sys; from flashvggt_ros.model.checkpoint import resolve_checkpoint; "
+        "before = 'torch._dynamo' in sys.modules; resolve_checkpoint('flashvggt-mini'); "
+        "print('torch._dynamo' in sys.modules and not before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "False"
