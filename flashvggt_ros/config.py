@@ -209,7 +209,10 @@ class GravityConfig:
 class LoopConfig:
     """When a place is believed to be one that was seen before."""
 
-    enabled: bool = param(True, "Look for places seen before, and close loops.")
+    enabled: bool = param(
+        True, "Look for places seen before, close loops, and lay submaps that show the same "
+        "surfaces on each other."
+    )
     candidates: int = param(
         3, "Places of the map that are checked for each new submap, each by one run of the model "
         "on eight keyframes [places].", low=1, high=50,

@@ -225,6 +225,8 @@ class Slam(Generic[CacheT]):
         closed, shared = self.map.live, self.map.open_submap()
         if closed.keyframes:
             self._close_loops(closed.index, newest_group(closed, closed.frames))
+            if self.config.loop.enabled:
+                self.map.tie_overlaps()
         logger.info("submap %d begins with %d shared frames", self.map.live.index, len(shared))
         return Chunk(shared + chunk.frames)
 

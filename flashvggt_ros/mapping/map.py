@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, FrameStamp, MapUpdate
+from flashvggt_ros.frame import Chunk, ChunkPrediction, Frame, MapUpdate
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.chunk_cloud import chunk_update, voxels_camera
 from flashvggt_ros.mapping.coverage import merge_covered
@@ -23,6 +23,7 @@ from flashvggt_ros.mapping.map_grid import recent_obstacles
 from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.mapping.metric_scale import ScaleEstimate
 from flashvggt_ros.mapping.occupancy_grid import Grid
+from flashvggt_ros.mapping.overlap_search import OverlapSearch
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.submap_layout import SubmapLayout
 from flashvggt_ros.mapping.submap_measurements import SubmapMeasurements
@@ -65,6 +66,7 @@ class Map:
         self._initial_pose: InitialPose | None = None
         self._measurements = SubmapMeasurements(config)
         self._drawing = MapDrawing(config)
+        self._overlaps = OverlapSearch(config.loop)
         self._grounds = loaded.grounds.copy(self._loaded)
         self.version = 1 if self._loaded else 0
 
@@ -156,6 +158,15 @@ class Map:
         if not self.is_localized and any(loop in known for loop in believed):
             self.is_localized = self.live.is_joined = True
             logger.info("localized: submap %d of the map shows the same", known[0].match)
+
+    def tie_overlaps(self) -> None:
+        """Let closed submaps that show the same surfaces hold each other in place."""
+        if not (self.is_extended and self.is_localized):
+            return
+        overlaps = self._overlaps.find(self._submaps[:-1], self.layout.graph)
+        if overlaps:
+            self.version += 1
+            self.layout.add_overlaps(overlaps, self._submaps)
 
     def begin_at(self, initial: InitialPose) -> None:
         """Let the live submap, still empty, begin where someone says that the robot is.

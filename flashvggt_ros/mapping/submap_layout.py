@@ -18,6 +18,7 @@ from flashvggt_ros.mapping.localization import InitialPose
 from flashvggt_ros.mapping.loop_closure import VerifiedLoop
 from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.mapping.metric_scale import ScaleEstimate
+from flashvggt_ros.mapping.overlap_search import Overlap
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.submap_alignment import align_submaps
 
@@ -171,6 +172,23 @@ class SubmapLayout:
         self.loops += len(believed)
         self._take_over(submaps)
         return believed
+
+    def add_overlaps(self, overlaps: Sequence[Overlap], submaps: Sequence[Submap]) -> None:
+        """Let submaps that show the same surfaces hold each other, but for what all else denies."""
+        added = [
+            self.graph.add_between(
+                overlap.first, overlap.second, overlap.registration.S_first_second,
+                overlap.registration.covariance, is_robust=True,
+            )
+            for overlap in overlaps
+        ]
+        rejected = set(self.graph.optimize().rejected) & set(added)
+        for factor in rejected:
+            self.graph.remove(factor)
+        if rejected:
+            self.graph.optimize()
+        logger.debug("overlaps: %d of %d believed", len(added) - len(rejected), len(added))
+        self._take_over(submaps)
 
     def settle(self, submaps: Sequence[Submap], is_due: bool) -> None:
         """Make the graph consistent if it ``is_due``: with more submaps it takes longer."""

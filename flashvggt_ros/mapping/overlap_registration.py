@@ -1,0 +1,209 @@
+"""How two submaps that show the same surfaces lie to each other: surface on surface."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from flashvggt_ros.config import LoopConfig
+from flashvggt_ros.geometry import se3
+from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.depth_view import DepthView
+from flashvggt_ros.mapping.graph_factors import FREEDOMS, skew
+from flashvggt_ros.mapping.submap import Submap
+
+CELL = 0.03  # edge of the cells whose points are averaged [ranges]
+FARTHEST = 2.5  # beyond which no surface is taken [ranges]
+STEEPEST = 0.2  # cosine of the angle at which a surface must at least be seen
+LEAST_POINTS = 2  # of a cell
+LEAST_ALIKE = 0.9  # length of the mean of a cell's normals
+MOST_POINTS = 2500  # of one submap that are compared
+LEAST_MATCHES = 200
+RADII = (0.15, 0.12, 0.1, 0.08, 0.065, 0.05, 0.05, 0.05)  # of matches, step by step [ranges]
+SAME_SIDE = 0.85  # cosine between the normals of matches
+TUKEY = 4.685  # cut-off, in standard deviations
+LEAST_SIGMA = 0.002  # of distances between surfaces [ranges]
+AS_GOOD = 1.05  # times the sigma after registration: a guess that is no worse
+TOGETHER = 30.0  # neighbors whose errors count as one
+LEAST_SHARE = 0.15  # of the points of the smaller submap that must lie on the other one
+BENT = 0.25  # of what a submap may bend along its life, its parts may not fit
+FREE = (0.05, 0.1, 0.1)  # sigmas of rotation [rad], place [ranges] and log scale before a match
+LARGEST = (0.1, 0.15, 0.1)  # how far a registration may lead away from the guess, in these units
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurfaceCloud:
+    """Points (M, 3) on surfaces of a submap, with normals to where they are seen from (M, 3).
+
+    ``range``: median depth [submap units], the measure of all distances here.
+    """
+
+    points: NDArray[np.float64]
+    normals: NDArray[np.float64]
+    range: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Registration:
+    """S_first_second, its covariance (7, 7) as Between has it, and the share of common points."""
+
+    S_first_second: Sim3
+    covariance: NDArray[np.float64]
+    share: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """A step of a registration: normal equations about the ``center`` of the matches.
+
+    ``sigma``: of the distances of matches from each other's planes, before the step.
+    """
+
+    center: NDArray[np.float64]
+    information: NDArray[np.float64]
+    step: NDArray[np.float64]
+    sigma: float
+    matches: int
+
+
+def surface_cloud(submap: Submap) -> SurfaceCloud:
+    """Return the surfaces that the keyframes of a submap see, one point in each cell and side."""
+    views = [
+        DepthView.of(keyframe.sketch, T_submap_camera, 1.0)
+        for keyframe, T_submap_camera in zip(
+            submap.keyframes, submap.T_submap_camera[submap.shared :], strict=True
+        )
+    ]
+    nothing = np.zeros(0, np.float32)
+    depths = np.concatenate([nothing, *(view.depth[view.depth > 0] for view in views)])
+    if not len(depths):
+        return SurfaceCloud(np.zeros((0, 3)), np.zeros((0, 3)), 1.0)
+    median = float(np.median(depths))
+    parts = [_surfaces(view, FARTHEST * median) for view in views]
+    points, normals = (np.concatenate(part) for part in zip(*parts, strict=True))
+    points, normals = _averaged(points, normals, CELL * median)
+    return SurfaceCloud(points, normals, median)
+
+
+def register(
+    first: SurfaceCloud, second: SurfaceCloud, S_first_second: Sim3, config: LoopConfig
+) -> Registration | None:
+    """Find S_first_second, near a first guess, from surfaces that both submaps show.
+
+    Points are matched with the nearest of the other submap that face the same way, and moved onto
+    their planes (Chen and Medioni, Image and Vision Computing 1992), by similarities, with Tukey's
+    biweight, in radii that shrink. The covariance is that of the normal equations, besides what
+    submaps may be bent in themselves. A guess that fits as well is kept as it is. None where too
+    few surfaces agree, or only far from the guess.
+    """
+    if min(len(first.points), len(second.points)) < LEAST_MATCHES:
+        return None
+    step = math.ceil(len(second.points) / MOST_POINTS)
+    thinned = SurfaceCloud(second.points[::step], second.normals[::step], second.range)
+    tree, S_guess, fit = cKDTree(first.points), S_first_second, None
+    for radius in RADII:
+        fit = _fit(first, tree, thinned, S_first_second, radius)
+        if fit is None:
+            return None
+        S_first_second = _stepped(S_first_second, fit)
+    given = _fit(first, tree, thinned, S_guess, RADII[-1])
+    assert fit is not None
+    if given is not None and given.sigma <= AS_GOOD * fit.sigma:
+        S_first_second, fit = S_guess, given
+    share = fit.matches * step / min(len(first.points), len(second.points))
+    if share < LEAST_SHARE or not _is_near(S_guess, S_first_second, fit.center, first.range):
+        return None
+    covariance = _covariance(S_first_second, fit, first.range, config)
+    return Registration(S_first_second, covariance, min(share, 1.0))
+
+
+def _surfaces(
+    view: DepthView, farthest: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points (M, 3) and normals (M, 3) of the pixels that lie on planes, in the view's map."""
+    is_plane = (view.depth > 0) & (view.depth < farthest) & view.planes[..., :2].any(axis=-1)
+    points = view.camera.backproject(view.depth)[is_plane].astype(np.float64)
+    planes = view.planes[is_plane].astype(np.float64)
+    sizes = np.linalg.norm(planes, axis=1)
+    is_seen = STEEPEST * sizes * np.linalg.norm(points, axis=1) < 1  # a . p is 1
+    normals = -(planes / sizes[:, None])[is_seen] @ view.T_map_camera[:3, :3].T
+    return se3.transform_points(view.T_map_camera, points[is_seen]), normals
+
+
+def _averaged(
+    points: NDArray[np.float64], normals: NDArray[np.float64], cell: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean points and normals of each cell, those apart that face other ways."""
+    axis = np.abs(normals).argmax(axis=1)
+    side = 2 * axis + (np.take_along_axis(normals, axis[:, None], axis=1)[:, 0] > 0)
+    keys = np.column_stack([np.floor(points / cell).astype(np.int64), side])
+    _, number, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    means = [
+        np.bincount(number.ravel(), values[:, i]) / counts
+        for values in (points, normals) for i in range(3)
+    ]
+    points, normals = np.stack(means[:3], axis=1), np.stack(means[3:], axis=1)
+    sizes = np.linalg.norm(normals, axis=1)
+    is_kept = (counts >= LEAST_POINTS) & (sizes >= LEAST_ALIKE)
+    return points[is_kept], normals[is_kept] / sizes[is_kept, None]
+
+
+def _fit(
+    first: SurfaceCloud, tree: cKDTree, second: SurfaceCloud, S_first_second: Sim3, radius: float
+) -> _Fit | None:
+    """Match the points of two clouds and find the step that puts them on each other's planes."""
+    points = S_first_second.transform_points(second.points)
+    _, nearest = tree.query(points, distance_upper_bound=radius * first.range)
+    matched = np.flatnonzero(nearest < len(first.points))
+    normals = first.normals[nearest[matched]]
+    is_alike = (normals * (second.normals[matched] @ S_first_second.rotation.T)).sum(1) > SAME_SIDE
+    matched, normals = matched[is_alike], normals[is_alike]
+    if len(matched) < LEAST_MATCHES:
+        return None
+    points = points[matched]
+    residuals = ((first.points[nearest[matched]] - points) * normals).sum(axis=1)
+    sigma = max(1.4826 * float(np.median(np.abs(residuals))), LEAST_SIGMA * first.range)
+    weights = np.clip(1 - (residuals / (TUKEY * sigma)) ** 2, 0, None) ** 2
+    center = points.mean(axis=0)
+    arms = points - center
+    slopes = np.column_stack([np.cross(arms, normals), normals, (arms * normals).sum(axis=1)])
+    pulls = slopes * (weights / (sigma**2 * TOGETHER))[:, None]
+    free = np.repeat(FREE, (3, 3, 1)) * np.repeat([1, first.range, 1], (3, 3, 1))
+    information = pulls.T @ slopes + np.diag(free**-2.0)
+    step = np.linalg.solve(information, pulls.T @ residuals)
+    return _Fit(center, information, step, sigma, len(matched))
+
+
+def _stepped(S_first_second: Sim3, fit: _Fit) -> Sim3:
+    rotation = Rotation.from_rotvec(fit.step[:3]).as_matrix()
+    scale = math.exp(fit.step[6])
+    shift = fit.center + fit.step[3:6] - scale * (rotation @ fit.center)
+    return Sim3(scale, rotation, shift) @ S_first_second
+
+
+def _is_near(S_guess: Sim3, S_found: Sim3, center: NDArray[np.float64], size: float) -> bool:
+    """Whether a registration is where it was looked for, at the middle of what was matched."""
+    moved = S_found @ S_guess.inverse()
+    shift = np.linalg.norm(moved.transform_points(center) - center) / size
+    turn = float(se3.rotation_angle(moved.rotation))
+    moves = np.array([turn, shift, abs(math.log(moved.scale))])
+    return bool((moves <= LARGEST).all())
+
+
+def _covariance(
+    S_first_second: Sim3, fit: _Fit, size: float, config: LoopConfig
+) -> NDArray[np.float64]:
+    """Covariance (7, 7) in the order of Between, from that of a step about the matches' center."""
+    bent = BENT * np.repeat([config.rotation_drift, config.scale_drift], (3, 4))
+    bent[3:6] *= size
+    arm = fit.center - S_first_second.translation
+    at_origin = np.eye(FREEDOMS)
+    at_origin[3:6, :3] = skew(arm)
+    at_origin[3:6, 6] = -arm
+    covariance = np.linalg.inv(fit.information) + np.diag(bent**2)
+    return at_origin @ covariance @ at_origin.T
