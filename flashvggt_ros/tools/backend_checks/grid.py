@@ -47,28 +47,42 @@ class GridScore:
 
 
 def check_grid(is_quick: bool) -> Iterator[Finding]:
-    """Drive a robot with odometry through a house; its grid is compared where both have cells."""
+    """Drive a robot with odometry through a house; its grid is compared where both have cells.
+
+    Predictions have noise; in a second drive they are bent, too. Then walls lie a few centimeters
+    off in the frame of the first camera, as far as half a cell and more: of these cells only those
+    count as wrong that have no right one beside them, and the strict number is told.
+    """
+    score = _score(is_quick, is_bent=False)
+    yield Finding("grid of a house: IoU of occupied cells", score.occupied, 0.8, "", False)
+    yield Finding("grid of a house: IoU of free cells", score.free, 0.8, "", False)
+    yield Finding("grid of a house: cells behind walls that are not unknown",
+                  100 * score.hidden_known, 0.5, "%")
+    score = _score(is_quick, is_bent=True)
+    yield Finding(f"grid by bent submaps: IoU of occupied cells give or take one (strictly "
+                  f"{score.occupied:.2f})", score.nearly_occupied, 0.8, "", False)
+    yield Finding("grid by bent submaps: IoU of free cells", score.free, 0.8, "", False)
+    yield Finding("grid by bent submaps: cells behind walls that are not unknown",
+                  100 * score.hidden_known, 0.5, "%")
+
+
+def _score(is_quick: bool, *, is_bent: bool) -> GridScore:
     config = settings({})
     world = house_world(0, MOUNTS, pinhole=SMALL if is_quick else PINHOLE)
     robot = TruthRobot(world, MOUNTS, odometry=OdometryErrors())
     predictor = TruthPredictor(
-        world, drift=drift_of(config), depth_noise=0.01, smooth_noise=0.005, noise_spread=0.5,
-        outliers=0.02,
+        world, drift=drift_of(config) if is_bent else None, depth_noise=0.01, smooth_noise=0.005,
+        noise_spread=0.5, outliers=0.02,
     )
     slam = run_slam(config, predictor, world.frames, robot)
+    slam.finish()
     grid = slam.map.grid()
     if grid is None:
         raise ValueError(f"the house has no grid: {slam.map.why_no_grid()}")
-    T_base_camera = MOUNTS["camera"]
-    T_map_world = T_base_camera @ se3.inverse(world.T_world_camera[0])
+    T_map_world = MOUNTS["camera"] @ se3.inverse(world.T_world_camera[0])
     heights = config.grid.min_height, config.grid.max_height
     truth = true_grid(house(0), world, T_map_world, grid.resolution, heights)
-    score = compare_grids(grid, truth)
-    yield Finding(f"grid of a house: IoU of occupied cells, give or take a cell (strictly "
-                  f"{score.occupied:.2f})", score.nearly_occupied, 0.8, "", False)
-    yield Finding("grid of a house: IoU of free cells", score.free, 0.8, "", False)
-    yield Finding("grid of a house: cells behind walls that are not unknown",
-                  100 * score.hidden_known, 0.5, "%")
+    return compare_grids(grid, truth)
 
 
 def compare_grids(grid: Grid, truth: TrueGrid) -> GridScore:
