@@ -46,6 +46,16 @@ def errors(trajectory: Trajectory, world: World = WORLD) -> tuple[float, float]:
     return float(distances.max()), float(turns.max())
 
 
+def root_mean_square_error(trajectory: Trajectory, world: World = WORLD) -> float:
+    """Of positions [m], after one Sim(3) for the whole."""
+    index = {(frame.stamp_ns, frame.camera): i for i, frame in enumerate(world.frames)}
+    order = [index[frame.stamp_ns, frame.camera] for frame in trajectory.frames]
+    places, truth = trajectory.T_map_camera[:, :3, 3], world.T_world_camera[order, :3, 3]
+    S_world_map = align_points(places, truth, np.ones(len(places)))
+    offsets = S_world_map.transform_points(places) - truth
+    return float(np.sqrt((offsets**2).sum(axis=1).mean()))
+
+
 @pytest.fixture(scope="module")
 def true_run() -> Run:
     """WORLD without any error."""
@@ -103,6 +113,17 @@ def test_bundle_adjustment_sees_every_chunk_unless_it_is_disabled() -> None:
         shaking = TruthPredictor(WORLD, pose_noise=0.05)
         slam, _ = run(shaking, replace(config, bundle_adjustment=adjustment), FIRST)
         assert slam.bundle_adjustment.accepted + slam.bundle_adjustment.refused == chunks
+
+
+def test_bundle_adjustment_makes_no_drift_of_shaken_poses_on_smooth_textures() -> None:
+    values = {"submap.max_frames": 16, "map.voxel_size": 0.5, "loop.enabled": False}
+    ates = {}
+    for is_on in (False, True):
+        config = build_config(values | {"bundle_adjustment.enabled": is_on})
+        slam, _ = run(TruthPredictor(WORLD, pose_noise=0.02), config, WORLD.frames[:40])
+        ates[is_on] = root_mean_square_error(slam.map.trajectory())
+    assert slam.bundle_adjustment.accepted >= 4  # of 5 chunks
+    assert ates[True] < ates[False]
 
 
 def test_each_frame_is_placed_once_with_its_own_stamp(true_run: Run) -> None:

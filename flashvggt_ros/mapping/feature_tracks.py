@@ -13,7 +13,7 @@ NOISE = 5.0  # contrast that is not amplified [gray levels]
 CORNER_STRENGTH = 1e-3  # smallest eigenvalue of the gradients that stands out of noise
 CORNER_DISTANCE = 9  # between two corners [px]
 ROUND_TRIP = 0.7  # a corner followed there and back again returns this closely [px]
-BORDER = 3  # corners closer to the border are not followed [px]
+BORDER = 10  # corners closer to the border are not followed: beyond it are made-up pixels [px]
 
 Pixels = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 STRIDE = 4  # every n-th pixel and row is compared
 GAPS = (1, 3)  # frames between the two images
 LARGEST = 60.0  # difference of gray levels, at contrast 50, beyond which none is worse
-TOLERANCE = 0.03  # of the differences: noise and depth have their share in them
+TOLERANCE = 0.01  # of the differences: noise and depth have their share in them
 LEAST_PIXELS = 300  # fewer of them say nothing
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.config import BundleAdjustmentConfig
+from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.bundle_problem import (
     Evaluation,
     Observations,
@@ -24,6 +25,7 @@ MODEL_ROTATION = (0.003, 0.035)  # least and most standard deviation of the mode
 FIRST_ROTATION = 0.02  # before anything was measured [rad]
 TRANSLATION_SHARE = 10.0  # of a motion's length that is uncertain, per rotation uncertain [1/rad]
 TRANSLATION_FLOOR = 0.5  # of the median depth that is uncertain, per rotation uncertain [1/rad]
+GAPS = (1, 2, 4, 8)  # frames from the beginning to the end of one of the model's motions
 LEAST_SIGHTINGS = 40  # of tracks that were seen twice
 OUTLIER = 4.0  # residual of a ray beyond which it is dropped [standard deviations]
 
@@ -102,17 +104,30 @@ def window_problem(
 
 
 def motion_priors(window: TrackingWindow) -> PosePriors:
-    """The model's motions between neighbors, trusted as its predictions of image motion deserve."""
+    """The model's motions, trusted as its predictions of image motion deserve.
+
+    Those over several frames count as well, as sums of independent steps: small errors of tracks
+    that lean to one side add up to a drift that motions between neighbors hardly contradict.
+    """
     measured = window.disagreement[np.isfinite(window.disagreement)]
     sigma = float(np.median(measured)) if len(measured) else FIRST_ROTATION
     sigma = min(max(sigma, MODEL_ROTATION[0]), MODEL_ROTATION[1])
-    steps = window.T_before_camera[1:]
-    length = np.linalg.norm(steps[:, :3, 3], axis=1)
+    T_model, count = _chained(window.T_before_camera), len(window.frames)
+    pairs = [(first, first + gap) for gap in GAPS for first in range(count - gap)]
+    first, second = np.array(pairs, np.int64).reshape(-1, 2).T
+    T_first_second = se3.inverse(T_model[first]) @ T_model[second]
+    length = np.linalg.norm(T_first_second[:, :3, 3], axis=1)
     spread = np.hypot(TRANSLATION_SHARE * length, TRANSLATION_FLOOR * median_depth(window))
-    last = len(window.frames) - 1
-    return PosePriors(
-        np.arange(last), np.arange(1, last + 1), steps, np.full(last, sigma), sigma * spread
-    )
+    sigmas = sigma * np.sqrt(second - first)
+    return PosePriors(first, second, T_first_second, sigmas, sigmas * spread)
+
+
+def _chained(T_before_camera: Array) -> Array:
+    """Poses (K, 4, 4) that motions (K, 4, 4) from each one's frame before lead to."""
+    poses = [T_before_camera[0]]
+    for T_last_next in T_before_camera[1:]:
+        poses.append(poses[-1] @ T_last_next)
+    return np.stack(poses)
 
 
 def median_depth(window: TrackingWindow) -> float:

@@ -140,7 +140,7 @@ def test_the_next_submap_goes_on_in_place_and_scale() -> None:
     chained = np.concatenate([old.T_submap_camera, (T_old_new @ new.T_submap_camera)[2:]])
     rotation, position = errors(chained, WORLD.T_world_camera)
     assert rotation < 0.005  # [rad]
-    assert position < 0.02  # [m] of 2.4 m
+    assert position < 0.025  # [m] of 2.4 m
     ratios = np.log(new.depth[:2] / old.depth[10:])
     assert np.median(ratios) == pytest.approx(0.0, abs=0.02)
 
