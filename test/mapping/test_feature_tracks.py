@@ -63,7 +63,7 @@ def test_new_corners_keep_their_distance_from_known_ones() -> None:
     image = KeyframeImage(texture())
     known = image.new_corners(NOTHING, 60)
     added = image.new_corners(known, 60)
-    assert 50 < len(known) <= 60
+    assert 40 < len(known) <= 60  # those at the border are left out
     assert len(added) > 10
     gaps = np.linalg.norm(added[:, None] - known[None], axis=2)
     assert gaps.min() > 8
