@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=2)
     parser.add_argument("--patience", type=float, default=1.0, help="times the seconds of a stage")
     parser.add_argument("--textures", type=Path, default=Path(".textures"))
-    parser.add_argument("--tiny", action="store_true", help="a step a stage of a toy model, on a CPU")
+    parser.add_argument("--tiny", action="store_true", help="a toy model, on a CPU")
     options = parser.parse_args()
     if not options.tiny and not options.textures.exists():
         _run("training.textures", "--out", str(options.textures))
