@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,22 +54,23 @@ def _covered_by_newest(closed: Sequence[Submap], graph: PoseGraph) -> list[Subma
     *older, newest = closed
     places = newest.T_map_camera[newest.shared :, :3, 3]
     low, high = places.min(axis=0), places.max(axis=0)
-    covered = []
-    for number, submap in enumerate(older):
+    covered: list[Submap] = []
+    staying = [newest]
+    for submap in reversed([submap for submap in older if submap.keyframes]):
         centers = submap.T_map_camera[submap.shared :, :3, 3]
         outside = np.maximum(np.maximum(low - centers, centers - high), 0)
-        reach = NEARBY * submap.S_map_submap.scale * _depths(submap)
-        is_near = bool((np.linalg.norm(outside, axis=1)[: len(reach)] <= reach).any())
-        if not is_near:
-            continue
-        certain = [newer for newer in closed[number + 1 :] if _is_certain(submap, newer, graph)]
-        if is_covered(submap, certain):
-            covered.append(submap)
+        reach = NEARBY * _depths(submap)
+        is_near = np.linalg.norm(outside, axis=1) <= submap.S_map_submap.scale * reach
+        newer = [
+            other for other in staying
+            if is_near.any() and _is_certain(submap, other, float(np.median(reach)), graph)
+        ]
+        (covered if _is_covered(submap, newer, reach) else staying).append(submap)
     return covered
 
 
-def _is_certain(older: Submap, newer: Submap, graph: PoseGraph) -> bool:
-    """Whether it is known to within what is close where the newer submap's path lies."""
+def _is_certain(older: Submap, newer: Submap, close: float, graph: PoseGraph) -> bool:
+    """Whether it is known to within ``close`` [older submap's units] where the newer one lies."""
     relative = graph.relative(older.index, newer.index)
     if relative is None:
         return False
@@ -76,23 +78,23 @@ def _is_certain(older: Submap, newer: Submap, graph: PoseGraph) -> bool:
     arm = relative.S_first_second.transform_points(middle) - relative.S_first_second.translation
     moves = np.hstack([-skew(arm), np.eye(3), arm[:, None]])
     variance = float(np.linalg.eigvalsh(moves @ relative.covariance @ moves.T)[-1])
-    return CERTAIN * np.sqrt(variance) <= NEARBY * float(np.median(_depths(older)))
+    return CERTAIN * math.sqrt(variance) <= close
 
 
-def is_covered(older: Submap, newer: Sequence[Submap]) -> bool:
+def _is_covered(
+    older: Submap, newer: Sequence[Submap], reach: NDArray[np.float64]
+) -> bool:
     """Whether nearly every keyframe of a submap has a newer one close by that looks the same way.
 
-    Close is a quarter of the median depth seen, the same way is within 30 degrees.
+    Close is within ``reach`` (K,) [its units] of each, the same way is within 30 degrees.
     """
-    if not older.keyframes:
+    if not newer:
         return False
-    poses = [submap.T_map_camera[submap.shared :] for submap in newer if submap.keyframes]
-    if not poses:
-        return False
-    centers, views = _centers_and_views(np.concatenate(poses))
+    poses = np.concatenate([submap.T_map_camera[submap.shared :] for submap in newer])
+    centers, views = _centers_and_views(poses)
     old_centers, old_views = _centers_and_views(older.T_map_camera[older.shared :])
-    reach = NEARBY * older.S_map_submap.scale * _depths(older)
-    candidates = cKDTree(centers).query_ball_point(old_centers, reach)
+    reach_map = older.S_map_submap.scale * reach
+    candidates = cKDTree(centers).query_ball_point(old_centers, reach_map)
     covered = [
         bool((views[near] @ view > SAME_DIRECTION).any())
         for near, view in zip(candidates, old_views, strict=True)
