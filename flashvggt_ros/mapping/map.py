@@ -50,8 +50,7 @@ class Map:
 
     def __init__(self, config: Config, loaded: MapSnapshot | None = None) -> None:
         self._config = config
-        loaded = loaded or MapSnapshot.empty()
-        self._loaded_map = loaded
+        self._loaded_map = loaded = loaded or MapSnapshot.empty()
         self._loaded = loaded.end
         self._trails = Trails(loaded.trails)
         self.layout = SubmapLayout(config, loaded)
@@ -139,8 +138,7 @@ class Map:
             before, index = live.before, live.index
             self._submaps.pop()
         self._measurements = SubmapMeasurements(self._config)
-        overlap = self._config.chunk.overlap
-        self.live = Submap(index, overlap, before, live.S_map_submap)
+        self.live = Submap(index, self._config.chunk.overlap, before, live.S_map_submap)
         self._submaps.append(self.live)
         if index == live.index:
             self.live.is_joined = live.is_joined
@@ -188,8 +186,7 @@ class Map:
         *submaps, live = self._shown
         if live.frames > live.shared:
             submaps.append(live.as_closed(self._config.map.voxel_size / self.scale))
-        end = max((submap.index + 1 for submap in submaps), default=0)
-        layout = self.layout
+        layout, end = self.layout, max((submap.index + 1 for submap in submaps), default=0)
         return MapSnapshot(
             tuple(submaps), self._trails.before(end),
             layout.graph.part([submap.index for submap in submaps]), self._grounds.copy(end),
@@ -292,9 +289,8 @@ class Map:
 
     def _settle(self, is_due: bool) -> None:
         """Let what is measured of the live submap move the map."""
-        live = self.live
-        scale, up = self._measurements.scale(live), self._measurements.up(live)
-        is_news = self.layout.measure(live, scale, up)
+        live, measured = self.live, self._measurements
+        is_news = self.layout.measure(live, measured.scale(live), measured.up(live))
         self.layout.settle(self._submaps, is_due or is_news)
 
     def _merge_covered(self) -> None:
