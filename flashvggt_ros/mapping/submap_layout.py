@@ -45,6 +45,7 @@ class SubmapLayout:
         self.scale_estimate: ScaleEstimate | None = loaded.scale
         self.up: UpDirection | None = loaded.up
         self.loops = loaded.loops
+        self.loop_factors: set[int] = set()  # ids of those that loop closure found
 
     def place_first(self, submap: Submap, up: UpDirection | None) -> None:
         """Put the first submap so that its first camera begins where the map begins."""
@@ -166,6 +167,7 @@ class SubmapLayout:
                         loop.match, loop.query)
         if rejected:
             self.graph.optimize()
+        self.loop_factors |= set(added) - rejected
         believed = [loop for factor, loop in added.items() if factor not in rejected]
         for loop in believed:
             logger.info("loop: submap %d shows what submap %d showed", loop.query, loop.match)

@@ -73,7 +73,9 @@ class Trails:
             self._trails[passed] = last
 
 
-def paths(submaps: Sequence[Submap], trails: Sequence[Trail], first: int = 0) -> Iterator[Trajectory]:
+def paths(
+    submaps: Sequence[Submap], trails: Sequence[Trail], first: int = 0
+) -> Iterator[Trajectory]:
     """Yield the path of each submap and trail from number ``first`` on, in order of arrival."""
     placed = {submap.index: submap for submap in submaps}
     parts: dict[int, Submap | Trail] = {trail.number: trail for trail in trails} | placed

@@ -92,7 +92,7 @@ def test_depth_is_scaled_to_fit_the_poses() -> None:
         np.linalg.norm(np.diff(places, axis=0), axis=1).sum()
         for places in (refined.T_submap_camera[:, :3, 3], truth)
     )
-    assert np.std(logs) < 0.3 * np.std(np.log(factors))
+    assert np.std(logs) < 0.6 * np.std(np.log(factors))  # with 8 frames; the prior is 5 %
     assert np.mean(logs) == pytest.approx(np.log(path / true_path), abs=0.03)
 
 

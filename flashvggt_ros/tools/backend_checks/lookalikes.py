@@ -32,7 +32,7 @@ LEAST = 4  # frames of a submap that must see the old place, for its loop to cou
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """Loops accepted and how many of them are wrong; submaps that return, and are closed."""
+    """Loops and ties accepted, and how many are wrong; submaps that return, and by loops closed."""
 
     accepted: int
     wrong: int
@@ -47,7 +47,7 @@ def check_lookalikes(is_quick: bool) -> Iterator[Finding]:
     returns, found = sum(c.returns for c in counts), sum(c.found for c in counts)
     worlds = f"{len(counts)} worlds of look-alike rooms"
     accepted = sum(count.accepted for count in counts)
-    yield Finding(f"{worlds}: wrong loops among {accepted} accepted", wrong, 0, "")
+    yield Finding(f"{worlds}: wrong among {accepted} loops and ties accepted", wrong, 0, "")
     yield Finding(f"{worlds}: of {returns} true loops found", 100 * found / max(returns, 1), 80.0,
                   "%", is_at_most=False)
 
@@ -63,8 +63,9 @@ def _walk(seed: int, visits: int) -> _Count:
     loops, submaps = witness.loops, witness.submaps
     good = {loop.second for loop in loops if is_true(loop, submaps, world)}
     returning = returning_submaps(submaps.values(), world)
-    wrong = sum(not is_true(loop, submaps, world) for loop in loops)
-    return _Count(len(loops), wrong, len(returning), len(returning & good))
+    accepted = loops + witness.ties
+    wrong = sum(not is_true(loop, submaps, world) for loop in accepted)
+    return _Count(len(accepted), wrong, len(returning), len(returning & good))
 
 
 def visiting_order(seed: int, visits: int) -> tuple[int, ...]:
@@ -84,6 +85,7 @@ class Witness:
     def __init__(self, slam: Slam[Any], frames: Iterable[Frame]) -> None:
         self.submaps: dict[int, Submap] = {}
         self._loops: dict[int, Between] = {}
+        self._ties: dict[int, Between] = {}
         for frame in frames:
             if slam.add_frame(frame):
                 self._look(slam)
@@ -94,14 +96,21 @@ class Witness:
 
     @property
     def loops(self) -> list[Between]:
-        """The factors of the pose graph that said of two submaps that they show one place."""
+        """The factors of the pose graph that loop closure made."""
         return list(self._loops.values())
+
+    @property
+    def ties(self) -> list[Between]:
+        """The other factors that said of two submaps that they show one place: their surfaces."""
+        return list(self._ties.values())
 
     def _look(self, slam: Slam[Any]) -> None:
         self.submaps |= {submap.index: submap for submap in slam.map.submaps}
-        for factor in slam.map.layout.graph.factors.values():
+        layout = slam.map.layout
+        for number, factor in layout.graph.factors.items():
             if isinstance(factor, Between) and factor.is_robust:
-                self._loops[id(factor)] = factor
+                found = self._loops if number in layout.loop_factors else self._ties
+                found[number] = factor
 
 
 def is_true(loop: Between, submaps: Mapping[int, Submap], world: World) -> bool:
