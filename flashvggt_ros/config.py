@@ -123,7 +123,7 @@ class BundleAdjustmentConfig:
         250, "Corners tracked in each keyframe; more cost time [corners].", low=30, high=2000
     )
     pixel_sigma: float = param(
-        0.7, "Standard deviation of a tracked corner in the model's image [px].", low=0.05,
+        0.5, "Standard deviation of a tracked corner in the model's image [px].", low=0.05,
         high=10.0,
     )
     depth_sigma: float = param(

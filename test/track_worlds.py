@@ -10,6 +10,7 @@ from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.bundle_problem import Observations, PosePriors, Priors, Problem, State
 
 Array = NDArray[np.float64]
+PRECISION = np.array([[10.0, 2.0, -1.0], [2.0, 12.0, 1.0], [-1.0, 1.0, 8.0]])
 
 
 def poses(frames: int, step: float, turn: float, seed: int = 0) -> Array:
@@ -73,7 +74,7 @@ def track_world(
     )
     motion = PosePriors(
         np.arange(K - 1), np.arange(1, K), se3.inverse(expected[:-1]) @ expected[1:],
-        np.full(K - 1, 0.02), np.full(K - 1, 0.1),
+        np.full(K - 1, 0.02), np.tile(PRECISION, (K - 1, 1, 1)),
     )  # fmt: skip
     priors = Priors(motion, np.zeros(K), np.full(K, 0.1), 0.0, 0.05 if focal else 0.0)
     truth = State(T_window_camera, np.zeros(K), log_depth, focal)

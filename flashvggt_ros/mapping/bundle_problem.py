@@ -55,14 +55,15 @@ class Observations:
 class PosePriors:
     """E motions from frame ``first`` to frame ``second`` (E,), ``T_first_second`` (E, 4, 4).
 
-    ``rotation_sigma`` [rad] and ``translation_sigma`` [window units] (E,).
+    ``rotation_sigma`` [rad] (E,); ``translation_precision`` (E, 3, 3), symmetric: root of the
+    inverse covariance of the translations, along the axes of the first frame [1/window unit].
     """
 
     first: Index
     second: Index
     T_first_second: Array
     rotation_sigma: Array
-    translation_sigma: Array
+    translation_precision: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +147,7 @@ class Problem:
         turn = np.swapaxes(prior.T_first_second[:, :3, :3], 1, 2) @ T_first_second[:, :3, :3]
         rotation = Rotation.from_matrix(turn).as_rotvec() / prior.rotation_sigma[:, None]
         shift = T_first_second[:, :3, 3] - prior.T_first_second[:, :3, 3]
-        return np.hstack([rotation, shift / prior.translation_sigma[:, None]])
+        return np.hstack([rotation, rotate(prior.translation_precision, shift)])
 
     def motion_jacobians(self, state: State, at: Evaluation) -> Array:
         """Derivatives of the motions (E, 6, 6) by the twist of the second pose."""
@@ -160,7 +161,7 @@ class Problem:
         J[:, 3:, :3] = -R_first_window @ cross_matrices(T[prior.second, :3, 3])
         J[:, 3:, 3:] = R_first_window
         J[:, :3] /= prior.rotation_sigma[:, None, None]
-        J[:, 3:] /= prior.translation_sigma[:, None, None]
+        J[:, 3:] = prior.translation_precision @ J[:, 3:]
         return J
 
     def jacobians(self, state: State, at: Evaluation) -> tuple[Array, Array]:
