@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from flashvggt_ros.mapping.graph_factors import skew
+from flashvggt_ros.mapping.graph_measurements import place_sigma
 from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.submap_layout import SubmapLayout
@@ -76,9 +75,7 @@ def _is_certain(older: Submap, newer: Submap, close: float, graph: PoseGraph) ->
         return False
     middle = newer.T_submap_camera[newer.shared :, :3, 3].mean(axis=0)
     arm = relative.S_first_second.transform_points(middle) - relative.S_first_second.translation
-    moves = np.hstack([-skew(arm), np.eye(3), arm[:, None]])
-    variance = float(np.linalg.eigvalsh(moves @ relative.covariance @ moves.T)[-1])
-    return CERTAIN * math.sqrt(variance) <= close
+    return CERTAIN * place_sigma(relative.covariance, arm) <= close
 
 
 def _is_covered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -111,6 +112,27 @@ def whitening(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     return inverse
 
 
+def seen_from(arm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (7, 7): what an error told at one point is at another one, ``arm`` (3,) from it.
+
+    Order of Between, along the axes and in the units of the first node: turns and growth about the
+    one point move the other.
+    """
+    moves = np.eye(FREEDOMS)
+    moves[3:6, :3], moves[3:6, 6] = -skew(arm), arm
+    return moves
+
+
+def place_sigma(covariance: NDArray[np.float64], arm: NDArray[np.float64]) -> float:
+    """Return the largest standard deviation of where a point of the second node is.
+
+    ``covariance`` (7, 7) in the order of Between; ``arm`` (3,): from the second node's origin.
+    """
+    moves = seen_from(arm)[3:6]
+    variance = float(np.linalg.eigvalsh(moves @ covariance @ moves.T)[-1])
+    return math.sqrt(max(variance, 0.0))
+
+
 def covariance_at(
     S_first_second: Sim3, anchor_second: NDArray[np.float64], sigmas: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -121,9 +143,7 @@ def covariance_at(
     middle of what was measured. At the second frame's origin they are not: a turn moves it.
     """
     arm = S_first_second.scale * (S_first_second.rotation @ anchor_second)
-    at_origin = np.eye(FREEDOMS)
-    at_origin[3:6, :3] = skew(arm)
-    at_origin[3:6, 6] = -arm
+    at_origin = seen_from(-arm)
     return (at_origin * np.asarray(sigmas, np.float64) ** 2) @ at_origin.T
 
 

@@ -22,6 +22,7 @@ from flashvggt_ros.mapping.graph_measurements import (
     ScaleFactor,
     UpFactor,
     gather,
+    seen_from,
 )
 from flashvggt_ros.mapping.graph_optimizer import robust_weights
 
@@ -119,8 +120,7 @@ def chained(edge: Between, following: Between) -> Between:
     """Return S_a_c of S_a_b and S_b_c, whose errors are independent; believed from then on."""
     S = edge.S_first_second
     arm = S.scale * (S.rotation @ following.S_first_second.translation)
-    before, after = np.eye(FREEDOMS), np.zeros((FREEDOMS, FREEDOMS))
-    before[3:6, :3], before[3:6, 6] = -skew(arm), arm
+    before, after = seen_from(arm), np.zeros((FREEDOMS, FREEDOMS))
     after[:3, :3], after[3:6, 3:6], after[6, 6] = S.rotation, S.scale * S.rotation, 1
     covariance = before @ edge.covariance @ before.T + after @ following.covariance @ after.T
     return Between(

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
 from flashvggt_ros.config import LoopConfig
-from flashvggt_ros.mapping.graph_factors import FREEDOMS, skew
-from flashvggt_ros.mapping.graph_measurements import Between, covariance_at
+from flashvggt_ros.mapping.graph_factors import FREEDOMS
+from flashvggt_ros.mapping.graph_measurements import Between, covariance_at, seen_from
 from flashvggt_ros.mapping.loop_measurement import (
     CacheT,
     FreshPredictor,
@@ -219,9 +219,7 @@ def _view_distance(
     arm = T_query[:3, 3] - S_match_query.translation
     depth = match.keyframes[candidate.keyframe].sketch.depth
     near = PLACE_SIGMA * float(np.median(depth[depth > 0])) if (depth > 0).any() else 0.0
-    moves = np.zeros((VIEW_FREEDOMS, FREEDOMS))
-    moves[:3, :3] = np.eye(3)
-    moves[3:, :3], moves[3:, 3:6], moves[3:, 6] = -skew(arm), np.eye(3), arm
+    moves = seen_from(arm)[:VIEW_FREEDOMS]
     covariance = moves @ expected.covariance @ moves.T
     covariance += np.diag(np.repeat([VIEW_SIGMA, max(near, 1e-6)], 3) ** 2)
     turn = Rotation.from_matrix(T_query[:3, :3] @ T_match[:3, :3].T).as_rotvec()

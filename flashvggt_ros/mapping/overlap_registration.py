@@ -14,7 +14,7 @@ from flashvggt_ros.config import LoopConfig
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.depth_view import DepthView
-from flashvggt_ros.mapping.graph_factors import FREEDOMS, skew
+from flashvggt_ros.mapping.graph_measurements import seen_from
 from flashvggt_ros.mapping.submap import Submap
 
 CELL = 0.03  # edge of the cells whose points are averaged [ranges]
@@ -202,8 +202,6 @@ def _covariance(
     bent = BENT * np.repeat([config.rotation_drift, config.scale_drift], (3, 4))
     bent[3:6] *= size
     arm = fit.center - S_first_second.translation
-    at_origin = np.eye(FREEDOMS)
-    at_origin[3:6, :3] = skew(arm)
-    at_origin[3:6, 6] = -arm
+    at_origin = seen_from(-arm)
     covariance = np.linalg.inv(fit.information) + np.diag(bent**2)
     return at_origin @ covariance @ at_origin.T

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.config import LoopConfig
 from flashvggt_ros.geometry.sim3 import Sim3
-from flashvggt_ros.mapping.graph_factors import FREEDOMS, skew
+from flashvggt_ros.mapping.graph_measurements import place_sigma
 from flashvggt_ros.mapping.overlap_registration import (
     Registration,
     SurfaceCloud,
@@ -90,11 +90,7 @@ class OverlapSearch:
         S_first_second: Sim3 = relative.S_first_second
         middle = S_first_second.transform_points(clouds[1].points.mean(axis=0))
         arm = middle - S_first_second.translation
-        place = np.zeros((3, FREEDOMS))
-        place[:, :3], place[:, 3:6], place[:, 6] = -skew(arm), np.eye(3), arm
-        covariance = place @ relative.covariance @ place.T
-        largest = float(np.linalg.eigvalsh(covariance)[-1])
-        return largest <= (CERTAIN * clouds[0].range) ** 2
+        return place_sigma(relative.covariance, arm) <= CERTAIN * clouds[0].range
 
 
 def _bounds(submap: Submap) -> NDArray[np.float64]:
