@@ -14,6 +14,7 @@ MIN_SHARE = 0.3  # of observations that must agree
 OUTLIER_DENSITY = 0.5  # of outliers, per unit of the logarithm
 PRIOR_SPREAD, PRIOR_COUNT = 0.03, 2.0  # what is believed of the spread before any observation
 MIN_COUNT = 5  # observations that must agree
+MAD = 1.4826  # standard deviation of normal noise over its median absolute deviation
 
 
 @dataclass(frozen=True, slots=True, eq=False)

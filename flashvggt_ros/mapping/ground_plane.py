@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from flashvggt_ros.mapping.consensus import MAD
+
 MOST_POINTS = 20_000  # that the plane is fitted to
 SCORED_POINTS = 800  # that candidates are compared on
 POLISHED_POINTS = 2000  # that the best of them are compared on
@@ -214,7 +216,7 @@ def _polish(
 def _weights(heights: NDArray[np.float64], near: float) -> NDArray[np.float64]:
     """Tukey's weights (M,) of heights above a floor, not beyond ``near``."""
     under = -heights[(heights < 0) & (heights > -near)]
-    width = min(near, TUKEY * max(1.4826 * float(np.median(under)), 1e-9)) if len(under) else near
+    width = min(near, TUKEY * max(MAD * float(np.median(under)), 1e-9)) if len(under) else near
     weights: NDArray[np.float64] = np.clip(1 - (heights / width) ** 2, 0, None) ** 2
     return weights
 

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from flashvggt_ros.config import LoopConfig
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.consensus import MAD
 from flashvggt_ros.mapping.depth_view import DepthView
 from flashvggt_ros.mapping.graph_measurements import seen_from
 from flashvggt_ros.mapping.submap import Submap
@@ -167,7 +168,7 @@ def _fit(
         return None
     points = points[matched]
     residuals = ((first.points[nearest[matched]] - points) * normals).sum(axis=1)
-    sigma = max(1.4826 * float(np.median(np.abs(residuals))), LEAST_SIGMA * first.range)
+    sigma = max(MAD * float(np.median(np.abs(residuals))), LEAST_SIGMA * first.range)
     weights = np.clip(1 - (residuals / (TUKEY * sigma)) ** 2, 0, None) ** 2
     center = points.mean(axis=0)
     arms = points - center

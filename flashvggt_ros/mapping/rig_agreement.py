@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from flashvggt_ros.mapping.consensus import MAD
 from flashvggt_ros.mapping.rig_baselines import baselines
 from flashvggt_ros.mapping.rig_ties import RigTies
 
@@ -17,7 +18,6 @@ LEAST_TIES = 4  # of two cameras, before anything is said of them
 SIGNIFICANCE = 4.0  # standard errors by which a disagreement must stand out of its scatter
 MAX_SHIFT_DEPTH = 0.03  # relative to the median depth: models know places no better
 MAX_SHIFT_BASELINE = 0.5  # relative to the baseline
-MAD = 1.4826  # standard deviation of normal noise over its median absolute deviation
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from flashvggt_ros.config import RigConfig
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.bundle_problem import cross_matrices, rotate_back
+from flashvggt_ros.mapping.consensus import MAD
 from flashvggt_ros.mapping.rig_agreement import disagreement
 from flashvggt_ros.mapping.rig_ties import Index, RigTies
 
@@ -22,7 +23,6 @@ ACCELERATION = 1.0  # of a robot between two keyframes [m/s^2]
 TURN_ACCELERATION = 2.0  # [rad/s^2]
 LEAST_ROTATION = 1e-3  # standard deviation of a model's poses [rad]
 LEAST_TRANSLATION = 1e-3  # the same, relative to the median depth
-MAD = 1.4826  # standard deviation of normal noise over its median absolute value
 OUTLIER = 6.0  # standard deviations from the model's poses beyond which a tie is left out
 
 
