@@ -114,7 +114,11 @@ def _descriptors(descriptors: Callable[[Tensor], Tensor], normed: Tensor) -> Ten
 def _turned(kernels: _Kernels, attn: Attention, tokens: Tensor, turn: Rotation, is_query: bool
             ) -> Tensor:
     norm = attn.q_norm if is_query else attn.k_norm
-    return kernels.turn(tokens, norm.weight, norm.bias, turn.cos, turn.sin)
+    if len(turn.cos) == tokens.shape[1]:
+        return kernels.turn(tokens, norm.weight, norm.bias, turn.cos, turn.sin)
+    framewise = tokens.unflatten(1, (-1, len(turn.cos)))  # the rotation is that of one frame
+    turned = kernels.turn(framewise, norm.weight, norm.bias, turn.cos, turn.sin)
+    return turned.transpose(1, 2).flatten(1, 2).transpose(1, 2)
 
 
 def _finished(kernels: _Kernels, block: Block, x: Tensor, mixed: Tensor) -> Tensor:

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flashvggt_ros.model.attention import Block
-from flashvggt_ros.model.descriptor_cache import ChunkLayout, Memory
 from flashvggt_ros.model.keyframes import choose_keyframes
+from flashvggt_ros.model.memory import ChunkLayout, Memory
 from flashvggt_ros.model.model_config import ModelConfig
 from flashvggt_ros.model.rope import Rotation, patch_positions, rotation
 from flashvggt_ros.model.vit import VisionTransformer, random_tokens
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
+LAYOUTS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +52,8 @@ class Aggregator(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.residual_dtype = torch.float32  # of the tokens between blocks, see Precision
+        self._layouts: dict[_Layout, _ChunkKeys] = {}
         width = config.width
         self.patch_embed = VisionTransformer(
             width=width, depth=config.encoder_depth, heads=config.encoder_heads,
@@ -92,14 +95,16 @@ class Aggregator(nn.Module):
         config = self.config
         batch, count, _, height, width = images.shape
         grid = (height // config.patch_size, width // config.patch_size)
-        encoder = self.patch_embed(((images - self.mean) / self.std).flatten(0, 1))
+        standardized = ((images - self.mean) / self.std).flatten(0, 1)
+        encoder = self.patch_embed(standardized, self.residual_dtype)
         encoder = encoder.unflatten(0, (batch, count))
-        x = torch.cat([self._special_tokens(batch, count, memory.seen == 0), encoder], dim=2)
+        specials = self._special_tokens(batch, count, memory.seen == 0)
+        x = torch.cat([specials.to(encoder.dtype), encoder], dim=2)
         if config.kv_downfactor == 1:
             keyframes = ()  # every frame is at full resolution anyway
         elif keyframes is None:
             keyframes = self._keyframes(x, memory.seen == 0)
-        chunk = _ChunkKeys(config, grid, count, keyframes, x.device)
+        chunk = self._chunk_keys(_Layout(grid, count, tuple(keyframes), x.device))
         memory.begin(chunk_layout(config, grid, count, batch=batch, references=len(keyframes)))
         outputs = self._run_blocks(x, chunk, memory)
         last = outputs[config.depth - 1]
@@ -119,9 +124,8 @@ class Aggregator(nn.Module):
             x = within = self.frame_blocks[index](x, chunk.frame_turn)
             if index in layers:
                 x = block.cross(
-                    x.reshape(batch, count * tokens, -1), chunk.descriptors, chunk.turn,
-                    chunk.source_turn,
-                    partial(memory.extend, layers[index]),
+                    x.reshape(batch, count * tokens, -1), chunk.descriptors, chunk.frame_turn,
+                    chunk.source_turn, partial(memory.extend, layers[index]),
                 ).reshape(batch * count, tokens, -1)
             else:
                 x = block(x, chunk.frame_turn)
@@ -135,6 +139,17 @@ class Aggregator(nn.Module):
         later = slots[:, 1:].expand(-1, count - is_first, -1, -1)
         chosen = torch.cat([slots[:, :1], later], dim=1) if is_first else later
         return chosen.expand(batch, -1, -1, -1)
+
+    def _chunk_keys(self, layout: _Layout) -> _ChunkKeys:
+        """Make what a layout needs, or find it: chunks of a run are mostly alike."""
+        known = self._layouts.pop(layout, None)
+        if known is None:
+            with torch.inference_mode(False), torch.no_grad():  # to be used in and out of that mode
+                known = _ChunkKeys(self.config, layout)
+        self._layouts[layout] = known
+        if len(self._layouts) > LAYOUTS_KEPT:
+            self._layouts.pop(next(iter(self._layouts)))
+        return known
 
     def _keyframes(self, x: Tensor, is_first: bool) -> tuple[int, ...]:
         if not is_first:
@@ -169,32 +184,36 @@ def chunk_layout(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """All that the keys of a chunk depend on, but its tokens."""
+
+    grid: tuple[int, int]
+    count: int
+    keyframes: tuple[int, ...]
+    device: torch.device
+
+
 class _ChunkKeys:
     """Which tokens of a chunk become keys, and where they stand; the same in every block."""
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        grid: tuple[int, int],
-        count: int,
-        keyframes: Sequence[int],
-        device: torch.device,
-    ) -> None:
-        rows, columns = grid
-        self.grid, self.count, self.specials = grid, count, config.specials
-        self.keyframes = tuple(keyframes)
+    def __init__(self, config: ModelConfig, layout: _Layout) -> None:
+        rows, columns = layout.grid
+        device = layout.device
+        self.grid, self.count, self.specials = layout.grid, layout.count, config.specials
+        self.keyframes = layout.keyframes
         self.small = (rows // config.kv_downfactor, columns // config.kv_downfactor)
         self.is_bilinear = config.revision == "r1"
         row = _nearest(rows, self.small[0], device)
         column = _nearest(columns, self.small[1], device)
         self.cells = (row[:, None] * columns + column).flatten()
+        self.taps, self.tap_weights = _bilinear_taps(layout.grid, self.small, device)
         positions = patch_positions(rows, columns, self.specials, device)
         self.frame_turn = rotation(positions, config.width // config.heads, config.rope_base)
         frame = torch.arange(len(positions), device=device)
         descriptor = torch.cat([frame[: self.specials], self.cells + self.specials])
         source = frame[self.specials:].repeat(len(self.keyframes))
-        source = torch.cat([source, descriptor.repeat(count)])
-        self.turn = self.frame_turn.select(frame.repeat(count))
+        source = torch.cat([source, descriptor.repeat(self.count)])
         self.source_turn: Rotation = self.frame_turn.select(source)
 
     def descriptors(self, normed: Tensor) -> Tensor:
@@ -205,12 +224,14 @@ class _ChunkKeys:
         """
         x = normed.unflatten(1, (self.count, -1))
         specials, patches = x[:, :, : self.specials], x[:, :, self.specials:]
-        if self.is_bilinear:
-            maps = patches.flatten(0, 1).float().transpose(1, 2).unflatten(2, self.grid)
-            maps = functional.interpolate(maps, self.small, mode="bilinear", align_corners=False)
-            small = maps.flatten(2).transpose(1, 2).unflatten(0, x.shape[:2]).to(x.dtype)
-        else:
+        if not self.is_bilinear:
             small = patches[:, :, self.cells]
+        elif self.small == self.grid:
+            small = patches
+        else:
+            terms = [weight * patches[:, :, tap]
+                     for tap, weight in zip(self.taps, self.tap_weights, strict=True)]
+            small = (terms[0] + terms[1] + (terms[2] + terms[3])).to(x.dtype)
         frames = torch.cat([specials, small], dim=2).flatten(1, 2)
         reference = [patches[:, frame] for frame in self.keyframes]
         return torch.cat([*reference, frames], dim=1)
@@ -220,3 +241,29 @@ def _nearest(size: int, out: int, device: torch.device) -> Tensor:
     """Return indices (out,) of nearest-neighbor resampling from ``size``, as torch rounds them."""
     index = torch.arange(size, dtype=torch.float32, device=device)
     return functional.interpolate(index[None, None], size=out, mode="nearest")[0, 0].long()
+
+
+def _bilinear_taps(
+    grid: tuple[int, int], small: tuple[int, int], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Patches (4, cells) that bilinear resampling reads, and their weights (4, cells, 1).
+
+    As functional.interpolate with align_corners False, of which four patches per cell are all that
+    is read: resampling whole maps moves all of them, to where channels stand first and back.
+    """
+    (row, row_share), (column, column_share) = (
+        _linear_taps(size, out, device) for size, out in zip(grid, small, strict=True)
+    )
+    indices = row[:, None, :, None] * grid[1] + column[None, :, None, :]  # (2, 2, rows, columns)
+    shares = row_share[:, None, :, None] * column_share[None, :, None, :]
+    return indices.flatten(2).flatten(0, 1), shares.flatten(2).flatten(0, 1)[..., None]
+
+
+def _linear_taps(size: int, out: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Lower and upper index (2, out) of linear resampling from ``size``, and their weights."""
+    center = (torch.arange(out, dtype=torch.float32, device=device) + 0.5) * (size / out) - 0.5
+    center = center.clamp(min=0)
+    lower = center.long()
+    upper = (lower + 1).clamp(max=size - 1)
+    share = center - lower
+    return torch.stack([lower, upper]), torch.stack([1 - share, share])

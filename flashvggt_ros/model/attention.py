@@ -8,14 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from flashvggt_ros.model.kernels import KernelUser
 from flashvggt_ros.model.rope import Rotation, rotate
 
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Takes keys and values (B, heads, L, head_dim) of a chunk, returns those to attend to."""
 
 
-class Attention(nn.Module):
-    """Multi-head attention with a fused projection, optional query and key norm, and RoPE."""
+class Attention(KernelUser):
+    """Multi-head attention with a fused projection, optional query and key norm, and RoPE.
+
+    Products are in the type of the weights, whatever that of the tokens.
+    """
 
     def __init__(self, width: int, heads: int, *, is_qk_normed: bool) -> None:
         super().__init__()
@@ -29,28 +33,36 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, turn: Rotation | None = None) -> Tensor:
         """Attend within each sequence of ``x`` (B, L, width)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, -1, self.head_dim)).unbind(2)
-        q, k = self.q_norm(q), self.k_norm(k)
-        if turn is not None:
-            q, k = rotate(q, turn), rotate(k, turn)
-        return self._attend(q.to(v.dtype).transpose(1, 2), k.to(v.dtype).transpose(1, 2),
-                            v.transpose(1, 2))
+        q, k = self._turn(q, self.q_norm, turn), self._turn(k, self.k_norm, turn)
+        return self._attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
 
     def cross(
         self, x: Tensor, source: Tensor, turn: Rotation, source_turn: Rotation, extend: Extend
     ) -> Tensor:
         """Attend from ``x`` (B, L, width) to descriptors ``source`` (B, M, width) and the memory.
 
-        ``extend`` is given this chunk's normalized, rotated keys and the values, and returns all
-        that are attended to. Arithmetic is in the values' type whatever the memory's is.
+        ``turn`` is that of all L tokens, or of one frame's, which then repeats. ``extend`` is given
+        this chunk's normalized, rotated keys and the values, and returns all that are attended to.
+        Arithmetic is in the values' type whatever the memory's is.
         """
         weight, bias, width = self.qkv.weight, self.qkv.bias, self.width
-        q = functional.linear(x, weight[:width], bias[:width]).unflatten(-1, (-1, self.head_dim))
+        q = functional.linear(x, weight[:width], bias[:width])
+        q = q.unflatten(-1, (-1, self.head_dim)).unflatten(1, (-1, len(turn.cos)))
         kv = functional.linear(source, weight[width:], bias[width:])
         k, v = kv.unflatten(-1, (2, -1, self.head_dim)).unbind(2)
-        q = rotate(self.q_norm(q), turn).to(v.dtype).transpose(1, 2)
-        k = rotate(self.k_norm(k), source_turn).to(v.dtype).transpose(1, 2)
+        q = self._turn(q, self.q_norm, turn).flatten(1, 2).transpose(1, 2)
+        k = self._turn(k, self.k_norm, source_turn).transpose(1, 2)
         keys, values = extend(k, v.transpose(1, 2))
         return self._attend(q, keys.to(q.dtype), values.to(q.dtype))
+
+    def _turn(self, tokens: Tensor, norm: nn.Module, turn: Rotation | None) -> Tensor:
+        """Norm and rotate queries or keys (..., L, heads, head_dim), in their own type."""
+        if isinstance(norm, nn.LayerNorm) and turn is not None:
+            return self.kernels.turn(
+                tokens, norm.weight, norm.bias, norm.eps, turn.cos, turn.sin
+            )
+        normed = norm(tokens).to(tokens.dtype)
+        return normed if turn is None else rotate(normed, turn).to(tokens.dtype)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         mixed = functional.scaled_dot_product_attention(q, k, v)  # (B, heads, L, head_dim)
@@ -77,12 +89,8 @@ class LayerScale(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.full((width,), initial))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale (..., width)."""
-        return x * self.gamma
 
-
-class Block(nn.Module):
+class Block(KernelUser):
     """Pre-norm transformer block with layer scale."""
 
     def __init__(
@@ -105,8 +113,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, turn: Rotation | None = None) -> Tensor:
         """Attend within each sequence of ``x`` (B, L, width)."""
-        x = x + self.ls1(self.attn(self.norm1(x), turn))
-        return x + self.ls2(self.mlp(self.norm2(x)))
+        return self._finish(x, self.attn(self._normed(x), turn))
 
     def cross(
         self,
@@ -117,7 +124,20 @@ class Block(nn.Module):
         extend: Extend,
     ) -> Tensor:
         """Attend from ``x`` (B, L, width) to ``descriptors`` of the normalized x and the memory."""
-        normed = self.norm1(x)
-        mixed = self.attn.cross(normed, descriptors(normed), turn, source_turn, extend)
-        x = x + self.ls1(mixed)
-        return x + self.ls2(self.mlp(self.norm2(x)))
+        normed = self._normed(x)
+        return self._finish(
+            x, self.attn.cross(normed, descriptors(normed), turn, source_turn, extend)
+        )
+
+    def _normed(self, x: Tensor) -> Tensor:
+        norm = self.norm1
+        return self.kernels.normalize(
+            x, norm.weight, norm.bias, norm.eps, self.attn.qkv.weight.dtype
+        )
+
+    def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        norm = self.norm2
+        x, normed = self.kernels.add_and_normalize(
+            x, mixed, self.ls1.gamma, norm.weight, norm.bias, norm.eps, self.mlp.fc1.weight.dtype
+        )
+        return self.kernels.add(x, self.mlp(normed), self.ls2.gamma)

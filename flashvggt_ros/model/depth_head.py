@@ -10,9 +10,10 @@ from torch.nn import functional
 
 HIDDEN_CHANNELS = 32
 EMBEDDING_SHARE = 0.1
+FRAMES_AT_ONCE = 16
 # At 224 px the largest maps, 32 channels at full size, are then below the 32 MB from which on glibc
 # takes memory from the system anew each time, page by page: on a CPU that costs as much as a layer.
-FRAMES_AT_ONCE = 4
+FRAMES_AT_ONCE_ON_CPU = 4
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -86,6 +87,7 @@ class DepthHead(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
+        self.frames_at_once = 0
         self.norm = nn.LayerNorm(width, eps=1e-5)
         self.projects = nn.ModuleList(nn.Conv2d(width, count, 1) for count in channels)
         self.resize_layers = nn.ModuleList([
@@ -99,11 +101,13 @@ class DepthHead(nn.Module):
     def forward(self, taps: list[Tensor], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Depth and confidence, each (N, H, W), of four lists of patch tokens (N, patches, width).
 
-        Some frames at a time, which bounds memory and changes nothing else.
+        Computed in the weights' type, given in float32; ``frames_at_once`` frames at a time (0: as
+        many as suit the device), which bounds memory and changes nothing else.
         """
-        parts = zip(*(tap.split(FRAMES_AT_ONCE) for tap in taps), strict=True)
+        suited = FRAMES_AT_ONCE_ON_CPU if taps[0].device.type == "cpu" else FRAMES_AT_ONCE
+        parts = zip(*(tap.split(self.frames_at_once or suited) for tap in taps), strict=True)
         maps = torch.cat([self._decode(part, grid) for part in parts])
-        depth, confidence = maps.exp().unbind(1)
+        depth, confidence = maps.float().exp().unbind(1)
         return depth, 1 + confidence
 
     def _decode(self, taps: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
@@ -113,7 +117,7 @@ class DepthHead(nn.Module):
         aspect = size[1] / size[0]
         levels = []
         for tap, project, resize in zip(taps, self.projects, self.resize_layers, strict=True):
-            x = self.norm(tap).transpose(1, 2).unflatten(2, grid)
+            x = self.norm(tap.to(self.norm.weight.dtype)).transpose(1, 2).unflatten(2, grid)
             levels.append(resize(_add_place(project(x), aspect)))
         x = _resize(self.scratch.fuse(levels), size)
         return self.scratch.output_conv2(_add_place(x, aspect))

@@ -9,72 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from flashvggt_ros.model.memory import ChunkLayout
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkLayout:
-    """A chunk's keys in each layer: reference tokens first, then frames of equal token counts."""
-
-    batch: int
-    frames: int
-    reference_tokens: int
-    frame_tokens: int
-    layers: int
-    heads: int
-    head_dim: int
-
-
-class Memory(Protocol):
-    """All that the model asks of a memory."""
-
-    @property
-    def seen(self) -> int:
-        """Frames of all chunks that ended."""
-        ...
-
-    def begin(self, layout: ChunkLayout) -> None:
-        """Make ready for a chunk."""
-        ...
-
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add a chunk's keys and values (B, heads, L, head_dim) of a layer; return all to use."""
-        ...
-
-    def end(self, camera_tokens: Tensor) -> Tensor:
-        """Add a chunk's camera tokens (B, N, C); return those of all frames seen (B, K, C)."""
-        ...
-
-
-class GradientCache:
-    """A memory that autograd can see through: it concatenates and never writes in place."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
-        self._camera_tokens: list[Tensor] = []
-
-    def begin(self, layout: ChunkLayout) -> None:
-        """Nothing to prepare."""
-
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append, and return everything."""
-        if layer in self._layers:
-            keys, values = self._layers[layer]
-            k, v = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)
-        self._layers[layer] = (k, v)
-        return k, v
-
-    def end(self, camera_tokens: Tensor) -> Tensor:
-        """Append, and return everything."""
-        self.seen += camera_tokens.shape[1]
-        self._camera_tokens.append(camera_tokens)
-        return torch.cat(self._camera_tokens, dim=1)
 
 
 class DescriptorCache:
@@ -161,7 +102,8 @@ class DescriptorCache:
         grown = range(len(self._slots), len(self._slots) + layout.frames - len(free))
         slots = (free + list(grown))[: layout.frames]
         self._slots += [-1] * len(grown)
-        self._chunk = _Chunk(layout.reference_tokens, slots, range(first, first + layout.frames))
+        indices = range(first, first + layout.frames)
+        self._chunk = _Chunk(layout.reference_tokens, slots, indices, _runs(slots))
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write a chunk's keys and values into its slots; return views of all that is held."""
@@ -176,10 +118,8 @@ class DescriptorCache:
             if chunk.reference_tokens:
                 storage[target, :, :, :reference] = source[:, :, :reference]
             frames = source[:, :, chunk.reference_tokens:].unflatten(2, (-1, layout.frame_tokens))
-            if chunk.is_contiguous:
-                slots[target, :, :, chunk.slots[0]: chunk.slots[-1] + 1] = frames
-            else:
-                slots[target, :, :, chunk.slots] = frames.to(self.dtype)
+            for slot, first, count in chunk.runs:
+                slots[target, :, :, slot: slot + count] = frames[:, :, first: first + count]
         return storage[0, :, :, :used], storage[1, :, :, :used]
 
     def end(self, camera_tokens: Tensor) -> Tensor:
@@ -291,12 +231,20 @@ class DescriptorCache:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """The chunk that is being added: its slots, and the submap indices of its frames."""
+    """The chunk that is being added: its slots, and the submap indices of its frames.
+
+    ``runs``: the same slots as (first slot, first frame of the chunk, how many), for to write by
+    slices needs no indices on the device, for which the host would have to wait.
+    """
 
     reference_tokens: int
     slots: list[int]
     indices: Sequence[int]
+    runs: tuple[tuple[int, int, int], ...]
 
-    @property
-    def is_contiguous(self) -> bool:
-        return self.slots == list(range(self.slots[0], self.slots[0] + len(self.slots)))
+
+def _runs(slots: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
+    """Cut slots into runs of consecutive ones: (first slot, its place in ``slots``, how many)."""
+    starts = [i for i, slot in enumerate(slots) if i == 0 or slot != slots[i - 1] + 1]
+    ends = [*starts[1:], len(slots)]
+    return tuple((slots[i], i, end - i) for i, end in zip(starts, ends, strict=True))

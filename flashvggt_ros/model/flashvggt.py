@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from flashvggt_ros.model.aggregator import Aggregator, Features
 from flashvggt_ros.model.camera_head import CameraHead
 from flashvggt_ros.model.depth_head import DepthHead
-from flashvggt_ros.model.descriptor_cache import DescriptorCache, GradientCache, Memory
+from flashvggt_ros.model.descriptor_cache import DescriptorCache
+from flashvggt_ros.model.memory import GradientCache, Memory
 from flashvggt_ros.model.model_config import PRESETS, ModelConfig
 
 __all__ = ["PRESETS", "DescriptorCache", "Features", "FlashVGGT", "GradientCache", "ModelConfig",
@@ -87,7 +88,7 @@ class FlashVGGT(nn.Module):
         return self.aggregator(batch, cache, keyframes)
 
     def decode(self, features: Features, depth_frames: Sequence[int] | None = None) -> Prediction:
-        """Run the heads of forward_chunk, in float32.
+        """Run the heads of forward_chunk, in float32 (depth in its weights' type).
 
         ``depth_frames``: chunk indices of the frames to predict depth of, in this order; None: all.
         """
@@ -157,7 +158,5 @@ class FlashVGGT(nn.Module):
             taps = [tap[:, list(frames)] for tap in taps]
         shape = taps[0].shape[:2]
         with torch.autocast(taps[0].device.type, enabled=False):
-            depth, confidence = self.depth_head(
-                [tap.flatten(0, 1).float() for tap in taps], features.grid
-            )
+            depth, confidence = self.depth_head([tap.flatten(0, 1) for tap in taps], features.grid)
         return depth.unflatten(0, shape)[..., None], confidence.unflatten(0, shape)

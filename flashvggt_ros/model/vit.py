@@ -27,8 +27,8 @@ class PatchProjection(nn.Module):
         self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Tokens (N, patches, width) of images (N, 3, H, W), row by row."""
-        return self.proj(images).flatten(2).transpose(1, 2)
+        """Tokens (N, patches, width) of images (N, 3, H, W), row by row, in the weights' type."""
+        return self.proj(images.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)
 
 
 class VisionTransformer(nn.Module):
@@ -61,17 +61,21 @@ class VisionTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Encode standardized images (N, 3, H, W) to normalized tokens (N, patches, width)."""
+    def forward(self, images: Tensor, residual_dtype: torch.dtype = torch.float32) -> Tensor:
+        """Encode standardized images (N, 3, H, W) to normalized tokens (N, patches, width).
+
+        ``residual_dtype``: type of the tokens between blocks, and of the result.
+        """
         count, _, height, width = images.shape
-        x = self.patch_embed(images)
+        x = self.patch_embed(images).to(residual_dtype)
         x = torch.cat([self.cls_token.expand(count, -1, -1).to(x.dtype), x], dim=1)
         x = x + self._position_embedding(height, width).to(x.dtype)
         registers = self.register_tokens.expand(count, -1, -1).to(x.dtype)
         x = torch.cat([x[:, :1], registers, x[:, 1:]], dim=1)
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)[:, 1 + registers.shape[1]:]
+        patches = x[:, 1 + registers.shape[1]:]
+        return self.norm(patches.to(self.norm.weight.dtype)).to(x.dtype)
 
     def _position_embedding(self, height: int, width: int) -> Tensor:
         """Resample the embedding to an image's size (1, 1 + patches, C): bicubic, antialiased."""

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from flashvggt_ros.model.aggregator import chunk_layout
-from flashvggt_ros.model.descriptor_cache import ChunkLayout, DescriptorCache, GradientCache
+from flashvggt_ros.model.descriptor_cache import DescriptorCache
 from flashvggt_ros.model.flashvggt import FlashVGGT
+from flashvggt_ros.model.memory import ChunkLayout, GradientCache
 
 FRAME_BYTES = 2 * 4 * 16 * (5 + 6) * 4  # k and v, layers, width, tokens of 16x24 px, float32
 REFERENCE_BYTES = 2 * 4 * 16 * 24 * 4

@@ -1,0 +1,55 @@
+"""In which types a model computes.
+
+``autocast`` is what upstream does: float32 weights, residual stream and heads, products of the
+encoder and the blocks in bfloat16. ``bf16`` gives the same products bfloat16 weights, so that none
+is cast again at each use; what error of the residual stream costs is for its caller to decide.
+Norms, rotations, layer scales, softmax and the camera head are in float32 in all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from flashvggt_ros.model.flashvggt import FlashVGGT
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """The types of a model's parts.
+
+    ``weights``: of the products in encoder and blocks. ``residual``: of the tokens between blocks.
+    ``cache``: of the descriptors kept. ``is_autocast``: products in bfloat16 by autocast.
+    """
+
+    weights: torch.dtype = torch.float32
+    residual: torch.dtype = torch.float32
+    depth_head: torch.dtype = torch.float32
+    cache: torch.dtype = torch.float32
+    is_autocast: bool = False
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Context that the model has to run in."""
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.is_autocast)
+
+
+PRECISIONS = {
+    "fp32": Precision(),
+    "autocast": Precision(cache=torch.bfloat16, is_autocast=True),
+    "bf16": Precision(weights=torch.bfloat16, cache=torch.bfloat16),
+}
+
+
+def set_precision(model: FlashVGGT, precision: Precision) -> None:
+    """Cast a model's weights, in place, and tell it the type of its residual stream.
+
+    Weights cast down have lost their lower bits: another precision later does not bring them back.
+    """
+    aggregator = model.aggregator
+    for module in aggregator.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            module.to(precision.weights)
+    aggregator.residual_dtype = precision.residual
+    model.depth_head.to(precision.depth_head)

@@ -1,0 +1,70 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from flashvggt_ros.model.flashvggt import FlashVGGT, Prediction
+from flashvggt_ros.model.precision import PRECISIONS, Precision, set_precision
+
+BF16 = torch.bfloat16
+
+
+def run(model: FlashVGGT, images: torch.Tensor, precision: Precision) -> Prediction:
+    model = copy.deepcopy(model)
+    set_precision(model, precision)
+    cache = model.new_cache(dtype=precision.cache)
+    with torch.inference_mode(), precision.autocast(images.device):
+        return [model.forward_chunk(chunk, cache) for chunk in images.split(3)][-1]
+
+
+def error(ours: torch.Tensor, exact: torch.Tensor) -> float:
+    return float((ours.double() - exact).square().mean().sqrt() / exact.square().mean().sqrt())
+
+
+def test_only_products_of_encoder_and_blocks_are_cast(make_model):
+    model = make_model()
+
+    set_precision(model, PRECISIONS["bf16"])
+
+    for name, module in model.named_modules():
+        is_product = isinstance(module, (nn.Linear, nn.Conv2d)) and name.startswith("aggregator.")
+        for parameter in module.parameters(recurse=False):
+            assert parameter.dtype == (BF16 if is_product else torch.float32), name
+
+
+@pytest.mark.parametrize("revision", ["r1", "r2"])
+def test_bf16_weights_are_as_exact_as_autocast(make_model, images, revision):
+    model = make_model(revision=revision, width=64, heads=4)
+    exact = run(model, images, PRECISIONS["fp32"])
+
+    ours = run(model, images, PRECISIONS["bf16"])
+
+    autocast = run(model, images, PRECISIONS["autocast"])
+    for name in ("pose_enc", "depth", "depth_conf"):
+        mistake = error(getattr(ours, name), getattr(exact, name))
+        assert 0 < mistake < 0.02, name
+        assert mistake < 1.2 * error(getattr(autocast, name), getattr(exact, name)), name
+
+
+@pytest.mark.parametrize("part", ["residual", "depth_head", "cache"])
+def test_each_part_alone_changes_the_result_a_little(make_model, images, part):
+    model = make_model()
+
+    ours = run(model, images, Precision(**{part: BF16}))
+
+    exact = run(model, images, Precision())
+    assert 0 < error(ours.depth, exact.depth) < 0.02
+    assert ours.depth.dtype == ours.pose_enc.dtype == torch.float32
+    if part == "depth_head":
+        assert torch.equal(ours.pose_enc, exact.pose_enc)
+
+
+def test_the_residual_stream_and_what_the_heads_read_have_the_type_asked_for(make_model, images):
+    model = make_model()
+    set_precision(model, Precision(residual=BF16))
+
+    features = model.encode_chunk(images, model.new_cache())
+
+    assert {tap.dtype for tap in features.taps} == {features.last.dtype} == {BF16}
+    assert features.encoder.dtype == BF16
