@@ -18,14 +18,16 @@ class ModelConfig:
     chunks against a memory, single sees it whole, with keyframes. ``position_grid``: side of the
     encoder's learned position embedding [patches]. ``taps``: block pairs whose outputs the depth
     head reads, fine to coarse (the camera head reads the last pair's). ``kv_downfactor`` 1 is
-    attention among all patches, as in VGGT, earlier chunks' too. ``image_width``: width of
-    images the weights were trained for [px].
+    attention among all patches, as in VGGT, earlier chunks' too. ``image_width``: longer side of
+    images the weights were trained for [px]. ``shorter_side_min``: longer images grow until their
+    shorter side has as much [px]; 0: they do not, and portraits are cut square, as upstream.
     """
 
     revision: str = "r2"
     variant: str = "stream"
     patch_size: int = 14
     image_width: int = 518
+    shorter_side_min: int = 0
     position_grid: int = 37
     width: int = 1024
     encoder_depth: int = 24
@@ -62,6 +64,9 @@ class ModelConfig:
                      "camera_iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if not 0 <= self.shorter_side_min <= self.image_width:
+            raise ValueError(f"shorter_side_min is {self.shorter_side_min}: it must be between 0 "
+                             f"and image_width ({self.image_width})")
         if self.width % (4 * self.heads):
             raise ValueError(f"width ({self.width}) must be a multiple of 4 * heads ({self.heads})")
         if self.width % self.encoder_heads or 2 * self.width % self.camera_heads:
@@ -110,7 +115,7 @@ PRESETS: dict[str, ModelConfig] = {
     "flashvggt-r1": ModelConfig(revision="r1", kv_downfactor=4),
     "flashvggt-r2": ModelConfig(revision="r2", kv_downfactor=3),
     "flashvggt-mini": ModelConfig(
-        revision="r1", kv_downfactor=2, image_width=224, position_grid=16, width=320,
+        revision="r1", kv_downfactor=2, image_width=224, shorter_side_min=112, position_grid=16, width=320,
         encoder_depth=3, encoder_heads=5, depth=6, heads=5, taps=(1, 2, 4, 5),
         descriptor_range=(0, 5), layer_scale=0.2, camera_depth=1, camera_heads=10,
         camera_mlp_ratio=1.0, depth_features=64, depth_channels=(48, 96, 160, 160),

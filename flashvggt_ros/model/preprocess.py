@@ -106,10 +106,14 @@ class Preprocessor:
     """Undistorts, cuts and scales, in one interpolation; remembers maps per camera."""
 
     def __init__(self, config: ModelConfig, *, width: int, use_calibration: bool) -> None:
-        """Images become ``width`` pixels wide; 0: as wide as the model was trained for."""
+        """Images become ``width`` pixels long; 0: as long as the model was trained for."""
         self.patch = config.patch_size
         self.least = config.patch_size * config.kv_downfactor
         self.width = width or config.image_width
+        self.shorter_side_min = 0
+        if config.shorter_side_min:
+            patches = config.shorter_side_min * self.width / config.image_width / self.patch
+            self.shorter_side_min = max(round(patches) * self.patch, self.least)
         self.use_calibration = use_calibration
         self._maps: dict[tuple[Calibration, Crop], UndistortionMap] = {}
         if self.width % self.patch or self.width < self.least:
@@ -122,8 +126,11 @@ class Preprocessor:
     def canvas(self, image: NDArray[np.uint8]) -> Canvas:
         """Choose the canvas of a submap by its first image.
 
-        Its rows are the multiple of the patch that loses the least, at most half a patch, of rows
-        or of columns; portraits are cut to a square, as upstream does.
+        The longer side gets the model's width and the shorter one the multiple of the patch that
+        loses the least: at most half a patch, of rows or of columns. Where that makes the shorter
+        side smaller than the model's ``shorter_side_min``, the shorter side gets that and the
+        longer one more, up to twice the width; longer images are cut. A model without such a limit
+        sees portraits cut to a square, as upstream.
         Raises ImageSizeError for images too small or too wide to give ``kv_downfactor`` patches.
         """
         height, width = image.shape[:2]
@@ -131,6 +138,15 @@ class Preprocessor:
             raise ImageSizeError(
                 f"image is {width}x{height}: the model needs at least {self.least}x{self.least}"
             )
+        if not self.shorter_side_min:
+            return self._canvas_of_one_width(width, height)
+        longer, shorter = max(width, height), min(width, height)
+        scale = max(self.width / longer, self.shorter_side_min / shorter)
+        sides = [min(round(side * scale / self.patch) * self.patch, 2 * self.width)
+                 for side in (width, height)]
+        return Canvas(*sides)
+
+    def _canvas_of_one_width(self, width: int, height: int) -> Canvas:
         rows = round(height * self.width / width / self.patch) * self.patch
         if rows < self.least:
             raise ImageSizeError(

@@ -37,6 +37,26 @@ def test_the_canvas_has_the_whole_patches_nearest_to_the_shape_of_the_image(size
     assert preprocessor().canvas(frame_of(*size).image) == Canvas(*canvas)
 
 
+@pytest.mark.parametrize(
+    ("size", "width", "canvas"),
+    [
+        ((640, 480), 0, (224, 168)),
+        ((1920, 1080), 0, (224, 126)),
+        ((1242, 375), 0, (364, 112)),
+        ((1280, 550), 0, (266, 112)),
+        ((480, 640), 0, (168, 224)),
+        ((375, 1242), 0, (112, 364)),
+        ((3000, 300), 0, (448, 112)),
+        ((1242, 375), 448, (742, 224)),
+        ((1242, 375), 42, (84, 28)),
+    ],
+)
+def test_a_model_with_a_shortest_side_sees_wide_and_upright_images_whole(size, width, canvas):
+    model = dataclasses.replace(CONFIG, kv_downfactor=2, shorter_side_min=112)
+    wide = Preprocessor(model, width=width, use_calibration=False)
+    assert wide.canvas(frame_of(*size).image) == Canvas(*canvas)
+
+
 def test_little_of_an_image_is_cut_away():
     for size in ((641, 479), (639, 481), (760, 428), (1000, 700)):
         crop = Crop.centered(*size, preprocessor().canvas(frame_of(*size).image))

@@ -18,7 +18,8 @@ def test_every_step_has_chunks_that_make_up_its_sequences(name):
 
 
 @pytest.mark.parametrize("size", [(640, 480), (540, 360), (752, 480), (1280, 720), (1242, 375),
-                                  (480, 640), (1920, 1080), (1226, 370)])
+                                  (480, 640), (1920, 1080), (1226, 370), (1280, 550), (1080, 1920),
+                                  (1600, 580), (500, 500)])
 def test_images_of_common_cameras_are_trained_for(size):
     config = PRESETS["flashvggt-mini"]
     preprocessor = Preprocessor(config, width=0, use_calibration=False)
