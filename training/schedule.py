@@ -10,8 +10,8 @@ from training.sequences import Motion
 
 LAST_RATE = 0.03  # of the full rate, at the very end
 # Patches (rows, columns) of the images that cameras send, as flashvggt_ros.model.preprocess cuts
-# them: 4:3; 3:2; 16:10 and 752x480; 16:9; 2:1; 21:9; 2.75:1; driving (1242x375); square; upright 4:3
-# and 16:9.
+# them: 4:3; 3:2; 16:10 and 752x480; 16:9; 2:1; 21:9; 2.75:1; driving (1242x375); square; upright
+# 4:3 and 16:9.
 GRIDS = (((12, 16), 0.40), ((11, 16), 0.10), ((10, 16), 0.11), ((9, 16), 0.13), ((8, 16), 0.02),
          ((8, 19), 0.03), ((8, 22), 0.03), ((8, 26), 0.05), ((8, 27), 0.03), ((16, 16), 0.04),
          ((16, 12), 0.03), ((16, 9), 0.02))

@@ -115,8 +115,8 @@ PRESETS: dict[str, ModelConfig] = {
     "flashvggt-r1": ModelConfig(revision="r1", kv_downfactor=4),
     "flashvggt-r2": ModelConfig(revision="r2", kv_downfactor=3),
     "flashvggt-mini": ModelConfig(
-        revision="r1", kv_downfactor=2, image_width=224, shorter_side_min=112, position_grid=16, width=320,
-        encoder_depth=3, encoder_heads=5, depth=6, heads=5, taps=(1, 2, 4, 5),
+        revision="r1", kv_downfactor=2, image_width=224, shorter_side_min=112, position_grid=16,
+        width=320, encoder_depth=3, encoder_heads=5, depth=6, heads=5, taps=(1, 2, 4, 5),
         descriptor_range=(0, 5), layer_scale=0.2, camera_depth=1, camera_heads=10,
         camera_mlp_ratio=1.0, depth_features=64, depth_channels=(48, 96, 160, 160),
     ),
