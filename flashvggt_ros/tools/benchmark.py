@@ -1,0 +1,184 @@
+"""Measure the model: time of each stage, latency of chunks, cache, memory, rounding errors.
+
+    flashvggt_benchmark --preset flashvggt-r1 --frames 1000 --chunk 100 --dtype bf16 --stages
+
+Random weights unless a checkpoint is named, random images unless a bag is. Every chunk's images
+come from the host, and the depth and confidence of its frames and the poses of all frames so far go
+back to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flashvggt_ros.cpu_threads import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # before torch is imported
+
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from flashvggt_ros.model.checkpoint import EMBEDDED  # noqa: E402
+from flashvggt_ros.model.flashvggt import PRESETS  # noqa: E402
+from flashvggt_ros.model.kernels import ATTENTION_BACKENDS  # noqa: E402
+from flashvggt_ros.model.precision import PRECISIONS  # noqa: E402
+from flashvggt_ros.tools.benchmarking.accuracy import measure_errors  # noqa: E402
+from flashvggt_ros.tools.benchmarking.case import (  # noqa: E402
+    RANDOM,
+    Case,
+    bag_images,
+    named_precision,
+    noise,
+)
+from flashvggt_ros.tools.benchmarking.dense import measure_dense  # noqa: E402
+from flashvggt_ros.tools.benchmarking.machine import machine  # noqa: E402
+from flashvggt_ros.tools.benchmarking.measurement import measure  # noqa: E402
+from flashvggt_ros.tools.benchmarking.report import Report  # noqa: E402
+
+PROGRAM = "flashvggt_benchmark"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    options = _parser().parse_args(argv)
+    try:
+        case, images = _case(options)
+        report = _report(options, case, images)
+    except (OSError, ValueError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    for line in report.lines():
+        print(line)
+    if options.json:
+        options.json.write_text(json.dumps(report.to_json(), indent=2) + "\n")
+    return 0
+
+
+def _report(options: argparse.Namespace, case: Case, images: Tensor) -> Report:
+    """Measure what was asked for; models are dropped before the next is made."""
+    measurements = []
+    if not options.errors_only:
+        measurements.append(measure(
+            case, case.model(), images, repeats=options.repeats, has_stages=options.stages,
+            is_synchronous=options.synchronous,
+        ))
+    dense = (measure_dense(case, images, options.dense_blocks),) if options.compare_dense else ()
+    errors = measure_errors(case, images) if options.errors or options.errors_only else []
+    source = options.bag.name if options.bag else "noise"
+    return Report(
+        machine(case.device), case, source, tuple(measurements), dense, tuple(errors)
+    )
+
+
+def _case(options: argparse.Namespace) -> tuple[Case, Tensor]:
+    """Check the options, and make the images."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.compare_dense and options.checkpoint != RANDOM:
+        raise ValueError("--compare-dense takes random weights: leave --checkpoint out")
+    precision = named_precision(
+        options.dtype, residual=options.residual, depth_head=options.depth_head
+    )
+    name = options.dtype
+    name += f" residual {options.residual}" if options.residual else ""
+    name += f" depth head {options.depth_head}" if options.depth_head else ""
+    case = Case(
+        preset=options.preset, checkpoint=options.checkpoint, frames=options.frames,
+        chunk=options.chunk, height=options.height, width=options.width, precision=precision,
+        precision_name=name, device=_device(options.device), attention=options.attention,
+        is_compiled=options.compile, max_cache_mb=options.max_cache_mb,
+        depth_frames_at_once=options.depth_frames_at_once, seed=options.seed,
+    )
+    if options.bag is None:
+        return case, noise(case)
+    images = bag_images(options.bag, case.config(), case.frames)
+    height, width = images.shape[1:3]
+    return dataclasses.replace(case, height=height, width=width), images
+
+
+def _device(name: str) -> torch.device:
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise ValueError("--device is cuda, but torch finds no CUDA device")
+    return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
+    _add_sequence(parser)
+    _add_computing(parser)
+    _add_measuring(parser)
+    return parser
+
+
+def _add_sequence(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model and sequence")
+    group.add_argument("--preset", choices=list(PRESETS), default="flashvggt-r2",
+                       help="sizes of the model (%(default)s)")
+    group.add_argument("--checkpoint", default=RANDOM,
+                       help=f"weights: {RANDOM} ones of the preset (default), or a checkpoint by "
+                       f"name ({EMBEDDED}) or file, whose sizes hold instead")
+    group.add_argument("--frames", type=_positive, default=100, help="[count] (%(default)s)")
+    group.add_argument("--chunk", type=_positive, default=10,
+                       help="frames per call [count] (%(default)s)")
+    group.add_argument("--height", type=_positive, default=392, help="[px] (%(default)s)")
+    group.add_argument("--width", type=_positive, default=518, help="[px] (%(default)s)")
+    group.add_argument("--bag", type=Path,
+                       help="take the images of this bag, at the model's own size")
+    group.add_argument("--seed", type=int, default=0, help="of weights and noise (%(default)s)")
+
+
+def _add_computing(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("computing")
+    group.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto",
+                       help="(%(default)s: a GPU if there is one)")
+    group.add_argument("--dtype", choices=list(PRECISIONS), default="bf16",
+                       help="autocast: as upstream does (%(default)s)")
+    types = ["fp32", "bf16"]
+    group.add_argument("--residual", choices=types, default="",
+                       help="another type for the tokens between blocks")
+    group.add_argument("--depth-head", choices=types, default="",
+                       help="another type for the depth head")
+    group.add_argument("--attention", choices=list(ATTENTION_BACKENDS), default="auto",
+                       help="backend of torch (%(default)s)")
+    group.add_argument("--compile", action="store_true",
+                       help="compile what stands between the matrix products")
+    group.add_argument("--max-cache-mb", type=float, default=0.0,
+                       help="bound of the descriptor cache [MB], 0: none (%(default)s)")
+    group.add_argument("--depth-frames-at-once", type=int, default=0,
+                       help="frames in one piece of the depth head, 0: what suits the device")
+    group.add_argument("--threads", type=int, default=0,
+                       help="CPU threads, 0: torch's choice (%(default)s)")
+
+
+def _add_measuring(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to measure")
+    group.add_argument("--stages", action="store_true",
+                       help="time each stage, in a run of its own")
+    group.add_argument("--repeats", type=_positive, default=1, help="[runs] (%(default)s)")
+    group.add_argument("--synchronous", action="store_true",
+                       help="wait for each chunk's results before the next begins")
+    group.add_argument("--compare-dense", action="store_true",
+                       help="measure dense global attention (VGGT) too")
+    group.add_argument("--dense-blocks", type=int, default=0,
+                       help="run so many blocks of it and extrapolate, 0: all (%(default)s)")
+    group.add_argument("--errors", action="store_true",
+                       help="measure rounding errors against fp32, beside those of autocast")
+    group.add_argument("--errors-only", action="store_true", help="nothing but the errors")
+    group.add_argument("--json", type=Path, help="write everything to this file")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

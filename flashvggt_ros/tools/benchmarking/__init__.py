@@ -1,0 +1,1 @@
+"""Measuring the speed, the memory and the rounding errors of the model."""

@@ -1,0 +1,148 @@
+"""What is to be measured, and the model and the images that it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashvggt_ros.config import ImageConfig
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.model.checkpoint import resolve_checkpoint
+from flashvggt_ros.model.flashvggt import PRESETS, DescriptorCache, FlashVGGT, ModelConfig
+from flashvggt_ros.model.kernels import attention_backend, compiled, use_kernels
+from flashvggt_ros.model.precision import PRECISIONS, Precision, set_precision
+from flashvggt_ros.model.preprocess import Preprocessor
+from flashvggt_ros.sensors.bag_reader import Bag
+from flashvggt_ros.tools.bag_frames import BagFrames
+
+RANDOM = "random"
+IMAGES_KEPT = 200  # longer runs see them again and again
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A model, how it computes, and a sequence.
+
+    ``checkpoint``: RANDOM weights of ``preset`` drawn with ``seed``, or a checkpoint by name or
+    file. ``max_cache_mb`` bounds the cache; 0: it is allocated for all ``frames`` at once.
+    ``depth_frames_at_once``: frames in one piece of the depth head; 0: what suits the device.
+    """
+
+    preset: str
+    checkpoint: str
+    frames: int
+    chunk: int
+    height: int
+    width: int
+    precision: Precision
+    precision_name: str
+    device: torch.device
+    attention: str = "auto"
+    is_compiled: bool = False
+    max_cache_mb: float = 0.0
+    depth_frames_at_once: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "chunk", "height", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+
+    @property
+    def label(self) -> str:
+        """Model and precision in a few words."""
+        model = self.preset if self.checkpoint == RANDOM else Path(self.checkpoint).name
+        return f"{model} {self.precision_name}"
+
+    def model(self) -> FlashVGGT:
+        """Make the model on the device, the same whenever it is made, in the case's precision."""
+        if self.checkpoint == RANDOM:
+            model = random_model(PRESETS[self.preset], self.device, self.seed)
+        else:
+            model, _ = resolve_checkpoint(self.checkpoint)
+            model.to(self.device)
+        return self.prepare(model)
+
+    def config(self) -> ModelConfig:
+        """Sizes of the model; those of a checkpoint are read from it."""
+        if self.checkpoint == RANDOM:
+            return PRESETS[self.preset]
+        return resolve_checkpoint(self.checkpoint)[0].config
+
+    def prepare(self, model: FlashVGGT) -> FlashVGGT:
+        """Give a model the case's precision and kernels."""
+        set_precision(model, self.precision)
+        model.depth_head.frames_at_once = self.depth_frames_at_once
+        if self.is_compiled:
+            use_kernels(model, compiled())
+        return model
+
+    def new_cache(self, model: FlashVGGT) -> DescriptorCache:
+        """Make the memory of one run over all frames."""
+        return model.new_cache(
+            dtype=self.precision.cache,
+            max_frames=0 if self.max_cache_mb else self.frames,
+            max_cache_mb=self.max_cache_mb,
+        )
+
+    def computing(self) -> AbstractContextManager[object]:
+        """Context for calls of the model."""
+        stack = ExitStack()
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(self.precision.autocast(self.device))
+        stack.enter_context(attention_backend(self.attention))
+        return stack
+
+
+def named_precision(name: str, *, residual: str = "", depth_head: str = "") -> Precision:
+    """Look up a precision; ``fp32`` or ``bf16`` gives a part another type, an empty name none."""
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    precision = PRECISIONS[name]
+    return dataclasses.replace(
+        precision,
+        residual=types.get(residual, precision.residual),
+        depth_head=types.get(depth_head, precision.depth_head),
+    )
+
+
+def random_model(config: ModelConfig, device: torch.device, seed: int) -> FlashVGGT:
+    """Make a model with random weights, drawn on the device itself."""
+    torch.manual_seed(seed)
+    with torch.device(device):
+        return FlashVGGT(config).eval().requires_grad_(False)
+
+
+def noise(case: Case) -> Tensor:
+    """Random images (n, height, width, 3) in bytes, as many as are kept."""
+    generator = torch.Generator().manual_seed(case.seed)
+    shape = (min(case.frames, IMAGES_KEPT), case.height, case.width, 3)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def bag_images(path: Path, config: ModelConfig, count: int) -> Tensor:
+    """Take the first images (n, H, W, 3) of a bag, as a submap of the robot would see them.
+
+    Raises ValueError or OSError for a bag that cannot be read or has no image.
+    """
+    preprocessor = Preprocessor(config, width=0, use_calibration=True)
+    with Bag(path) as bag:
+        frames = BagFrames(bag, bag.choose_image_topics()[:1], ImageConfig())
+        good = (frame for frame in frames if frame is not None)
+        kept = list(islice(good, min(count, IMAGES_KEPT)))
+    if not kept:
+        raise ValueError(f"{path} has no image that could be used")
+    return _prepared(kept, preprocessor)
+
+
+def _prepared(frames: list[Frame], preprocessor: Preprocessor) -> Tensor:
+    canvas = preprocessor.canvas(frames[0].image)
+    return torch.from_numpy(
+        np.stack([preprocessor.prepare(frame, canvas).image for frame in frames])
+    )
