@@ -7,7 +7,7 @@ earlier chunks come from a memory that the caller passes in; nothing is kept in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,7 +34,8 @@ class Features:
     ``encoder`` (B, N, patches, C): the image encoder's patch tokens. ``taps``: four times
     (B, N, specials + patches, 2C), the stored outputs of frame and descriptor blocks. ``last``: the
     same of the last pair of blocks, often the last tap itself.
-    ``camera_tokens`` (B, K, 2C): of all K frames of the memory so far, this chunk's last.
+    ``camera_tokens`` (B, k, 2C): of the memory's frames so far, this chunk's last, or those of its
+    camera window; ``complete_poses`` makes of their poses (B, k, 9) those of all frames (B, K, 9).
     ``grid``: patch rows and columns. ``specials``: tokens before the patches, the camera's first.
     """
 
@@ -44,6 +45,7 @@ class Features:
     camera_tokens: Tensor
     grid: tuple[int, int]
     specials: int
+    complete_poses: Callable[[Tensor], Tensor]
 
 
 class Aggregator(nn.Module):
@@ -110,7 +112,9 @@ class Aggregator(nn.Module):
         last = outputs[config.depth - 1]
         taps = tuple(outputs[index] for index in config.taps)
         camera_tokens = memory.end(last[:, :, 0])
-        return Features(encoder, taps, last, camera_tokens, grid, config.specials)
+        return Features(
+            encoder, taps, last, camera_tokens, grid, config.specials, memory.complete_poses
+        )
 
     def _run_blocks(self, x: Tensor, chunk: _ChunkKeys, memory: Memory) -> dict[int, Tensor]:
         """Outputs (B, N, tokens, 2C) of the block pairs that are tapped, and of the last one."""

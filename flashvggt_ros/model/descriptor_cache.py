@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from flashvggt_ros.model.memory import ChunkLayout
+from flashvggt_ros.model.pose_memory import PoseMemory
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class DescriptorCache:
     not fit, whole frames leave: the reference frame and evenly spread anchors (up to a quarter of
     the frames that fit) stay, of the others the oldest goes. ``memory_stride`` keeps every n-th
     frame of the submap for later chunks; a chunk always sees all of its own frames.
+    ``camera_window``: frames whose poses each chunk refreshes, see PoseMemory; 0: all.
     Gradients do not pass through (see GradientCache).
     """
 
@@ -36,6 +38,7 @@ class DescriptorCache:
         max_frames: int = 0,
         max_bytes: int = 0,
         memory_stride: int = 1,
+        camera_window: int = 0,
     ) -> None:
         if max_frames < 0 or max_bytes < 0:
             raise ValueError("max_frames and max_bytes must not be negative")
@@ -51,7 +54,7 @@ class DescriptorCache:
         self._chunk: _Chunk | None = None
         self._layout: ChunkLayout | None = None
         self._storage: list[Tensor] = []  # per layer (2, B, heads, capacity, head_dim)
-        self._camera_tokens: list[Tensor] = []
+        self._poses = PoseMemory(camera_window)
 
     @property
     def held(self) -> tuple[int, ...]:
@@ -132,10 +135,11 @@ class DescriptorCache:
         self._compact()
         self._chunk = None
         self.seen += len(chunk.indices)
-        self._camera_tokens.append(camera_tokens.detach())
-        if len(self._camera_tokens) > 1:
-            self._camera_tokens = [torch.cat(self._camera_tokens, dim=1)]
-        return self._camera_tokens[0]
+        return self._poses.append(camera_tokens.detach())
+
+    def complete_poses(self, pose_enc: Tensor) -> Tensor:
+        """Poses (B, K, 9) of all frames seen, of those (B, k, 9) of the camera window."""
+        return self._poses.complete(pose_enc)
 
     def _check(self, layout: ChunkLayout) -> None:
         known = self._layout

@@ -25,7 +25,8 @@ class Prediction:
 
     ``pose_enc`` (B, K, 9): of all K frames of the memory so far, camera-from-world translation,
     quaternion xyzw, vertical and horizontal field of view [rad]; the world is the first camera.
-    ``pose_iterations``: the same after each iteration of the camera head, pose_enc the last.
+    ``pose_iterations`` (B, k, 9): after each iteration of the camera head, of the cache's camera
+    window, which without a bound is all frames; pose_enc is the last.
     ``depth`` (B, N, H, W, 1) along z and ``depth_conf`` (B, N, H, W), at least 1, of the chunk's
     frames (or the subset asked for).
     """
@@ -58,11 +59,12 @@ class FlashVGGT(nn.Module):
         max_frames: int = 0,
         max_cache_mb: float = 0.0,
         memory_stride: int = 1,
+        camera_window: int = 0,
     ) -> DescriptorCache:
         """Make the empty memory of a new submap, see DescriptorCache; 0: no bound; 1 MB: 1e6 B."""
         return DescriptorCache(
             dtype=dtype, max_frames=max_frames, max_bytes=int(max_cache_mb * 1e6),
-            memory_stride=memory_stride,
+            memory_stride=memory_stride, camera_window=camera_window,
         )
 
     def forward_chunk(self, images: Tensor, cache: Memory) -> Prediction:
@@ -94,7 +96,8 @@ class FlashVGGT(nn.Module):
         """
         iterations = self.decode_poses(features.camera_tokens)
         depth, confidence = self.decode_depth(features, depth_frames)
-        return Prediction(iterations[-1], iterations, depth, confidence)
+        poses = features.complete_poses(iterations[-1])
+        return Prediction(poses, iterations, depth, confidence)
 
     def forward(
         self,
@@ -123,7 +126,8 @@ class FlashVGGT(nn.Module):
             depths.append(self.decode_depth(features))
         iterations = self.decode_poses(features.camera_tokens)
         depth, confidence = (torch.cat(parts, dim=1) for parts in zip(*depths, strict=True))
-        return Prediction(iterations[-1], iterations, depth, confidence)
+        poses = features.complete_poses(iterations[-1])
+        return Prediction(poses, iterations, depth, confidence)
 
     def _batched(self, images: Tensor) -> Tensor:
         """Images (B, N, 3, H, W), checked."""

@@ -39,7 +39,11 @@ class Memory(Protocol):
         ...
 
     def end(self, camera_tokens: Tensor) -> Tensor:
-        """Add a chunk's camera tokens (B, N, C); return those of all frames seen (B, K, C)."""
+        """Add a chunk's camera tokens (B, N, C); return those to decode poses of (B, k, C)."""
+        ...
+
+    def complete_poses(self, pose_enc: Tensor) -> Tensor:
+        """Poses (B, K, 9) of all frames seen, of those (B, k, 9) decoded of what end returned."""
         ...
 
 
@@ -67,3 +71,7 @@ class GradientCache:
         self.seen += camera_tokens.shape[1]
         self._camera_tokens.append(camera_tokens)
         return torch.cat(self._camera_tokens, dim=1)
+
+    def complete_poses(self, pose_enc: Tensor) -> Tensor:
+        """All of them are there."""
+        return pose_enc

@@ -92,7 +92,8 @@ def _case(options: argparse.Namespace) -> tuple[Case, Tensor]:
         chunk=options.chunk, height=options.height, width=options.width, precision=precision,
         precision_name=name, device=_device(options.device), attention=options.attention,
         is_compiled=options.compile, max_cache_mb=options.max_cache_mb,
-        depth_frames_at_once=options.depth_frames_at_once, seed=options.seed,
+        camera_window=options.camera_window, depth_frames_at_once=options.depth_frames_at_once,
+        seed=options.seed,
     )
     if options.bag is None:
         return case, noise(case)
@@ -157,6 +158,8 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
                        help="compile what stands between the matrix products")
     group.add_argument("--max-cache-mb", type=float, default=0.0,
                        help="bound of the descriptor cache [MB], 0: none (%(default)s)")
+    group.add_argument("--camera-window", type=int, default=0,
+                       help="frames whose poses each chunk refreshes, 0: all (%(default)s)")
     group.add_argument("--depth-frames-at-once", type=int, default=0,
                        help="frames in one piece of the depth head, 0: what suits the device")
     group.add_argument("--threads", type=int, default=0,

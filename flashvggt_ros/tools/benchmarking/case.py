@@ -32,6 +32,7 @@ class Case:
 
     ``checkpoint``: RANDOM weights of ``preset`` drawn with ``seed``, or a checkpoint by name or
     file. ``max_cache_mb`` bounds the cache; 0: it is allocated for all ``frames`` at once.
+    ``camera_window``: see PoseMemory, 0: none.
     ``depth_frames_at_once``: frames in one piece of the depth head; 0: what suits the device.
     """
 
@@ -47,6 +48,7 @@ class Case:
     attention: str = "auto"
     is_compiled: bool = False
     max_cache_mb: float = 0.0
+    camera_window: int = 0
     depth_frames_at_once: int = 0
     seed: int = 0
 
@@ -90,6 +92,7 @@ class Case:
             dtype=self.precision.cache,
             max_frames=0 if self.max_cache_mb else self.frames,
             max_cache_mb=self.max_cache_mb,
+            camera_window=self.camera_window,
         )
 
     def computing(self) -> AbstractContextManager[object]:
