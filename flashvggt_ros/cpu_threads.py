@@ -1,17 +1,24 @@
-"""How the model's CPU threads wait for each other."""
+"""How threads of the CPU wait for each other, and how many there are."""
 
 from __future__ import annotations
 
 import os
 import sys
 
+from threadpoolctl import ThreadpoolController
+
 
 def let_idle_threads_sleep() -> bool:
-    """Let waiting OpenMP threads sleep instead of spin; return whether that will take effect.
+    """Let threads sleep, not spin, while they have no work; return whether that will take effect.
 
-    Call it before torch is imported, which reads the setting once. Spinning threads starve the work
-    they wait for as soon as another process is busy; ``python -m benchmarks.cpu_threads`` shows by
-    how much. A value of OMP_WAIT_POLICY that is set already is kept.
+    Spinning threads starve the work they wait for as soon as something else is busy. Call it before
+    torch is imported: its OpenMP reads the setting once (``python -m benchmarks.cpu_threads`` shows
+    how much it matters; a value of OMP_WAIT_POLICY that is set already is kept). OpenBLAS, which
+    NumPy and SciPy bring along, cannot sleep between products that follow each other as closely as
+    in bundle adjustment; these are small, and two threads need twice the CPU for the same time. So
+    it keeps to the thread that asks, unless OPENBLAS_NUM_THREADS says otherwise.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OPENBLAS_NUM_THREADS" not in os.environ:
+        ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     return "torch" not in sys.modules

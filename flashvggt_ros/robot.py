@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 class Robot(Protocol):
     """Answers for one image at a time; None where something is not known, or not known yet.
 
-    Slam asks once for each keyframe, when its chunk is mapped. Frames after REP-103 and REP-105:
-    base x forward and z up, camera optical.
+    Slam asks for each keyframe when its chunk is complete, and again where a submap begins with it.
+    Frames after REP-103 and REP-105: base x forward and z up, camera optical.
     """
 
     def T_base_camera(self, camera: str, stamp_ns: int) -> NDArray[np.float64] | None:

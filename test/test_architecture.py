@@ -28,11 +28,13 @@ MAY_IMPORT = {
     "model": BASE,
     "mapping": BASE,
     "scene": BASE,
-    "slam": BASE | {"mapping"},
+    "chunk_predictor": {"frame"},
+    "slam": BASE | {"mapping", "chunk_predictor"},
     "worlds": BASE,
     "tools": BASE | {"parameter", "cpu_threads", "sensors", "model", "mapping", "scene", "slam",
-                     "worlds"},
-    "ros": BASE | {"parameter", "cpu_threads", "sensors", "model", "mapping", "slam", "msg", "srv"},
+                     "chunk_predictor", "worlds"},
+    "ros": BASE | {"parameter", "cpu_threads", "sensors", "model", "mapping", "slam",
+                   "chunk_predictor", "msg", "srv"},
 }
 ROS_PACKAGES = re.compile(
     r"rclpy|launch|launch_ros|ament_index_python|cv_bridge|tf2_\w+|tf_transformations"

@@ -49,3 +49,19 @@ def test_it_is_asked_for_before_torch_is_loaded(caller: str) -> None:
         "    raise SystemExit('torch was not asked for')\n"
     )
     assert policy_after(program + "pass") == "PASSIVE"
+
+
+def test_products_of_matrices_keep_to_one_thread_unless_the_user_says_otherwise() -> None:
+    program = (
+        "import numpy, scipy.linalg; from threadpoolctl import threadpool_info\n"
+        "from flashvggt_ros.cpu_threads import let_idle_threads_sleep; let_idle_threads_sleep()\n"
+        "found = {lib['num_threads'] for lib in threadpool_info() if lib['user_api'] == 'blas'}\n"
+        "print(*found)"
+    )
+    kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for environment, threads in ((kept, "1"), (kept | {"OPENBLAS_NUM_THREADS": "2"}, "2")):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True,
+            text=True, check=True,
+        )
+        assert done.stdout.split() == [threads]

@@ -1,6 +1,7 @@
 """Frames in, one consistent trajectory and map out, whatever frame and scale each submap has."""
 
 from dataclasses import replace
+from threading import current_thread
 
 import numpy as np
 import pytest
@@ -285,3 +286,84 @@ def test_the_cloud_of_all_submaps_lies_on_the_room(true_run: Run) -> None:
     points_world = S_world_map.transform_points(slam.map.cloud()[0])
     assert (np.abs(points_world).max(axis=0) < [4.01, 3.01, 3.01]).all()
     assert (points_world.max(axis=0) > [3.95, 2.95, 2.5]).all()
+
+
+def mapped_ahead(slam: Slam[TruthCache], frames: tuple[Frame, ...]) -> list[str]:
+    """Map all frames with the model one chunk ahead; return what went wrong with chunks."""
+    chunks = [chunk for frame in frames if (chunk := slam.collect(frame))]
+    if rest := slam.collect_rest():
+        chunks.append(rest)
+    failures = []
+    for chunk, upcoming in zip(chunks, [*chunks[1:], None], strict=True):
+        try:
+            slam.map_chunk(chunk, upcoming)
+        except RuntimeError as error:
+            failures.append(str(error))
+            slam.close_submap()
+    slam.finish()
+    return failures
+
+
+class Threads(TruthPredictor):
+    """A model that notes in which thread it ran."""
+
+    def __init__(self) -> None:
+        super().__init__(WORLD)
+        self.names: list[str] = []
+
+    def predict(self, frames, cache):  # type: ignore[no-untyped-def]
+        self.names.append(current_thread().name)
+        return super().predict(frames, cache)
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"chunk.size": 3, "chunk.overlap": 2}, {"submap.min_shared_view": 0.3},
+])
+def test_a_model_that_runs_ahead_gives_the_same_map(settings: dict[str, float]) -> None:
+    config = build_config(
+        {"submap.max_frames": 12, "gravity.source": "none", "loop.enabled": False} | settings
+    )
+    frames, in_time, early = WORLD.frames[:29], Threads(), Threads()
+    in_turn, _ = run(in_time, config, frames)
+    in_turn.finish()
+    ahead = Slam(config, early)
+    assert mapped_ahead(ahead, frames) == []
+    assert len(early.names) == len(in_time.names)  # no run was in vain
+    is_ahead = ["MainThread" not in name for name in early.names]
+    assert sum(is_ahead) == (0 if "submap.min_shared_view" in settings else len(is_ahead) - 1)
+    assert in_turn.map.live.index == ahead.map.live.index >= 3
+    trajectories = in_turn.map.trajectory(), ahead.map.trajectory()
+    assert np.array_equal(*(trajectory.T_map_camera for trajectory in trajectories))
+    assert all(map(np.array_equal, in_turn.map.cloud(), ahead.map.cloud()))
+
+
+def test_a_model_that_fails_while_it_runs_ahead_loses_one_chunk_only() -> None:
+    class Failing(TruthPredictor):
+        calls = 0
+
+        def predict(self, frames, cache):  # type: ignore[no-untyped-def]
+            self.calls += 1
+            if self.calls == 3:
+                raise RuntimeError("the third call")
+            return super().predict(frames, cache)
+
+    slam = Slam(SETTINGS, Failing(WORLD))
+    assert mapped_ahead(slam, FIRST + WORLD.frames[24:32]) == ["the third call"]
+    assert slam.keyframes == 32
+    assert len(slam.map.trajectory().frames) == 24
+
+
+def test_a_map_that_fails_while_the_model_runs_ahead_loses_one_chunk_only() -> None:
+    slam = Slam(SETTINGS, TruthPredictor(WORLD))
+    refine, calls = slam.bundle_adjustment.refine, []
+
+    def failing(chunk, prediction):  # type: ignore[no-untyped-def]
+        calls.append(chunk)
+        if len(calls) == 2:
+            raise RuntimeError("the second chunk")
+        return refine(chunk, prediction)
+
+    slam.bundle_adjustment.refine = failing  # type: ignore[method-assign]
+    assert mapped_ahead(slam, WORLD.frames[:32]) == ["the second chunk"]
+    assert len(slam.map.trajectory().frames) == 24
+    assert max(errors(slam.map.trajectory())) < 1e-6

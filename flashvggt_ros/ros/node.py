@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from flashvggt_ros.chunk_predictor import ChunkPredictor
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.mapping.map_io import safe_map_folder
@@ -35,7 +36,7 @@ from flashvggt_ros.ros.robot import RosRobot
 from flashvggt_ros.ros.transforms import PatientTransforms, TransformTree
 from flashvggt_ros.ros.worker import Worker
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
-from flashvggt_ros.slam import ChunkPredictor, Slam
+from flashvggt_ros.slam import Slam
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from flashvggt_ros import __version__
+from flashvggt_ros.chunk_predictor import ChunkPredictor
 from flashvggt_ros.config import Config, build_config, flatten
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
-from flashvggt_ros.frame import Frame, FrameStamp, MapUpdate
+from flashvggt_ros.frame import Frame, FrameStamp
 from flashvggt_ros.mapping.gated_frames import GatedFrames, joined
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
-from flashvggt_ros.slam import ChunkPredictor, Slam
+from flashvggt_ros.slam import Collected, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.bag_robot import BagRobot
 from flashvggt_ros.tools.localized_path import LocalizedPath
@@ -106,6 +107,7 @@ class Replay:
         self.slam.keyframe_gate = TimedGate(config.keyframe, self.watch)
         self.stopped_by = "end of bag"
         self._gated = GatedFrames()
+        self._pending: tuple[Collected, int] | None = None  # a chunk, and images read by then
         self._torn: set[int] = set()
         self._failures = 0
         self._bag = bag
@@ -143,7 +145,8 @@ class Replay:
                     break
             else:
                 self.stopped_by = "max-frames"
-            self._map(self.slam.flush)
+            self._map(lambda: self._advance(self.slam.collect_rest()))
+            self._map(lambda: self._advance(None))
             self._map(self.slam.finish)
         self.robot.close()
 
@@ -190,30 +193,37 @@ class Replay:
         folder.write_report(report)
         return report
 
-    def _add(self, frame: Frame) -> MapUpdate | None:
+    def _add(self, frame: Frame) -> None:
         """Give a frame to slam and remember what the gate said of it."""
         gated = self.slam.gated
         try:
-            return self.slam.add_frame(frame)
+            collected = self.slam.collect(frame)
         finally:
             stamp = FrameStamp(frame.stamp_ns, frame.camera)
             self._gated.add(stamp, is_keyframe=self.slam.gated == gated)
+        if collected is not None:
+            self._advance(collected)
 
-    def _map(self, step: Callable[[], MapUpdate | None]) -> None:
+    def _advance(self, collected: Collected | None) -> None:
+        """Map the chunk before, while the model is at this one."""
+        pending = self._pending
+        self._pending = None if collected is None else (collected, self._frames.read)
+        if pending is None:
+            return
+        update = self.slam.map_chunk(pending[0], collected)
+        self._path.add(update, pending[1], is_localized=self.slam.map.is_localized)
+        self._failures = 0
+        (self._torn.discard if update.is_joined else self._torn.add)(update.submap)
+
+    def _map(self, step: Callable[[], None]) -> None:
         """Take a step of slam; like in the node, a chunk that fails is lost, the map goes on."""
         try:
             with self.watch.stage("map"):
-                update = step()
+                step()
         except (RuntimeError, ValueError):
             logger.exception("a chunk was lost; going on in a fresh submap")
             self._failures += 1
             self.slam.close_submap()
-            return
-        if update is not None:
-            is_localized = self.slam.map.is_localized
-            self._path.add(update, self._frames.read, is_localized=is_localized)
-            self._failures = 0
-            (self._torn.discard if update.is_joined else self._torn.add)(update.submap)
 
 
 @contextmanager

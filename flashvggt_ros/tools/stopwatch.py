@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic
 
+from flashvggt_ros.chunk_predictor import CacheT, ChunkPredictor, PredictorAhead
 from flashvggt_ros.config import KeyframeConfig
 from flashvggt_ros.frame import ChunkPrediction, Frame
 from flashvggt_ros.mapping.keyframe_gate import KeyframeGate
-from flashvggt_ros.slam import CacheT, ChunkPredictor
 
 STAGES = ("read", "gate", "model", "map", "write")
 
@@ -35,21 +34,17 @@ class Stopwatch:
             self._inner[-1] += elapsed
 
 
-class TimedPredictor(Generic[CacheT]):
-    """A predictor that books its time to the stage ``model``."""
+class TimedPredictor(PredictorAhead[CacheT]):
+    """A predictor that books the time for which it is waited for to the stage ``model``."""
 
     def __init__(self, predictor: ChunkPredictor[CacheT], watch: Stopwatch) -> None:
-        self._predictor = predictor
+        super().__init__(predictor)
         self._watch = watch
 
-    def new_cache(self) -> CacheT:
-        """Return the empty memory of a new submap."""
-        return self._predictor.new_cache()
-
     def predict(self, frames: Sequence[Frame], cache: CacheT) -> ChunkPrediction:
-        """Run the model on a chunk."""
+        """Run the model on a chunk, or wait until it ran."""
         with self._watch.stage("model"):
-            return self._predictor.predict(frames, cache)
+            return super().predict(frames, cache)
 
 
 class TimedGate(KeyframeGate):

@@ -19,12 +19,12 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
+from flashvggt_ros.chunk_predictor import ChunkPredictor
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.ros.diagnostics import ModelIdentity
 from flashvggt_ros.ros.messages import stamp_ns, time_message
 from flashvggt_ros.ros.node import MappingNode
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
-from flashvggt_ros.slam import ChunkPredictor
 from flashvggt_ros.worlds import World
 
 RELIABLE = QoSProfile(depth=1000)

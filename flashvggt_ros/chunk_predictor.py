@@ -1,0 +1,106 @@
+"""The model as slam sees it, and how it may begin with a chunk before slam needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from flashvggt_ros.frame import ChunkPrediction, Frame
+
+
+class Cache(Protocol):
+    """A descriptor cache: the memory of one submap."""
+
+    @property
+    def frames(self) -> int:
+        """How many frames' descriptors it holds."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the descriptors held [bytes]."""
+        ...
+
+    def fits(self, frames: int) -> bool:
+        """Whether a chunk of so many frames fits its bound without any frame leaving it."""
+        ...
+
+
+CacheT = TypeVar("CacheT", bound=Cache)
+
+
+class ChunkPredictor(Protocol[CacheT]):
+    """What slam needs of a model."""
+
+    def new_cache(self) -> CacheT:
+        """Return the empty memory of a new submap."""
+        ...
+
+    def predict(self, frames: Sequence[Frame], cache: CacheT) -> ChunkPrediction:
+        """Run the model on a chunk against its submap's memory, which grows by the chunk."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Begun(Generic[CacheT]):
+    frames: tuple[Frame, ...]
+    cache: CacheT
+    prediction: Future[ChunkPrediction]
+
+    def is_of(self, frames: Sequence[Frame]) -> bool:
+        """Whether it is about exactly these frames."""
+        return len(frames) == len(self.frames) and all(map(_is, frames, self.frames))
+
+
+class PredictorAhead(Generic[CacheT]):
+    """A predictor that may work on the next chunk in a thread while the caller does other things.
+
+    The model runs once at a time, always in the same order: what it says does not depend on
+    timing. As soon as something was begun it runs in that thread only, so that torch has one pool
+    of workers and one heap. Not thread-safe itself: one thread owns it.
+    """
+
+    def __init__(self, predictor: ChunkPredictor[CacheT]) -> None:
+        self._predictor = predictor
+        self._begun: _Begun[CacheT] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+
+    def new_cache(self) -> CacheT:
+        """Return the empty memory of a new submap."""
+        return self._predictor.new_cache()
+
+    def begin(self, frames: Sequence[Frame], cache: CacheT) -> None:
+        """Let the model begin with a chunk; nothing else may use ``cache`` until it is predicted.
+
+        What was begun before and not asked for is lost, and its cache spoiled.
+        """
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "model")
+        prediction = self._thread.submit(self._predictor.predict, frames, cache)
+        self._begun = _Begun(tuple(frames), cache, prediction)
+
+    def cache_for(self, frames: Sequence[Frame]) -> CacheT:
+        """Return the memory of a submap that begins with ``frames``: empty, or begun with them."""
+        begun = self._begun
+        return begun.cache if begun is not None and begun.is_of(frames) else self.new_cache()
+
+    def predict(self, frames: Sequence[Frame], cache: CacheT) -> ChunkPrediction:
+        """Return what was begun of a chunk; run the model on it where nothing was.
+
+        Raises what the model raised, and ValueError for a cache that another chunk was begun with.
+        """
+        begun = self._begun
+        if begun is not None and begun.cache is cache:
+            if not begun.is_of(frames):
+                raise ValueError("the model began with another chunk than it is asked for now")
+            self._begun = None
+            return begun.prediction.result()
+        if self._thread is None:
+            return self._predictor.predict(frames, cache)
+        return self._thread.submit(self._predictor.predict, frames, cache).result()
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
