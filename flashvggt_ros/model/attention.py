@@ -15,6 +15,19 @@ Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Takes keys and values (B, heads, L, head_dim) of a chunk, returns those to attend to."""
 
 
+class Product(nn.Linear):
+    """A linear layer of which some outputs can be had alone."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of inputs that need no cast."""
+        return self.weight.dtype
+
+    def outputs(self, x: Tensor, first: int, last: int) -> Tensor:
+        """Outputs (..., last - first) from number ``first`` to before ``last``."""
+        return functional.linear(x, self.weight[first:last], self.bias[first:last])
+
+
 class Attention(KernelUser):
     """Multi-head attention with a fused projection, optional query and key norm, and RoPE.
 
@@ -25,10 +38,10 @@ class Attention(KernelUser):
         super().__init__()
         self.width = width
         self.head_dim = width // heads
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = Product(width, 3 * width)
         self.q_norm = nn.LayerNorm(self.head_dim, eps=1e-5) if is_qk_normed else nn.Identity()
         self.k_norm = nn.LayerNorm(self.head_dim, eps=1e-5) if is_qk_normed else nn.Identity()
-        self.proj = nn.Linear(width, width)
+        self.proj = Product(width, width)
 
     def forward(self, x: Tensor, turn: Rotation | None = None) -> Tensor:
         """Attend within each sequence of ``x`` (B, L, width)."""
@@ -45,10 +58,9 @@ class Attention(KernelUser):
         this chunk's normalized, rotated keys and the values, and returns all that are attended to.
         Arithmetic is in the values' type whatever the memory's is.
         """
-        weight, bias, width = self.qkv.weight, self.qkv.bias, self.width
-        q = functional.linear(x, weight[:width], bias[:width])
+        q = self.qkv.outputs(x, 0, self.width)
         q = q.unflatten(-1, (-1, self.head_dim)).unflatten(1, (-1, len(turn.cos)))
-        kv = functional.linear(source, weight[width:], bias[width:])
+        kv = self.qkv.outputs(source, self.width, 3 * self.width)
         k, v = kv.unflatten(-1, (2, -1, self.head_dim)).unbind(2)
         q = self._turn(q, self.q_norm, turn).flatten(1, 2).transpose(1, 2)
         k = self._turn(k, self.k_norm, source_turn).transpose(1, 2)
@@ -74,8 +86,8 @@ class Mlp(nn.Module):
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, out)
+        self.fc1 = Product(width, hidden)
+        self.fc2 = Product(hidden, out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., width) to (..., out)."""
@@ -131,13 +143,11 @@ class Block(KernelUser):
 
     def _normed(self, x: Tensor) -> Tensor:
         norm = self.norm1
-        return self.kernels.normalize(
-            x, norm.weight, norm.bias, norm.eps, self.attn.qkv.weight.dtype
-        )
+        return self.kernels.normalize(x, norm.weight, norm.bias, norm.eps, self.attn.qkv.dtype)
 
     def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         norm = self.norm2
         x, normed = self.kernels.add_and_normalize(
-            x, mixed, self.ls1.gamma, norm.weight, norm.bias, norm.eps, self.mlp.fc1.weight.dtype
+            x, mixed, self.ls1.gamma, norm.weight, norm.bias, norm.eps, self.mlp.fc1.dtype
         )
         return self.kernels.add(x, self.mlp(normed), self.ls2.gamma)

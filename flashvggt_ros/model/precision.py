@@ -2,7 +2,8 @@
 
 ``autocast`` is what upstream does: float32 weights, residual stream and heads, products of the
 encoder and the blocks in bfloat16. ``bf16`` gives the same products bfloat16 weights, so that none
-is cast again at each use; what error of the residual stream costs is for its caller to decide.
+is cast again at each use; a residual stream in bfloat16 has several times the error of either.
+``int8`` is for CPUs, see int8.py.
 Norms, rotations, layer scales, softmax and the camera head are in float32 in all of them.
 """
 
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from flashvggt_ros.model.flashvggt import FlashVGGT
+from flashvggt_ros.model.int8 import use_int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Precision:
     """The types of a model's parts.
 
     ``weights``: of the products in encoder and blocks. ``residual``: of the tokens between blocks.
-    ``cache``: of the descriptors kept. ``is_autocast``: products in bfloat16 by autocast.
+    ``cache``: of the descriptors kept. ``is_autocast``: products in bfloat16 by autocast,
+    ``is_int8``: in 8-bit integers.
     """
 
     weights: torch.dtype = torch.float32
@@ -29,6 +32,7 @@ class Precision:
     depth_head: torch.dtype = torch.float32
     cache: torch.dtype = torch.float32
     is_autocast: bool = False
+    is_int8: bool = False
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Context that the model has to run in."""
@@ -39,6 +43,7 @@ PRECISIONS = {
     "fp32": Precision(),
     "autocast": Precision(cache=torch.bfloat16, is_autocast=True),
     "bf16": Precision(weights=torch.bfloat16, cache=torch.bfloat16),
+    "int8": Precision(is_int8=True),
 }
 
 
@@ -46,6 +51,7 @@ def set_precision(model: FlashVGGT, precision: Precision) -> None:
     """Cast a model's weights, in place, and tell it the type of its residual stream.
 
     Weights cast down have lost their lower bits: another precision later does not bring them back.
+    Raises ValueError for int8 where it cannot be had.
     """
     aggregator = model.aggregator
     for module in aggregator.modules():
@@ -53,3 +59,5 @@ def set_precision(model: FlashVGGT, precision: Precision) -> None:
             module.to(precision.weights)
     aggregator.residual_dtype = precision.residual
     model.depth_head.to(precision.depth_head)
+    if precision.is_int8:
+        use_int8(model)

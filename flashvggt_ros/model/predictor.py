@@ -19,6 +19,7 @@ from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.model.aggregator import Features, chunk_layout
 from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
 from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
+from flashvggt_ros.model.int8 import use_int8
 from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,8 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
     model, card = resolve_checkpoint(
         config.checkpoint, config.predictor.seed, config.checkpoint_sha256
     )
+    if config.predictor.dtype == "int8":
+        use_int8(model.to(device))
     preprocessor = Preprocessor(
         model.config,
         width=config.predictor.width,
@@ -155,7 +158,7 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
         "%s (SHA-256 %s, %.1fM parameters, %s, revision %s) on %s in %s, images %d px wide",
         card.name, card.sha256[:12], card.parameters / 1e6,
         "trained" if card.is_trained else "untrained", card.revision,
-        _device_name(device), str(dtype).removeprefix("torch."), preprocessor.width,
+        _device_name(device), _dtype_name(config.predictor.dtype, dtype), preprocessor.width,
     )
     return predictor
 
@@ -222,6 +225,10 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if has_bfloat16 else torch.float32
     return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def _dtype_name(name: str, dtype: torch.dtype) -> str:
+    return "int8" if name == "int8" else str(dtype).removeprefix("torch.")
 
 
 def _device_name(device: torch.device) -> str:

@@ -262,3 +262,16 @@ def test_the_gpu_agrees_with_the_cpu(make_config, predictor):
 
     np.testing.assert_allclose(prediction.depth, expected.depth, rtol=1e-2)
     np.testing.assert_allclose(prediction.T_submap_camera, expected.T_submap_camera, atol=1e-2)
+
+
+def test_int8_changes_the_result_a_little_and_says_so(make_config, caplog):
+    caplog.set_level("INFO")
+    rounded = load_predictor(make_config(**{"predictor.dtype": "int8"}))
+    assert "on cpu in int8" in caplog.text
+
+    ours = rounded.predict(frames_of(3), rounded.new_cache())
+
+    exact = load_predictor(make_config())
+    expected = exact.predict(frames_of(3), exact.new_cache())
+    assert not np.array_equal(ours.depth, expected.depth)
+    np.testing.assert_allclose(ours.depth, expected.depth, rtol=0.2)

@@ -108,6 +108,13 @@ def test_fp32_has_no_error_and_bf16_has_one(case):
     assert 0 < autocast.depth < 0.01
 
 
+def test_int8_has_errors_of_its_own(case):
+    rounded = dataclasses.replace(case, precision=PRECISIONS["int8"], precision_name="int8")
+    (row,) = measure_errors(rounded, noise(case))
+    assert row.label == "int8"
+    assert 0 < row.poses < 0.3
+
+
 def test_relative_rms_is_relative():
     exact = torch.tensor([3.0, -4.0])
     assert relative_rms(1.1 * exact, exact) == pytest.approx(0.1, rel=1e-6)
