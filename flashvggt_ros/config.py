@@ -216,7 +216,7 @@ class LoopConfig:
     )
     candidates: int = param(
         3, "Places of the map that are checked for each new submap, each by one run of the model "
-        "on eight keyframes [places].", low=1, high=50,
+        "on four keyframes [places].", low=1, high=50,
     )
     min_similarity: float = param(
         0.25, "Least similarity of images that is worth a check; that of neighboring keyframes is "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.mapping.bundle_problem import Evaluation, Problem, State, rotate
+from flashvggt_ros.mapping.bundle_problem import FOCAL, SCALE, Evaluation, Problem, State, rotate
 
 Array = NDArray[np.float64]
 DEPTH_WIDTH = 1.5  # of Cauchy's kernel on depths [standard deviations]
@@ -147,36 +147,29 @@ class _Sums:
 
     def normal_equations(self, K: int) -> tuple[Array, Array]:
         """H (D, D) and g (D,) with D = 7 K + 1: poses, scales, focal length."""
-        plus, minus, focal = self.plus, self.minus, np.full(len(self.plus), 7 * K)
-        H, g = np.zeros((7 * K + 1, 7 * K + 1)), np.zeros(7 * K + 1)
-        twist, six = self.blocks[:, :6], np.arange(6)
-        places = ((6 * plus, 1.0), (6 * minus, -1.0))
-        for a, sign_a in places:
-            rows = a[:, None] + six
-            np.add.at(g, rows, sign_a * twist[:, :, 8])
-            for b, sign_b in places:
-                columns = b[:, None] + six
-                signed = sign_a * sign_b * twist[:, :, :6]
-                np.add.at(H, (rows[:, :, None], columns[:, None]), signed)
-            for column, block_column in ((6 * K + minus, 6), (focal, 7)):
-                signed = sign_a * twist[:, :, block_column]
-                np.add.at(H, (rows, column[:, None]), signed)
-                np.add.at(H, (column[:, None], rows), signed)
-        for here, row in ((6 * K + minus, 6), (focal, 7)):
-            np.add.at(g, here, self.blocks[:, row, 8])
-            for there, block_column in ((6 * K + minus, 6), (focal, 7)):
-                np.add.at(H, (here, there), self.blocks[:, row, block_column])
-        return H, g
+        D, signs = 7 * K + 1, np.repeat([1.0, -1.0, 1.0], (6, 6, 2))
+        source = [*range(6), *range(6), SCALE, FOCAL]  # columns of the blocks that act on these:
+        places = _places(self.plus, self.minus, K)
+        rows = self.blocks[:, source] * signs[:, None]
+        at = places[:, :, None] * D + places[:, None]
+        H = _sums(at.ravel(), (rows[:, :, source] * signs).ravel(), D * D).reshape(D, D)
+        return H, _sums(places.ravel(), rows[:, :, 8].ravel(), D)
+
+
+def _places(plus: NDArray[np.int64], minus: NDArray[np.int64], K: int) -> NDArray[np.int64]:
+    """Columns (N, 14) of both twists, of the scale and of the focal length."""
+    places = np.empty((len(plus), 14), np.int64)
+    places[:, :6] = 6 * plus[:, None] + np.arange(6)
+    places[:, 6:12] = 6 * minus[:, None] + np.arange(6)
+    places[:, 12] = 6 * K + minus
+    places[:, 13] = 7 * K
+    return places
 
 
 def _couplings(problem: Problem, coupling: Array, M: int, free: NDArray[np.int64]) -> Array:
     """W (M, D) from each observation's share (N, 9)."""
     seen, K, D = problem.observations, len(problem.is_free), len(free)
-    columns = np.empty((len(seen.track), 14), np.int64)
-    columns[:, :6] = 6 * seen.anchor[:, None] + np.arange(6)
-    columns[:, 6:12] = 6 * seen.frame[:, None] + np.arange(6)
-    columns[:, 12] = 6 * K + seen.frame
-    columns[:, 13] = 7 * K
+    columns = _places(seen.anchor, seen.frame, K)
     number = np.full(7 * K + 1, D)  # what is not free goes to a column that is cut off
     number[free] = np.arange(D)
     places = number[columns] + (D + 1) * seen.track[:, None]

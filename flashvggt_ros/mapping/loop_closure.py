@@ -29,7 +29,7 @@ from flashvggt_ros.mapping.pose_graph import PoseGraph, RelativePose
 logger = logging.getLogger(__name__)
 
 NEAR = 3  # submaps back to which a chain of joins is as sure as a loop
-GROUP = 4  # keyframes that a place is checked with
+GROUP = 2  # keyframes that a place is checked with; more make loops no better, and runs longer
 GATE = 0.999  # share of true loops that lie within what the pose graph expects
 LOOKALIKES = 30  # times as many images are looked up as are checked, to leave out impossible ones
 VIEW_FREEDOMS = 6  # of where an image is taken

@@ -63,6 +63,8 @@ class Submap:
         self._views: dict[int, View] = {}
         self._clouds_camera: list[WeightedCloud] = []
         self._cloud_submap = WeightedCloud.concatenate(())
+        self._boxed: WeightedCloud | None = None  # the cloud that has these corners
+        self._corners = np.zeros((0, 3))
 
     @classmethod
     def closed(
@@ -169,12 +171,9 @@ class Submap:
 
     def corners(self) -> NDArray[np.float64]:
         """Return the corners (8, 3) of the box around its points in the submap frame, or (0, 3)."""
-        points = self._cloud_submap.points.astype(np.float64)
-        if not len(points):
-            return np.zeros((0, 3))
-        low, high = points.min(axis=0), points.max(axis=0)
-        picks = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, -1).T
-        return np.where(picks == 0, low, high)
+        if self._boxed is not self._cloud_submap:
+            self._boxed, self._corners = self._cloud_submap, _corners(self._cloud_submap)
+        return self._corners
 
     def close(self, voxel_size: float) -> None:
         """Fuse the points for good; images, depth and single clouds are dropped."""
@@ -257,3 +256,12 @@ def _depth_edges(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
     nearest: Any = cv2.erode(np.where(depth > 0, depth, np.float32(np.inf)), kernel)
     is_edge: NDArray[np.bool_] = farthest - nearest > DEPTH_EDGE * depth
     return is_edge
+
+
+def _corners(cloud: WeightedCloud) -> NDArray[np.float64]:
+    points = cloud.points.astype(np.float64)
+    if not len(points):
+        return np.zeros((0, 3))
+    low, high = points.min(axis=0), points.max(axis=0)
+    picks = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, -1).T
+    return np.where(picks == 0, low, high)

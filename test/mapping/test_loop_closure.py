@@ -249,6 +249,22 @@ def test_where_nothing_joins_two_submaps_two_checks_must_agree(rooms: World) -> 
         assert all(expected_distance(loop, graph) is None for loop in loops)
 
 
+def test_a_check_is_one_run_on_four_images(rooms: World) -> None:
+    runs: list[int] = []
+
+    class Counting(TruthPredictor):
+        def predict(self, frames, cache):  # type: ignore[no-untyped-def]
+            runs.append(len(frames))
+            return super().predict(frames, cache)
+
+    predictor = Counting(rooms)
+    (known, query), _ = groups_of(rooms, predictor, range(24), range(30, 36))
+    runs.clear()
+    assert closer_of(predictor, known, query).find(4, unjoined(5))
+    assert 2 <= len(runs) <= CONFIG.candidates
+    assert set(runs) == {4}
+
+
 def test_a_removed_submap_is_no_longer_found(rooms: World) -> None:
     predictor = TruthPredictor(rooms)
     (known, query), _ = groups_of(rooms, predictor, range(24), range(30, 36))

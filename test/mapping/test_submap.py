@@ -168,3 +168,16 @@ def test_a_slanted_wall_is_no_edge() -> None:
     depth = plane()
     depth *= np.linspace(1, 3, PINHOLE.width, dtype=np.float32)
     assert len(select(depth)) == depth.size
+
+
+def test_the_box_around_a_submap_follows_its_points() -> None:
+    submap = grown()
+    assert submap.corners().shape == (0, 3)  # nothing is fused yet
+    submap.close(voxel_size=0.01)
+    points = submap.cloud(0.01).points
+    for _ in range(2):
+        corners = submap.corners()
+        assert np.array_equal(corners.min(axis=0), points.min(axis=0))
+        assert np.array_equal(corners.max(axis=0), points.max(axis=0))
+    submap.condense()
+    assert submap.corners().shape == (0, 3)
