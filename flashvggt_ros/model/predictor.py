@@ -20,6 +20,7 @@ from flashvggt_ros.model.aggregator import Features, chunk_layout
 from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
 from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
 from flashvggt_ros.model.int8 import use_int8
+from flashvggt_ros.model.precision import PRECISIONS, set_precision
 from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
 
 logger = logging.getLogger(__name__)
@@ -69,11 +70,13 @@ class FlashVGGTPredictor:
         max_cache_mb: float,
         memory_stride: int,
     ) -> None:
-        """Take a model to ``device``; ``dtype`` is that of its arithmetic and of its caches."""
+        """Take a model to ``device``; ``dtype`` is that of its products and of its caches."""
         self.card = card
         self.device = device
         self.dtype = dtype
         self.preprocessor = preprocessor
+        if dtype == torch.bfloat16:
+            set_precision(model, PRECISIONS["bf16"])
         self.model = model.to(device).eval()
         self._max_frames = max_frames
         self._max_cache_mb = max_cache_mb
@@ -101,7 +104,7 @@ class FlashVGGTPredictor:
         canvas = cache.canvas or self.preprocessor.canvas(frames[0].image)
         images = [self.preprocessor.prepare(frame, canvas) for frame in frames]
         colors = np.stack([image.image for image in images])
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode():
             features = self.model.encode_chunk(self._tensor(colors), cache.descriptors)
             cache.canvas = canvas
             return _assemble(
@@ -119,11 +122,6 @@ class FlashVGGTPredictor:
         """Images (N, 3, H, W) in [0, 1] on the device; bytes travel there, not floats."""
         pixels = torch.from_numpy(colors).to(self.device)
         return pixels.permute(0, 3, 1, 2).float().div_(255)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
-        )
 
 
 def load_predictor(config: Config) -> FlashVGGTPredictor:
