@@ -1,12 +1,14 @@
 """What stands between the matrix products of a transformer block: norms, rotations, residual sums.
 
 All of it is bound by memory, so that a device gains by fusing each function into one kernel. They
-come as plain torch (PLAIN) and compiled by it (``compiled``); ``use_kernels`` sets a model's. The
-statistics, rotations and sums are in float32 whatever the types of weights and residual stream.
+come as plain torch (PLAIN), compiled by it, and for GPUs written in Triton (kernels_triton.py);
+``use_kernels`` sets a model's. The statistics, rotations and sums are in float32 whatever the types
+of weights and residual stream.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -89,6 +91,7 @@ class Kernels:
 
 
 PLAIN = Kernels()
+KERNELS = ("plain", "compiled", "triton")
 
 
 def compiled() -> Kernels:
@@ -99,6 +102,19 @@ def compiled() -> Kernels:
         add=torch.compile(add, dynamic=True),
         add_and_normalize=torch.compile(add_and_normalize, dynamic=True),
     )
+
+
+def named_kernels(name: str, device: torch.device) -> Kernels:
+    """Make kernels by one of KERNELS; ValueError for another name, or where they cannot be had."""
+    if name not in KERNELS:
+        raise ValueError(f"kernels are {name!r}: they must be one of {', '.join(KERNELS)}")
+    if name != "triton":
+        return compiled() if name == "compiled" else PLAIN
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        raise ValueError("kernels of Triton need a CUDA device and the package triton")
+    from flashvggt_ros.model.kernels_triton import triton_kernels
+
+    return triton_kernels()
 
 
 class KernelUser(nn.Module):

@@ -25,7 +25,7 @@ from torch import Tensor  # noqa: E402
 
 from flashvggt_ros.model.checkpoint import EMBEDDED  # noqa: E402
 from flashvggt_ros.model.flashvggt import PRESETS  # noqa: E402
-from flashvggt_ros.model.kernels import ATTENTION_BACKENDS  # noqa: E402
+from flashvggt_ros.model.kernels import ATTENTION_BACKENDS, KERNELS  # noqa: E402
 from flashvggt_ros.model.precision import PRECISIONS  # noqa: E402
 from flashvggt_ros.tools.benchmarking.accuracy import measure_errors  # noqa: E402
 from flashvggt_ros.tools.benchmarking.case import (  # noqa: E402
@@ -91,7 +91,7 @@ def _case(options: argparse.Namespace) -> tuple[Case, Tensor]:
         preset=options.preset, checkpoint=options.checkpoint, frames=options.frames,
         chunk=options.chunk, height=options.height, width=options.width, precision=precision,
         precision_name=name, device=_device(options.device), attention=options.attention,
-        is_compiled=options.compile, max_cache_mb=options.max_cache_mb,
+        kernels=options.kernels, max_cache_mb=options.max_cache_mb,
         camera_window=options.camera_window, depth_frames_at_once=options.depth_frames_at_once,
         seed=options.seed,
     )
@@ -154,8 +154,9 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
                        help="another type for the depth head")
     group.add_argument("--attention", choices=list(ATTENTION_BACKENDS), default="auto",
                        help="backend of torch (%(default)s)")
-    group.add_argument("--compile", action="store_true",
-                       help="compile what stands between the matrix products")
+    group.add_argument("--kernels", choices=list(KERNELS), default="plain",
+                       help="what computes norms, rotations and sums between matrix products "
+                       "(%(default)s); triton: on a GPU")
     group.add_argument("--max-cache-mb", type=float, default=0.0,
                        help="bound of the descriptor cache [MB], 0: none (%(default)s)")
     group.add_argument("--camera-window", type=int, default=0,

@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from flashvggt_ros.model.kernels import PLAIN, Kernels, attention_backend, use_kernels
+from flashvggt_ros.model.kernels import (
+    PLAIN,
+    Kernels,
+    attention_backend,
+    named_kernels,
+    use_kernels,
+)
 
 
 def test_a_model_computes_with_the_kernels_it_is_given(make_model, images):
@@ -50,6 +56,15 @@ def test_the_result_does_not_depend_on_the_attention_backend(make_model, images,
 
     with torch.inference_mode(), attention_backend(name):
         torch.testing.assert_close(model(images).depth, expected)
+
+
+def test_kernels_that_cannot_be_had_are_refused():
+    cpu = torch.device("cpu")
+    assert named_kernels("plain", cpu) is PLAIN
+    with pytest.raises(ValueError, match="plain, compiled, triton"):
+        named_kernels("fast", cpu)
+    with pytest.raises(ValueError, match="need a CUDA device"):
+        named_kernels("triton", cpu)
 
 
 def test_an_unknown_attention_backend_is_refused():

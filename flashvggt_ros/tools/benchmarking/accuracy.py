@@ -36,7 +36,7 @@ class Errors:
 
 def measure_errors(case: Case, images: Tensor) -> list[Errors]:
     """Errors of the case's precision, then of upstream's, the yardstick of all but int8."""
-    plain = dataclasses.replace(case, is_compiled=False, attention="auto")
+    plain = dataclasses.replace(case, kernels="plain", attention="auto")
     exact = _results(_in(plain, REFERENCE), images)
     rows = []
     if case.precision != PRECISIONS[YARDSTICK]:

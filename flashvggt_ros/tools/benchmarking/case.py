@@ -16,7 +16,7 @@ from flashvggt_ros.config import ImageConfig
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.model.checkpoint import resolve_checkpoint
 from flashvggt_ros.model.flashvggt import PRESETS, DescriptorCache, FlashVGGT, ModelConfig
-from flashvggt_ros.model.kernels import attention_backend, compiled, use_kernels
+from flashvggt_ros.model.kernels import attention_backend, named_kernels, use_kernels
 from flashvggt_ros.model.precision import PRECISIONS, Precision, set_precision
 from flashvggt_ros.model.preprocess import Preprocessor
 from flashvggt_ros.sensors.bag_reader import Bag
@@ -46,7 +46,7 @@ class Case:
     precision_name: str
     device: torch.device
     attention: str = "auto"
-    is_compiled: bool = False
+    kernels: str = "plain"
     max_cache_mb: float = 0.0
     camera_window: int = 0
     depth_frames_at_once: int = 0
@@ -82,8 +82,7 @@ class Case:
         """Give a model the case's precision and kernels."""
         set_precision(model, self.precision)
         model.depth_head.frames_at_once = self.depth_frames_at_once
-        if self.is_compiled:
-            use_kernels(model, compiled())
+        use_kernels(model, named_kernels(self.kernels, self.device))
         return model
 
     def new_cache(self, model: FlashVGGT) -> DescriptorCache:

@@ -34,7 +34,8 @@ class Report:
         case = self.case
         yield ", ".join(f"{name} {value}" for name, value in self.machine.items())
         yield (f"{case.label}: {case.frames} frames of {case.height}x{case.width} "
-               f"({self.image_source}), chunks of {case.chunk}, attention {case.attention}")
+               f"({self.image_source}), chunks of {case.chunk}, "
+               f"{case.kernels} kernels, attention {case.attention}")
         for measurement in self.measurements:
             yield from _measurement_lines(measurement)
         for dense in self.dense:

@@ -1,0 +1,133 @@
+"""The functions of kernels.py, each as one Triton kernel: what they read is read once.
+
+For inference: gradients do not pass through. A row is one token (of one head's channels, where
+rotations are) and is held in registers, so that statistics are exact sums in float32.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from flashvggt_ros.model.kernels import Kernels
+
+ELEMENTS = 1024  # of a program that adds
+
+
+def triton_kernels() -> Kernels:
+    """Kernels for tensors on a GPU."""
+    return Kernels(normalize, turn, add, add_and_normalize)
+
+
+def normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
+    """As kernels.normalize."""
+    x = x.contiguous()
+    normed = torch.empty_like(x, dtype=dtype)
+    rows, width = x.numel() // x.shape[-1], x.shape[-1]
+    _norm_kernel[(rows,)](
+        x, x, x, x, weight, bias, normed, eps, width, HAS_BRANCH=False,
+        BLOCK=triton.next_power_of_2(width),
+    )
+    return normed
+
+
+def add_and_normalize(
+    x: Tensor,
+    branch: Tensor,
+    gamma: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """As kernels.add_and_normalize."""
+    x, branch = x.contiguous(), branch.contiguous()
+    total, normed = torch.empty_like(x), torch.empty_like(x, dtype=dtype)
+    rows, width = x.numel() // x.shape[-1], x.shape[-1]
+    _norm_kernel[(rows,)](
+        x, branch, gamma, total, weight, bias, normed, eps, width, HAS_BRANCH=True,
+        BLOCK=triton.next_power_of_2(width),
+    )
+    return total, normed
+
+
+def add(x: Tensor, branch: Tensor, gamma: Tensor) -> Tensor:
+    """As kernels.add."""
+    x, branch = x.contiguous(), branch.contiguous()
+    total = torch.empty_like(x)
+    _add_kernel[(triton.cdiv(x.numel(), ELEMENTS),)](
+        x, branch, gamma, total, x.numel(), x.shape[-1], BLOCK=ELEMENTS
+    )
+    return total
+
+
+def turn(
+    tokens: Tensor, weight: Tensor, bias: Tensor, eps: float, cos: Tensor, sin: Tensor
+) -> Tensor:
+    """As kernels.turn; tokens may be a part of a fused projection, without a copy of it."""
+    heads, channels = tokens.shape[-2:]
+    rows = tokens.reshape(-1, heads, channels)
+    if rows.stride(2) != 1 or rows.stride(1) != channels:
+        rows = rows.contiguous()
+    turned = torch.empty(tokens.shape, dtype=tokens.dtype, device=tokens.device)
+    _turn_kernel[(len(rows),)](
+        rows, weight, bias, cos, sin, turned, eps, rows.stride(0), len(cos), heads,
+        CHANNELS=channels, HEADS=triton.next_power_of_2(heads),
+    )
+    return turned
+
+
+@triton.jit
+def _norm_kernel(x, branch, gamma, total, weight, bias, normed, eps, width,
+                 HAS_BRANCH: tl.constexpr, BLOCK: tl.constexpr):
+    start = tl.program_id(0).to(tl.int64) * width
+    column = tl.arange(0, BLOCK)
+    inside = column < width
+    row = tl.load(x + start + column, mask=inside, other=0.0).to(tl.float32)
+    if HAS_BRANCH:
+        scale = tl.load(gamma + column, mask=inside, other=0.0).to(tl.float32)
+        row += tl.load(branch + start + column, mask=inside, other=0.0).to(tl.float32) * scale
+        tl.store(total + start + column, row.to(total.dtype.element_ty), mask=inside)
+    mean = tl.sum(row, 0) / width
+    apart = tl.where(inside, row - mean, 0.0)
+    spread = 1.0 / tl.sqrt(tl.sum(apart * apart, 0) / width + eps)
+    w = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
+    b = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
+    result = apart * spread * w + b
+    tl.store(normed + start + column, result.to(normed.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _add_kernel(x, branch, gamma, total, count, width, BLOCK: tl.constexpr):
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < count
+    scale = tl.load(gamma + place % width, mask=inside, other=0.0).to(tl.float32)
+    added = tl.load(branch + place, mask=inside, other=0.0).to(tl.float32) * scale
+    result = tl.load(x + place, mask=inside, other=0.0).to(tl.float32) + added
+    tl.store(total + place, result.to(total.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _turn_kernel(tokens, weight, bias, cos, sin, turned, eps, stride, length, heads,
+                 CHANNELS: tl.constexpr, HEADS: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    head = tl.arange(0, HEADS)[:, None]
+    channel = tl.arange(0, CHANNELS)[None, :]
+    quarter: tl.constexpr = CHANNELS // 4
+    partner = tl.where((channel // quarter) % 2 == 0, channel + quarter, channel - quarter)
+    inside = head < heads
+    source = tokens + row * stride + head * CHANNELS
+    own = tl.load(source + channel, mask=inside, other=0.0).to(tl.float32)
+    other = tl.load(source + partner, mask=inside, other=0.0).to(tl.float32)
+    mean = tl.sum(own, 1) / CHANNELS
+    apart = own - mean[:, None]
+    spread = 1.0 / tl.sqrt(tl.sum(apart * apart, 1) / CHANNELS + eps)
+    own = apart * spread[:, None] * tl.load(weight + channel) + tl.load(bias + channel)
+    other = (other - mean[:, None]) * spread[:, None] * tl.load(weight + partner)
+    other += tl.load(bias + partner)
+    angle = (row % length) * CHANNELS + channel
+    result = own * tl.load(cos + angle) + other * tl.load(sin + angle)
+    target = turned + (row * heads + head) * CHANNELS + channel
+    tl.store(target, result.to(turned.dtype.element_ty), mask=inside)
