@@ -10,7 +10,7 @@ from torch.nn import functional
 
 HIDDEN_CHANNELS = 32
 EMBEDDING_SHARE = 0.1
-FRAMES_AT_ONCE = 16
+FRAMES_AT_ONCE = 8  # at 392x518 in float32 about 0.3 GB of maps each
 # At 224 px the largest maps, 32 channels at full size, are then below the 32 MB from which on glibc
 # takes memory from the system anew each time, page by page: on a CPU that costs as much as a layer.
 FRAMES_AT_ONCE_ON_CPU = 4

@@ -12,7 +12,7 @@ from flashvggt_ros.model.aggregator import Aggregator, Features
 from flashvggt_ros.model.camera_head import CameraHead
 from flashvggt_ros.model.depth_head import DepthHead
 from flashvggt_ros.model.descriptor_cache import DescriptorCache
-from flashvggt_ros.model.memory import GradientCache, Memory
+from flashvggt_ros.model.memory import GradientCache, Memory, OneCallMemory
 from flashvggt_ros.model.model_config import PRESETS, ModelConfig
 
 __all__ = ["PRESETS", "DescriptorCache", "Features", "FlashVGGT", "GradientCache", "ModelConfig",
@@ -118,7 +118,8 @@ class FlashVGGT(nn.Module):
         if self.config.variant == "single" and not is_whole:
             raise ValueError("the single-forward variant has no chunks: leave chunk_size out")
         if cache is None:
-            cache = GradientCache() if torch.is_grad_enabled() else self.new_cache()
+            chunked = GradientCache() if torch.is_grad_enabled() else self.new_cache()
+            cache = OneCallMemory() if is_whole else chunked
         size = batch.shape[1] if is_whole or chunk_size is None else chunk_size
         depths = []
         for chunk in batch.split(size, dim=1):

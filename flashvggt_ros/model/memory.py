@@ -75,3 +75,33 @@ class GradientCache:
     def complete_poses(self, pose_enc: Tensor) -> Tensor:
         """All of them are there."""
         return pose_enc
+
+
+class OneCallMemory:
+    """A memory for a sequence that is seen in one call, of which it keeps nothing.
+
+    A second call raises ValueError.
+    """
+
+    nbytes = allocated_bytes = 0
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def begin(self, layout: ChunkLayout) -> None:
+        """Refuse a second chunk."""
+        if self.seen:
+            raise ValueError("this memory is for one call: use a cache for more")
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is given."""
+        return k, v
+
+    def end(self, camera_tokens: Tensor) -> Tensor:
+        """Return what is given."""
+        self.seen = camera_tokens.shape[1]
+        return camera_tokens
+
+    def complete_poses(self, pose_enc: Tensor) -> Tensor:
+        """All of them are there."""
+        return pose_enc

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from flashvggt_ros.model.flashvggt import PRESETS, FlashVGGT, GradientCache, ModelConfig
+from flashvggt_ros.model.memory import OneCallMemory
 
 RELEASED = json.loads((Path(__file__).parents[1] / "data/released_state_dict.json").read_text())
 
@@ -89,6 +90,18 @@ def test_sequences_of_a_batch_do_not_touch(make_model, images):
         alone = model(sequence, chunk_size=3)
         torch.testing.assert_close(both.pose_enc[row], alone.pose_enc[0])
         torch.testing.assert_close(both.depth[row], alone.depth[0])
+
+
+def test_a_memory_for_one_call_equals_a_cache_and_refuses_a_second_call(make_model, images):
+    model, memory = make_model(), OneCallMemory()
+
+    ours = model.forward_chunk(images, memory)
+
+    expected = model.forward_chunk(images, model.new_cache())
+    assert torch.equal(ours.depth, expected.depth)
+    assert torch.equal(ours.pose_enc, expected.pose_enc)
+    with pytest.raises(ValueError, match="for one call"):
+        model.forward_chunk(images, memory)
 
 
 def test_a_short_single_forward_pass_equals_the_stream(make_model, images):

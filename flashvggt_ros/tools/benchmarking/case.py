@@ -17,6 +17,7 @@ from flashvggt_ros.frame import Frame
 from flashvggt_ros.model.checkpoint import resolve_checkpoint
 from flashvggt_ros.model.flashvggt import PRESETS, DescriptorCache, FlashVGGT, ModelConfig
 from flashvggt_ros.model.kernels import attention_backend, named_kernels, use_kernels
+from flashvggt_ros.model.memory import OneCallMemory
 from flashvggt_ros.model.precision import PRECISIONS, Precision, set_precision
 from flashvggt_ros.model.preprocess import Preprocessor
 from flashvggt_ros.sensors.bag_reader import Bag
@@ -85,8 +86,10 @@ class Case:
         use_kernels(model, named_kernels(self.kernels, self.device))
         return model
 
-    def new_cache(self, model: FlashVGGT) -> DescriptorCache:
+    def new_cache(self, model: FlashVGGT) -> DescriptorCache | OneCallMemory:
         """Make the memory of one run over all frames."""
+        if model.config.variant == "single":
+            return OneCallMemory()
         return model.new_cache(
             dtype=self.precision.cache,
             max_frames=0 if self.max_cache_mb else self.frames,

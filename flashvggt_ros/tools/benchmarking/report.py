@@ -15,7 +15,7 @@ from flashvggt_ros.tools.benchmarking.case import Case
 from flashvggt_ros.tools.benchmarking.dense import DenseMeasurement
 from flashvggt_ros.tools.benchmarking.measurement import Measurement
 
-LABEL_WIDTH = 34
+LABEL_WIDTH = 38
 
 
 @dataclass(frozen=True, slots=True)
