@@ -81,6 +81,11 @@ class PredictorAhead(Generic[CacheT]):
         prediction = self._thread.submit(self._predictor.predict, frames, cache)
         self._begun = _Begun(tuple(frames), cache, prediction)
 
+    def has_begun(self, frames: Sequence[Frame], cache: CacheT) -> bool:
+        """Whether the model began with ``frames`` against ``cache``, which then says nothing."""
+        begun = self._begun
+        return begun is not None and begun.cache is cache and begun.is_of(frames)
+
     def cache_for(self, frames: Sequence[Frame]) -> CacheT:
         """Return the memory of a submap that begins with ``frames``: empty, or begun with them."""
         begun = self._begun
@@ -93,7 +98,7 @@ class PredictorAhead(Generic[CacheT]):
         """
         begun = self._begun
         if begun is not None and begun.cache is cache:
-            if not begun.is_of(frames):
+            if not self.has_begun(frames, cache):
                 raise ValueError("the model began with another chunk than it is asked for now")
             self._begun = None
             return begun.prediction.result()

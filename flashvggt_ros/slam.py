@@ -215,6 +215,8 @@ class Slam(Generic[CacheT]):
         live, config = self.map.live, self.config
         if self._begins_submap:
             return "its cache was given up"
+        if self.predictor.has_begun(chunk.frames, self.cache):
+            return ""  # that it has room was found before the model began
         if ending := self._why_submap_is_full(live.frames, len(chunk.frames)):
             return ending
         least = config.submap.min_shared_view
