@@ -37,7 +37,8 @@ class Errors:
 def measure_errors(case: Case, images: Tensor) -> list[Errors]:
     """Errors of the case's precision, then of upstream's, the yardstick of all but int8."""
     plain = dataclasses.replace(case, kernels="plain", attention="auto")
-    exact = _results(_in(plain, REFERENCE), images)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        exact = _results(_in(plain, REFERENCE), images)
     rows = []
     if case.precision != PRECISIONS[YARDSTICK]:
         rows.append(_errors(case.precision_name, _results(case, images), exact))

@@ -27,7 +27,8 @@ def machine(device: torch.device) -> dict[str, str | int | bool]:
             "gpu_memory_gib": round(properties.total_memory / 2**30),
             "cuda": torch.version.cuda or "",
             "cudnn": torch.backends.cudnn.version() or 0,
-            "tf32": torch.backends.cuda.matmul.allow_tf32,
+            "tf32_products": torch.backends.cuda.matmul.allow_tf32,
+            "tf32_convolutions": torch.backends.cudnn.allow_tf32,
         }
     else:
         facts["vector_instructions"] = torch.backends.cpu.get_cpu_capability()
