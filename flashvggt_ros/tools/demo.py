@@ -201,7 +201,8 @@ def _draw(folder: RunFolder, report: dict[str, Any], bag: Path, camera: Pinhole)
     if not report["checkpoint"]["is_trained"]:
         title += ": the geometry means nothing"
     frames = tuple(FrameStamp(stamp, "camera") for stamp in stamps)
-    folder.draw(Trajectory(frames, np.asarray(T_map_camera)), points, colors, title)
+    trajectory = Trajectory(frames, np.asarray(T_map_camera))
+    folder.draw(trajectory, points, colors, title, is_metric=report["scale"]["is_metric"])
     row = 2 * len(stamps) // 3
     image = _image_of(bag, stamps[row])
     draw_scene(folder.path / "scene.png", points, colors, T_map_camera, image, row, camera, title)

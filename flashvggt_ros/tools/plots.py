@@ -7,32 +7,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 # Okabe and Ito's palette: told apart under all common kinds of color blindness.
 BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
+METERS, ARBITRARY = "m", "units of the map"
 LEAST_MAP_PIXELS, MOST_MAP_PIXELS = 240, 1200
 NANOSECONDS = 1e-9
 
 
 def draw_trajectory(
-    path: Path, stamps_ns: NDArray[np.int64], positions: NDArray[np.float64], title: str
+    path: Path, stamps_ns: NDArray[np.int64], positions: NDArray[np.float64], unit: str, title: str
 ) -> None:
     """Write trajectory.png: the path from above, and height over time.
 
-    ``stamps_ns`` (N,), ``positions`` (N, 3) in the map frame, z up [m].
+    ``stamps_ns`` (N,), ``positions`` (N, 3) in the map frame, z up [unit].
     """
     figure = Figure(figsize=(11, 5), layout="constrained")
     top, height = figure.subplots(1, 2, width_ratios=[1.2, 1])
     top.plot(positions[:, 0], positions[:, 1], color=BLUE, linewidth=1.5)
     _mark_ends(top, positions[:, :2])
-    top.set(title="from above", xlabel="x [m]", ylabel="y [m]")
+    top.set(title="from above", xlabel=f"x [{unit}]", ylabel=f"y [{unit}]")
     top.set_aspect("equal", adjustable="datalim")
     seconds = (stamps_ns - stamps_ns[:1]) * NANOSECONDS
     height.plot(seconds, positions[:, 2], color=BLUE, linewidth=1.5)
-    height.set(title="height", xlabel="time [s]", ylabel="z [m]")
+    height.set(title="height", xlabel="time [s]", ylabel=f"z [{unit}]")
     _finish(figure, path, title)
 
 
@@ -71,11 +71,12 @@ def draw_map(
     points: NDArray[np.float32],
     colors: NDArray[np.uint8],
     positions: NDArray[np.float64],
+    unit: str,
     title: str,
 ) -> None:
     """Write map_top.png: the colored cloud from above with the trajectory and a scale bar.
 
-    ``points`` (M, 3) and ``positions`` (N, 3) in the map frame, z up [m]; ``colors`` (M, 3) RGB.
+    ``points`` (M, 3) and ``positions`` (N, 3) in the map frame, z up [unit]; ``colors`` (M, 3) RGB.
     Points above the highest camera are left out, so that a ceiling does not hide the room, unless
     they are most of the map.
     """
@@ -89,12 +90,12 @@ def draw_map(
         picture = _raster(points, colors, low, size)
         extent = (low[0], low[0] + size, low[1], low[1] + size)
         axes.imshow(picture, origin="lower", extent=extent, interpolation="nearest")
-        _draw_scale_bar(axes, low, size)
+        _draw_scale_bar(axes, low, size, unit)
     else:
         axes.text(0.5, 0.5, "no points", ha="center", va="center", transform=axes.transAxes)
     axes.plot(positions[:, 0], positions[:, 1], color=ORANGE, linewidth=1.5)
     _mark_ends(axes, positions[:, :2])
-    axes.set(xlabel="x [m]", ylabel="y [m]", aspect="equal")
+    axes.set(xlabel=f"x [{unit}]", ylabel=f"y [{unit}]", aspect="equal")
     _finish(figure, path, title)
 
 
@@ -128,13 +129,13 @@ def _raster(
     return picture.reshape(pixels, pixels, 3)
 
 
-def _draw_scale_bar(axes: Any, low: NDArray[np.float64], size: float) -> None:
-    """Draw a bar of 1, 2 or 5 times a power of ten meters, about a fifth of the picture."""
+def _draw_scale_bar(axes: Any, low: NDArray[np.float64], size: float, unit: str) -> None:
+    """Draw a bar of 1, 2 or 5 times a power of ten units, about a fifth of the picture."""
     power = 10.0 ** math.floor(math.log10(size / 5))
     length = max(step * power for step in (1, 2, 5) if step * power <= size / 5)
     left, bottom = low + 0.04 * size
     axes.plot([left, left + length], [bottom, bottom], color=BLACK, linewidth=4)
-    axes.text(left + length / 2, bottom + 0.012 * size, f"{length:g} m", ha="center")
+    axes.text(left + length / 2, bottom + 0.012 * size, f"{length:g} {unit}", ha="center")
 
 
 def _mark_ends(axes: Any, positions: NDArray[np.float64]) -> None:
@@ -148,4 +149,4 @@ def _finish(figure: Figure, path: Path, title: str) -> None:
     figure.suptitle(title)
     for axes in figure.axes:
         axes.grid(visible=True, alpha=0.3)
-    FigureCanvasAgg(figure).print_png(str(path))
+    figure.savefig(path)  # in the format of its name

@@ -165,7 +165,8 @@ class Replay:
             title = f"{self._bag.path.name}, {self._card.name}"
             if not self._card.is_trained:
                 title += ": the geometry means nothing"
-            folder.draw(trajectory, points, colors, title)
+            is_metric = self.slam.map.layout.scale_estimate is not None
+            folder.draw(trajectory, points, colors, title, is_metric=is_metric)
         report = {
             "tool": PROGRAM,
             "version": __version__,

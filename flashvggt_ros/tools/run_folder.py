@@ -17,7 +17,7 @@ from flashvggt_ros.mapping.map_archive import MANIFEST, save_map
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.mapping.trails import Trajectory
-from flashvggt_ros.tools.plots import draw_map, draw_trajectory
+from flashvggt_ros.tools.plots import ARBITRARY, METERS, draw_map, draw_trajectory
 
 REPORT = "report.json"
 MAP_FOLDER = "map"
@@ -89,13 +89,16 @@ class RunFolder:
         points: NDArray[np.float32],
         colors: NDArray[np.uint8],
         title: str,
+        *,
+        is_metric: bool,
     ) -> None:
-        """Write trajectory.png and map_top.png."""
+        """Write trajectory.png and map_top.png; their axes are in meters only if that is known."""
+        unit = METERS if is_metric else ARBITRARY
         order = _by_stamp(trajectory)
         stamps = np.array([frame.stamp_ns for frame in trajectory.frames], np.int64)[order]
         positions = trajectory.T_map_camera[order, :3, 3]
-        draw_trajectory(self.path / "trajectory.png", stamps, positions, title)
-        draw_map(self.path / "map_top.png", points, colors, positions, title)
+        draw_trajectory(self.path / "trajectory.png", stamps, positions, unit, title)
+        draw_map(self.path / "map_top.png", points, colors, positions, unit, title)
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Write report.json."""

@@ -1,7 +1,10 @@
+import re
+
 import cv2
 import numpy as np
+import pytest
 
-from flashvggt_ros.tools.plots import draw_comparison, draw_map, draw_trajectory
+from flashvggt_ros.tools.plots import ARBITRARY, METERS, draw_comparison, draw_map, draw_trajectory
 
 NONE = np.empty((0, 3))
 
@@ -21,7 +24,7 @@ def test_the_map_shows_the_colors_of_the_cloud_but_not_of_its_ceiling(tmp_path):
     colors = np.repeat(np.array([[200, 30, 40], [20, 60, 220]], np.uint8), 40_000, axis=0)
     points = np.vstack([floor, ceiling]).astype(np.float32)
     positions = np.array([[0, 0, 1.0], [1, 1, 1.2]])
-    draw_map(tmp_path / "map.png", points, colors, positions, "room")
+    draw_map(tmp_path / "map.png", points, colors, positions, METERS, "room")
     assert has_color(tmp_path / "map.png", [200, 30, 40]) > 10_000
     assert has_color(tmp_path / "map.png", [20, 60, 220]) < 100
 
@@ -29,21 +32,35 @@ def test_the_map_shows_the_colors_of_the_cloud_but_not_of_its_ceiling(tmp_path):
 def test_two_million_points_are_drawn(tmp_path):
     points = np.random.default_rng(0).normal(size=(2_000_000, 3)).astype(np.float32)
     colors = np.full((2_000_000, 3), 90, np.uint8)
-    draw_map(tmp_path / "map.png", points, colors, np.zeros((1, 3)), "many")
+    draw_map(tmp_path / "map.png", points, colors, np.zeros((1, 3)), METERS, "many")
     assert has_color(tmp_path / "map.png", [90, 90, 90]) > 10_000
 
 
 def test_nothing_to_draw_is_still_a_picture(tmp_path):
-    draw_map(tmp_path / "map.png", NONE.astype(np.float32), NONE.astype(np.uint8), NONE, "empty")
-    draw_trajectory(tmp_path / "path.png", np.empty(0, np.int64), NONE, "empty")
+    nothing = NONE.astype(np.float32), NONE.astype(np.uint8), NONE
+    draw_map(tmp_path / "map.png", *nothing, METERS, "empty")
+    draw_trajectory(tmp_path / "path.png", np.empty(0, np.int64), NONE, METERS, "empty")
     assert len(pixels(tmp_path / "map.png")) > 10_000
     assert len(pixels(tmp_path / "path.png")) > 10_000
 
 
 def test_a_map_of_one_point_and_one_pose_is_drawn(tmp_path):
     one = np.ones((1, 3), np.float32)
-    draw_map(tmp_path / "map.png", one, one.astype(np.uint8), one.astype(np.float64), "one")
+    poses = one.astype(np.float64)
+    draw_map(tmp_path / "map.png", one, one.astype(np.uint8), poses, METERS, "one")
     assert len(pixels(tmp_path / "map.png")) > 10_000
+
+
+@pytest.mark.parametrize("unit", [METERS, ARBITRARY])
+def test_axes_and_scale_bar_say_what_a_unit_is(tmp_path, unit):
+    points = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    colors, positions = np.zeros((500, 3), np.uint8), np.eye(3)
+    draw_map(tmp_path / "map.svg", points, colors, positions, unit, "")
+    draw_trajectory(tmp_path / "path.svg", np.arange(3), positions, unit, "")
+    texts = [re.findall("<!-- (.*?) -->", (tmp_path / name).read_text())
+             for name in ("map.svg", "path.svg")]
+    assert f"x [{unit}]" in texts[0] and f"1 {unit}" in texts[0]
+    assert {f"x [{unit}]", f"y [{unit}]", f"z [{unit}]"} <= set(texts[1])
 
 
 def test_truth_and_estimate_are_drawn_in_colors_that_differ(tmp_path):
