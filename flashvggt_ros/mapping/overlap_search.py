@@ -38,7 +38,10 @@ class OverlapSearch:
 
     Only where the pose graph says that two submaps lie within a fraction of their depth: surfaces
     alone do not tell one room from another, nor where along a corridor one is. So nothing far is
-    joined, which is what loop closure is for.
+    joined, which is what loop closure is for. Nor are submaps that follow each other: keyframes
+    that both have say how they lie. Where submaps grow along their lives, the end of one and the
+    beginning of the next show the same surfaces larger and smaller, and what lies surface on
+    surface then stretches every path in the direction of view.
     """
 
     def __init__(self, config: LoopConfig) -> None:
@@ -73,7 +76,9 @@ class OverlapSearch:
         for number, second in enumerate(kept):
             for first in kept[:number]:
                 pair = first.index, second.index
-                if pair in self._asked or not _meet(bounds[pair[0]], bounds[pair[1]]):
+                if pair in self._asked or pair[1] == pair[0] + 1:
+                    continue
+                if not _meet(bounds[pair[0]], bounds[pair[1]]):
                     continue
                 if {*pair} <= graph.fixed or not self._is_certain(*pair, graph):
                     continue
