@@ -90,7 +90,7 @@ class PredictorConfig:
         choices=("auto", "float32", "bfloat16", "int8"),
     )
     width: int = param(
-        0, "Width that images are resized to before the model; 0: the checkpoint's own [px].",
+        0, "Width of landscape images as the model sees them; 0: the checkpoint's own [px].",
         low=0, high=2048,
     )
     use_camera_info: bool = param(
