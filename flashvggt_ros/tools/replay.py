@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,17 +14,18 @@ from tqdm import tqdm
 
 from flashvggt_ros import __version__
 from flashvggt_ros.chunk_predictor import ChunkPredictor
-from flashvggt_ros.config import Config, build_config, flatten
+from flashvggt_ros.config import Config, flatten
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import Frame, FrameStamp
 from flashvggt_ros.mapping.gated_frames import GatedFrames, joined
 from flashvggt_ros.mapping.map_manifest import MapModel
-from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
+from flashvggt_ros.sensors.bag_reader import Bag, BagError
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.slam import Collected, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.bag_robot import BagRobot
 from flashvggt_ros.tools.localized_path import LocalizedPath
+from flashvggt_ros.tools.replay_options import PROGRAM, check_map, replay_config, replay_parser
 from flashvggt_ros.tools.replay_report import (
     COMPLETE,
     count_frames,
@@ -35,44 +35,27 @@ from flashvggt_ros.tools.replay_report import (
     measure_motion,
     measure_run,
 )
-from flashvggt_ros.tools.run_config import parse_assignments, read_parameter_file
 from flashvggt_ros.tools.run_folder import RunFolder
 from flashvggt_ros.tools.stop_signals import StopSignals
 from flashvggt_ros.tools.stopwatch import Stopwatch, TimedGate, TimedPredictor
 
-EXAMPLES = """examples:
-  flashvggt_replay office_bag --output out/office
-  flashvggt_replay walk.mcap --output out/walk --image-topic /camera/image_raw --max-frames 200
-  flashvggt_replay walk.mcap --output out/walk --params-file robot.yaml --set chunk.size=6
-  flashvggt_replay next_day.mcap --output out/next --map out/walk/map --localize
-  flashvggt_evaluate out/walk --ground-truth walk_truth.tum
-
-With --map it goes on from the folder map of an earlier run, or from one that the node saved. With
---localize it only finds out where it is in that: poses are then as they were known at the time.
-
-Writes trajectory.tum (map-from-camera, optical axes, one line per image that has a place: images
-that show nothing new lie between the keyframes around them), keyframes.tum (the keyframes alone),
-map.ply, the folder map for later runs, trajectory.png, map_top.png and report.json. Every run on
-the same input gives the same map."""
-
 if TYPE_CHECKING:
     from flashvggt_ros.model.checkpoint import CheckpointCard
 
-PROGRAM = "flashvggt_replay"
 FAILURES_TO_GIVE_UP = 3  # in a row
 logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 (nothing or not all mapped), 2 (misuse), 130 (stopped)."""
-    arguments = _parser().parse_args(argv)
+    arguments = replay_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     with ExitStack() as stack:
         try:
             folder = RunFolder(arguments.output)
             bag = stack.enter_context(Bag(arguments.bag))
-            config = _config(arguments, bag)
-            _check_map(arguments, folder)
+            config = replay_config(arguments, bag)
+            check_map(arguments, folder)
             replay = Replay(bag, config, *_load(config), map_folder=arguments.map)
             folder.create()
         except (ValueError, OSError) as error:
@@ -235,81 +218,12 @@ def _progress(total: int) -> Iterator[tqdm[None]]:
         yield bar
 
 
-def _config(arguments: argparse.Namespace, bag: Bag) -> Config:
-    """Parameters of the run; the image topics are those asked for, or the bag's only one."""
-    values: dict[str, Any] = {}
-    if arguments.params_file:
-        values.update(read_parameter_file(Path(arguments.params_file)))
-    values.update(parse_assignments(arguments.set))
-    values.update(
-        {name: getattr(arguments, name) for name in ("checkpoint", "device")
-         if getattr(arguments, name) is not None}
-    )
-    if arguments.localize:
-        values["mode"] = "localization"
-    values["image_topics"] = [topic.name for topic in _topics(arguments, values, bag)]
-    return build_config(values)
-
-
-def _check_map(arguments: argparse.Namespace, folder: RunFolder) -> None:
-    """Raise ValueError where the map to begin with is missing, or would be overwritten."""
-    if arguments.localize and not arguments.map:
-        raise ValueError("--localize needs a map to find the place in: name it with --map")
-    if arguments.map and arguments.map.resolve().is_relative_to(folder.path.resolve()):
-        raise ValueError(f"--map {arguments.map} lies in --output, where it would be overwritten")
-
-
-def _topics(
-    arguments: argparse.Namespace, values: dict[str, Any], bag: Bag
-) -> tuple[ImageTopic, ...]:
-    """Those of the command line; else those of the parameters, where the bag has them."""
-    if not arguments.image_topic and "image_topics" in values:
-        try:
-            return bag.choose_image_topics(values["image_topics"])
-        except BagError:
-            logger.warning("the bag has not all image_topics of the parameters (%s)",
-                           ", ".join(values["image_topics"]))
-    return bag.choose_image_topics(arguments.image_topic or ())
-
-
 def _load(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard, FitCheck]:
     let_idle_threads_sleep()
     from flashvggt_ros.model.predictor import load_predictor  # torch: seconds that --help can spare
 
     predictor = load_predictor(config)
     return predictor, predictor.card, predictor.preprocessor.canvas
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Map a recorded rosbag2 (MCAP or sqlite3) offline; no ROS needed.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("bag", help="folder of a rosbag2, or a single .mcap or .db3 file")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--image-topic", action="append", metavar="TOPIC",
-                        help="image topic, once per camera; default: the only one in the bag")
-    parser.add_argument("--params-file", metavar="FILE", help="ROS parameter file of the node")
-    parser.add_argument("--checkpoint", help="as the node's parameter checkpoint")
-    parser.add_argument("--device", choices=("auto", "cuda", "cpu"))
-    parser.add_argument("--map", type=Path, metavar="FOLDER",
-                        help="saved map to begin with: it is extended, and stays where it is")
-    parser.add_argument("--localize", action="store_true",
-                        help="do not extend the map, only find out where the bag is in it")
-    parser.add_argument("--max-frames", type=_count, default=0, metavar="N",
-                        help="stop after this many images; 0: read all")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
-                        help="set a parameter of the node, after the file; may be repeated")
-    return parser
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 0:
-        raise argparse.ArgumentTypeError(f"{count} is negative")
-    return count
 
 
 if __name__ == "__main__":
