@@ -21,6 +21,7 @@ from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
 
 MOST = 8  # pairs that are registered at a time, the nearest first
+BENT, BENT_NEIGHBORS = 0.25, 1.0  # of what a submap may bend along its life, that two may not fit
 CERTAIN = 0.15  # sigma of the place of a submap that may be registered with another one [ranges]
 
 
@@ -38,10 +39,10 @@ class OverlapSearch:
 
     Only where the pose graph says that two submaps lie within a fraction of their depth: surfaces
     alone do not tell one room from another, nor where along a corridor one is. So nothing far is
-    joined, which is what loop closure is for. Nor are submaps that follow each other: keyframes
-    that both have say how they lie. Where submaps grow along their lives, the end of one and the
-    beginning of the next show the same surfaces larger and smaller, and what lies surface on
-    surface then stretches every path in the direction of view.
+    joined, which is what loop closure is for. Of submaps that follow each other the end of one and
+    the beginning of the next show the same surfaces: where submaps grow along their lives, larger
+    and smaller, and what lies surface on surface then stretches every path in the direction of
+    view. So these count as bent by all that a submap may be.
     """
 
     def __init__(self, config: LoopConfig) -> None:
@@ -63,7 +64,8 @@ class OverlapSearch:
             self._asked.add((first, second))
             S_first_second = graph.pose(first).inverse() @ graph.pose(second)
             registration = register(
-                self._clouds[first], self._clouds[second], S_first_second, self._config
+                self._clouds[first], self._clouds[second], S_first_second, self._config,
+                bent=BENT_NEIGHBORS if second == first + 1 else BENT,
             )
             if registration is not None:
                 found.append(Overlap(first, second, registration))
@@ -76,9 +78,7 @@ class OverlapSearch:
         for number, second in enumerate(kept):
             for first in kept[:number]:
                 pair = first.index, second.index
-                if pair in self._asked or pair[1] == pair[0] + 1:
-                    continue
-                if not _meet(bounds[pair[0]], bounds[pair[1]]):
+                if pair in self._asked or not _meet(bounds[pair[0]], bounds[pair[1]]):
                     continue
                 if {*pair} <= graph.fixed or not self._is_certain(*pair, graph):
                     continue
