@@ -32,6 +32,7 @@ LEAST_SIGMA = 0.002  # of distances between surfaces [ranges]
 AS_GOOD = 1.05  # times the sigma after registration: a guess that is no worse
 TOGETHER = 30.0  # neighbors whose errors count as one
 LEAST_SHARE = 0.15  # of the points of the smaller submap that must lie on the other one
+BENT = 0.25  # of what a submap may bend along its life, its parts may not fit
 FREE = (0.05, 0.1, 0.1)  # sigmas of rotation [rad], place [ranges] and log scale before a match
 LARGEST = (0.1, 0.15, 0.1)  # how far a registration may lead away from the guess, in these units
 
@@ -91,16 +92,15 @@ def surface_cloud(submap: Submap) -> SurfaceCloud:
 
 
 def register(
-    first: SurfaceCloud, second: SurfaceCloud, S_first_second: Sim3, config: LoopConfig,
-    *, bent: float,
+    first: SurfaceCloud, second: SurfaceCloud, S_first_second: Sim3, config: LoopConfig
 ) -> Registration | None:
     """Find S_first_second, near a first guess, from surfaces that both submaps show.
 
     Points are matched with the nearest of the other submap that face the same way, and moved onto
     their planes (Chen and Medioni, Image and Vision Computing 1992), by similarities, with Tukey's
-    biweight, in radii that shrink. The covariance is that of the normal equations, besides the
-    share ``bent`` of what a submap may be bent along its life. A guess that fits as well is kept as
-    it is. None where too few surfaces agree, or only far from the guess.
+    biweight, in radii that shrink. The covariance is that of the normal equations, besides what
+    submaps may be bent in themselves. A guess that fits as well is kept as it is. None where too
+    few surfaces agree, or only far from the guess.
     """
     if min(len(first.points), len(second.points)) < LEAST_MATCHES:
         return None
@@ -119,7 +119,7 @@ def register(
     share = fit.matches * step / min(len(first.points), len(second.points))
     if share < LEAST_SHARE or not _is_near(S_guess, S_first_second, fit.center, first.range):
         return None
-    covariance = _covariance(S_first_second, fit, first.range, config, bent)
+    covariance = _covariance(S_first_second, fit, first.range, config)
     return Registration(S_first_second, covariance, min(share, 1.0))
 
 
@@ -197,10 +197,10 @@ def _is_near(S_guess: Sim3, S_found: Sim3, center: NDArray[np.float64], size: fl
 
 
 def _covariance(
-    S_first_second: Sim3, fit: _Fit, size: float, config: LoopConfig, share_bent: float
+    S_first_second: Sim3, fit: _Fit, size: float, config: LoopConfig
 ) -> NDArray[np.float64]:
     """Covariance (7, 7) in the order of Between, from that of a step about the matches' center."""
-    bent = share_bent * np.repeat([config.rotation_drift, config.scale_drift], (3, 4))
+    bent = BENT * np.repeat([config.rotation_drift, config.scale_drift], (3, 4))
     bent[3:6] *= size
     arm = fit.center - S_first_second.translation
     at_origin = seen_from(-arm)

@@ -21,7 +21,6 @@ from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
 
 MOST = 8  # pairs that are registered at a time, the nearest first
-BENT, BENT_NEIGHBORS = 0.25, 1.0  # of what a submap may bend along its life, that two may not fit
 CERTAIN = 0.15  # sigma of the place of a submap that may be registered with another one [ranges]
 
 
@@ -39,10 +38,7 @@ class OverlapSearch:
 
     Only where the pose graph says that two submaps lie within a fraction of their depth: surfaces
     alone do not tell one room from another, nor where along a corridor one is. So nothing far is
-    joined, which is what loop closure is for. Of submaps that follow each other the end of one and
-    the beginning of the next show the same surfaces: where submaps grow along their lives, larger
-    and smaller, and what lies surface on surface then stretches every path in the direction of
-    view. So these count as bent by all that a submap may be.
+    joined, which is what loop closure is for.
     """
 
     def __init__(self, config: LoopConfig) -> None:
@@ -64,8 +60,7 @@ class OverlapSearch:
             self._asked.add((first, second))
             S_first_second = graph.pose(first).inverse() @ graph.pose(second)
             registration = register(
-                self._clouds[first], self._clouds[second], S_first_second, self._config,
-                bent=BENT_NEIGHBORS if second == first + 1 else BENT,
+                self._clouds[first], self._clouds[second], S_first_second, self._config
             )
             if registration is not None:
                 found.append(Overlap(first, second, registration))
