@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import is_
 from typing import Generic, Protocol, TypeVar
 
 from flashvggt_ros.frame import ChunkPrediction, Frame
@@ -51,7 +52,7 @@ class _Begun(Generic[CacheT]):
 
     def is_of(self, frames: Sequence[Frame]) -> bool:
         """Whether it is about exactly these frames."""
-        return len(frames) == len(self.frames) and all(map(_is, frames, self.frames))
+        return len(frames) == len(self.frames) and all(map(is_, frames, self.frames))
 
 
 class PredictorAhead(Generic[CacheT]):
@@ -98,14 +99,10 @@ class PredictorAhead(Generic[CacheT]):
         """
         begun = self._begun
         if begun is not None and begun.cache is cache:
-            if not self.has_begun(frames, cache):
+            if not begun.is_of(frames):
                 raise ValueError("the model began with another chunk than it is asked for now")
             self._begun = None
             return begun.prediction.result()
         if self._thread is None:
             return self._predictor.predict(frames, cache)
         return self._thread.submit(self._predictor.predict, frames, cache).result()
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other
