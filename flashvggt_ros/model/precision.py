@@ -34,6 +34,11 @@ class Precision:
     is_autocast: bool = False
     is_int8: bool = False
 
+    @property
+    def name(self) -> str:
+        """What products are computed in, as parameter predictor.dtype calls it."""
+        return "int8" if self.is_int8 else str(self.weights).removeprefix("torch.")
+
     def autocast(self, device: torch.device) -> torch.autocast:
         """Context that the model has to run in."""
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.is_autocast)

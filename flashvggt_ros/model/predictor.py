@@ -19,8 +19,8 @@ from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.model.aggregator import Features, chunk_layout
 from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
 from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
-from flashvggt_ros.model.int8 import use_int8
-from flashvggt_ros.model.precision import PRECISIONS, set_precision
+from flashvggt_ros.model.int8 import check_int8
+from flashvggt_ros.model.precision import PRECISIONS, Precision, set_precision
 from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
 
 logger = logging.getLogger(__name__)
@@ -65,18 +65,17 @@ class FlashVGGTPredictor:
         preprocessor: Preprocessor,
         *,
         device: torch.device,
-        dtype: torch.dtype,
+        precision: Precision,
         max_frames: int,
         max_cache_mb: float,
         memory_stride: int,
     ) -> None:
-        """Take a model to ``device``; ``dtype`` is that of its products and of its caches."""
+        """Take a model to ``device``, in ``precision``."""
         self.card = card
         self.device = device
-        self.dtype = dtype
+        self.precision = precision
         self.preprocessor = preprocessor
-        if dtype == torch.bfloat16:
-            set_precision(model, PRECISIONS["bf16"])
+        set_precision(model, precision)  # before the move: what is cast takes less memory there
         self.model = model.to(device).eval()
         self._max_frames = max_frames
         self._max_cache_mb = max_cache_mb
@@ -85,7 +84,7 @@ class FlashVGGTPredictor:
     def new_cache(self) -> SubmapCache:
         """Return the empty memory of a new submap."""
         descriptors = self.model.new_cache(
-            dtype=self.dtype,
+            dtype=self.precision.cache,
             max_frames=self._max_frames,
             max_cache_mb=self._max_cache_mb,
             memory_stride=self._memory_stride,
@@ -130,12 +129,10 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
     Raises ValueError for a checkpoint, device, width or cache bound that cannot be had.
     """
     device = _device(config.device)
-    dtype = _dtype(config.predictor.dtype, device)
+    precision = _precision(config.predictor.dtype, device)
     model, card = resolve_checkpoint(
         config.checkpoint, config.predictor.seed, config.checkpoint_sha256
     )
-    if config.predictor.dtype == "int8":
-        use_int8(model.to(device))
     preprocessor = Preprocessor(
         model.config,
         width=config.predictor.width,
@@ -146,7 +143,7 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
         card,
         preprocessor,
         device=device,
-        dtype=dtype,
+        precision=precision,
         max_frames=config.submap.max_frames,
         max_cache_mb=config.predictor.max_cache_mb,
         memory_stride=config.predictor.memory_stride,
@@ -156,7 +153,7 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
         "%s (SHA-256 %s, %.1fM parameters, %s, revision %s) on %s in %s, images %d px wide",
         card.name, card.sha256[:12], card.parameters / 1e6,
         "trained" if card.is_trained else "untrained", card.revision,
-        _device_name(device), _dtype_name(config.predictor.dtype, dtype), preprocessor.width,
+        _device_name(device), precision.name, preprocessor.width,
     )
     return predictor
 
@@ -218,15 +215,13 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if has_cuda and name in ("auto", "cuda") else "cpu")
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def _precision(name: str, device: torch.device) -> Precision:
     if name == "auto":
         has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if has_bfloat16 else torch.float32
-    return torch.bfloat16 if name == "bfloat16" else torch.float32
-
-
-def _dtype_name(name: str, dtype: torch.dtype) -> str:
-    return "int8" if name == "int8" else str(dtype).removeprefix("torch.")
+        name = "bfloat16" if has_bfloat16 else "float32"
+    if name == "int8":
+        check_int8(device)
+    return PRECISIONS[{"float32": "fp32", "bfloat16": "bf16"}.get(name, name)]
 
 
 def _device_name(device: torch.device) -> str:

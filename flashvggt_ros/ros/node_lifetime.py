@@ -70,7 +70,7 @@ def _has_loaded(loading: Future[FlashVGGTPredictor], stop: StopRequest) -> bool:
 
 def _start(node: MappingNode, predictor: FlashVGGTPredictor) -> None:
     card = predictor.card
-    device = f"{predictor.device} ({str(predictor.dtype).removeprefix('torch.')})"
+    device = f"{predictor.device} ({predictor.precision.name})"
     model = ModelIdentity(card.name, card.sha256, card.revision, card.is_trained, device)
     node.start(predictor, model, predictor.preprocessor.canvas)
 

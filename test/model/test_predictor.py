@@ -68,7 +68,7 @@ def test_a_chunk_gives_poses_depth_colors_and_cameras(predictor):
     assert cache.nbytes > 0
     assert predictor.card.is_trained
     assert str(predictor.device) == "cpu"
-    assert predictor.dtype == torch.float32
+    assert predictor.precision.weights == torch.float32
 
 
 def test_poses_are_rigid(predictor):
@@ -216,7 +216,7 @@ def test_bfloat16_is_close_to_float32(make_config, predictor):
         expected = predictor.predict(frames_of(3, first=first), exact)
         prediction = half.predict(frames_of(3, first=first), ours)
 
-    assert half.dtype == torch.bfloat16
+    assert half.precision.weights == torch.bfloat16
     assert 2 * ours.nbytes == exact.nbytes
     assert prediction.depth.dtype == np.float32
     np.testing.assert_allclose(prediction.depth, expected.depth, rtol=0.15)
@@ -268,6 +268,7 @@ def test_int8_changes_the_result_a_little_and_says_so(make_config, caplog):
     caplog.set_level("INFO")
     rounded = load_predictor(make_config(**{"predictor.dtype": "int8"}))
     assert "on cpu in int8" in caplog.text
+    assert rounded.precision.name == "int8"  # as the node says it
 
     ours = rounded.predict(frames_of(3), rounded.new_cache())
 
