@@ -158,8 +158,8 @@ class RigConfig:
 class SubmapConfig:
     """When a descriptor cache is closed and a fresh one continues.
 
-    It is when any of three bounds is met: submap.max_frames, submap.min_shared_view, and, unless
-    predictor.evict is set, predictor.max_cache_mb.
+    It is when any of these bounds is met: submap.max_frames, submap.min_shared_view, unless
+    predictor.evict is set predictor.max_cache_mb, and in the node submap.max_rest.
     """
 
     max_frames: int = param(
@@ -168,6 +168,10 @@ class SubmapConfig:
     min_shared_view: float = param(
         0.0, "A new submap also begins where the last chunk.overlap keyframes show less than this "
         "of what the first ones show; 0: whatever they show [fraction].", low=0.0, high=1.0,
+    )
+    max_rest: float = param(
+        5.0, "Time without a keyframe after which the node closes a submap that has a chunk of its "
+        "own, and looks for its loops; 0: never [s].", low=0.0, high=3600.0,
     )
     min_inliers: float = param(
         0.2, "Least share of shared pixels that must agree for two submaps to be joined "

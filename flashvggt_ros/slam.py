@@ -134,12 +134,26 @@ class Slam(Generic[CacheT]):
     def finish(self) -> None:
         """Close the submap that grows, as at the end of a recording, and look for its loops.
 
-        Only between chunks: raises ValueError while keyframes wait.
+        A chunk that comes all the same begins a submap that is joined to it. Only between chunks:
+        raises ValueError while keyframes wait.
         """
         if self.waiting:
             raise ValueError(f"{len(self.waiting)} keyframes wait for their chunk: flush() first")
         if self.map.live.frames:
             self._open_submap(Chunk(()))
+            self._begins_submap = True
+
+    def rest(self) -> bool:
+        """Finish a submap with a chunk of its own, as nothing new is seen for a while.
+
+        Returns whether there was one. Raises what finish() raises.
+        """
+        live = self.map.live
+        is_worth_it = live.frames - live.shared >= self.config.chunk.size
+        if not (is_worth_it and self.map.is_extended):
+            return False
+        self.finish()
+        return True
 
     def map_frames(self, frames: Sequence[Frame]) -> MapUpdate:
         """Map keyframes whose chunk failed before, without asking gate and chunker again."""

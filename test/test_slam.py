@@ -288,6 +288,21 @@ def test_the_cloud_of_all_submaps_lies_on_the_room(true_run: Run) -> None:
     assert (points_world.max(axis=0) > [3.95, 2.95, 2.5]).all()
 
 
+def test_a_map_that_was_finished_goes_on_as_one() -> None:
+    slam = Slam(SETTINGS, TruthPredictor(WORLD))
+    updates = []
+    for number, frame in enumerate(WORLD.frames):
+        updates.append(slam.add_frame(frame))
+        if number in (19, 40):
+            updates.append(slam.flush())
+            slam.finish()
+            slam.finish()  # there is nothing left to finish
+    updates.append(slam.flush())
+    assert all(update.is_joined for update in updates if update)
+    assert slam.map.frames == 60
+    assert max(errors(slam.map.trajectory())) < 1e-6
+
+
 def mapped_ahead(slam: Slam[TruthCache], frames: tuple[Frame, ...]) -> list[str]:
     """Map all frames with the model one chunk ahead; return what went wrong with chunks."""
     chunks = [chunk for frame in frames if (chunk := slam.collect(frame))]

@@ -147,6 +147,11 @@ class EdgeRepeater:
         """Take the newest transform; None after a reset."""
         self._newest = edge
 
+    def move(self, T_parent_parent: NDArray[np.float64]) -> None:
+        """Let what is repeated lie elsewhere in its parent, moved by (4, 4)."""
+        if self._newest is not None:
+            self._newest = self._newest.moved(T_parent_parent)
+
     def edge(self, newest_image_ns: int) -> Edge | None:
         """Return what to send now; None before the first pose."""
         newest = self._newest

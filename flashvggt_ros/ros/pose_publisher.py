@@ -13,6 +13,7 @@ from rclpy.node import Node
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import FrameStamp, MapUpdate
+from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.ros.correction_limiter import CorrectionLimiter
 from flashvggt_ros.ros.messages import odometry_message
@@ -68,13 +69,21 @@ class PosePublisher:
     ) -> None:
         """Publish odometry and TF of keyframes that were placed."""
         with self._lock:
-            self._take_up_correction(update, current_map)
+            self._follow(current_map)
+            if update.new:
+                newest = max(range(len(update.new)), key=lambda n: update.new[n].stamp_ns)
+                self._last = update.new[newest], update.T_map_camera[newest].copy()
             edges = [
                 edge
                 for frame, placed in zip(update.new, placements, strict=True)
                 for edge in self._send_odometry(frame.stamp_ns, placed)
             ]
             self._broadcast(edges)
+
+    def follow(self, current_map: Map) -> None:
+        """Let what is repeated go where the map is now, which has moved without a new keyframe."""
+        with self._lock:
+            self._follow(current_map)
 
     def repeat(self, newest_image_ns: int) -> None:
         """Send the newest transform again; ``newest_image_ns`` is the newest image's stamp."""
@@ -108,23 +117,28 @@ class PosePublisher:
                 self._T_map_robot = placed.T_map_child
         return [edge.moved(T_shown_map) for edge in placed.edges]
 
-    def _take_up_correction(self, update: MapUpdate, current_map: Map) -> None:
-        """Let what is shown stay where it is when the map has moved the pose sent last.
+    def _follow(self, current_map: Map) -> None:
+        """Take up that the map has moved the pose sent last; what is shown glides there.
 
         Not so when the map gets its first measured scale: until then its unit was no meter.
         """
         becomes_metric = not self._is_metric and current_map.layout.scale_estimate is not None
         self._is_metric = current_map.layout.scale_estimate is not None
-        if self._last is not None:
-            frame, T_before = self._last
-            T_after = _pose_of(frame, current_map)
-            if T_after is None or becomes_metric:
-                self._limiter = CorrectionLimiter()
-            else:
-                self._limiter.absorb(T_before, T_after)
-        if update.new:
-            newest = max(range(len(update.new)), key=lambda number: update.new[number].stamp_ns)
-            self._last = update.new[newest], update.T_map_camera[newest].copy()
+        if self._last is None:
+            return
+        frame, T_before = self._last
+        T_after = _pose_of(frame, current_map)
+        if T_after is None:
+            self._limiter = CorrectionLimiter()
+            return
+        self._last = frame, T_after
+        T_after_before = T_after @ se3.inverse(T_before)
+        self._repeater.move(T_after_before)
+        self._T_map_robot = T_after_before @ self._T_map_robot
+        if becomes_metric:
+            self._limiter = CorrectionLimiter()
+        else:
+            self._limiter.absorb(T_before, T_after)
 
     def _broadcast(self, edges: list[Edge]) -> None:
         if self._config().tf.publish:

@@ -79,6 +79,12 @@ class MapPublishers:
             if self._obstacles.get_subscription_count():
                 self._send_obstacles(current_map.obstacles())
 
+    def publish_moved(self, current_map: Map) -> None:
+        """Let TF glide to where the newest pose is in a map that has moved without a new one."""
+        with self._open:
+            if not self._is_closed:
+                self.poses.follow(current_map)
+
     def publish_due(self, current_map: Map) -> float | None:
         """Send path, map cloud and grid when they changed and their period is over.
 

@@ -34,6 +34,10 @@ class MapOutput(Protocol):
         """Publish what a chunk changed."""
         ...
 
+    def publish_moved(self, current_map: Map) -> None:
+        """Publish where the newest keyframe is now: the map has moved without a new one."""
+        ...
+
     def publish_due(self, current_map: Map) -> float | None:
         """Publish what is rate-limited and due; return the seconds until more is due, if any."""
         ...
@@ -47,10 +51,11 @@ class Worker:
     """Feeds images and jobs to the slam core in order of arrival, in a thread of its own.
 
     A chunk that waits longer than ``chunk.max_wait`` on this machine's monotonic clock is mapped
-    with the images it has: a paused simulation clock starves nothing. A failing chunk is logged,
-    its images are counted as dropped, and mapping goes on in a fresh submap; out of memory, the
-    same images are tried again in chunks of half the size. After three failures in a row the
-    thread ends and ``fatal`` says why; it is empty before.
+    with the images it has: a paused simulation clock starves nothing. So it is with
+    ``submap.max_rest``, the time without a keyframe after which a submap is finished. A failing
+    chunk is logged, its images are counted as dropped, and mapping goes on in a fresh submap; out
+    of memory, the same images are tried again in chunks of half the size. After three failures in
+    a row the thread ends and ``fatal`` says why; it is empty before.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Worker:
         self._held: list[Frame] = []  # keyframes without a pose, as slam holds them
         self._held_since = 0.0
         self._last_arrival = 0.0
+        self._rests_since = float("inf")  # when the newest chunk was mapped; inf: nothing to finish
         self._is_retrying = False
         self._unsaid_drops = 0
         self._say_behind_after = 0.0
@@ -152,6 +158,10 @@ class Worker:
             self._run(work)
         if self._held and time.monotonic() >= self._held_since + self._max_wait:
             self._publish(self._slam.flush())
+        if not self._held and time.monotonic() >= self._rests_since + self._max_rest:
+            self._rests_since = float("inf")
+            if self._slam.rest():
+                self._output.publish_moved(self._slam.map)
         wait = self._output.publish_due(self._slam.map)
         self._next_due = None if wait is None else time.monotonic() + wait
 
@@ -200,7 +210,8 @@ class Worker:
         self._failures = 0
         self._error = ""
         self._chunks += 1
-        self._latencies.append(time.monotonic() - self._last_arrival)
+        self._rests_since = time.monotonic()
+        self._latencies.append(self._rests_since - self._last_arrival)
 
     def _retry(self) -> None:
         """Map the chunk that did not fit into memory, in smaller pieces."""
@@ -254,6 +265,7 @@ class Worker:
         """Forget what belonged to the map before."""
         self._ledger.add(dropped=len(self._held))
         self._held.clear()
+        self._rests_since = float("inf")
         self._error = ""
         self._failures = 0
         self._output.clear()
@@ -262,11 +274,17 @@ class Worker:
     def _max_wait(self) -> float:
         return self._slam.config.chunk.max_wait
 
+    @property
+    def _max_rest(self) -> float:
+        return self._slam.config.submap.max_rest or float("inf")
+
     def _patience(self) -> float | None:
         """Seconds until something is due without any image or job coming; None: nothing is."""
         due = [] if self._next_due is None else [self._next_due]
         if self._held:
             due.append(self._held_since + self._max_wait)
+        elif self._rests_since + self._max_rest < float("inf"):
+            due.append(self._rests_since + self._max_rest)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _snapshot(self) -> WorkerReport:

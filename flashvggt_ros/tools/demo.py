@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.config import ImageConfig
+from flashvggt_ros.config import Config, ImageConfig
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
@@ -37,6 +37,7 @@ from flashvggt_ros.tools.scene_picture import draw_scene
 PROGRAM = "flashvggt_demo"
 LOAD_TIMEOUT_S = 120.0  # for the node to load its checkpoint
 STALL_TIMEOUT_S = 60.0  # without any change of the frame counts
+REST_TIMEOUT_S = 30.0  # for the node to find the loops of the last submap
 SETTLE_S = 3.5  # for the last map cloud, which is published every two seconds
 POLL_S = 0.2
 ERROR_STATE = 4  # flashvggt_ros/msg/MapStatus
@@ -116,8 +117,9 @@ def run_live(
                 watch.check()
                 time.sleep(POLL_S)
         print("bag played, waiting for the last frames", flush=True)
-        status = watch.wait("frames stay unaccounted for", STALL_TIMEOUT_S, _is_settled)
+        watch.wait("frames stay unaccounted for", STALL_TIMEOUT_S, _is_settled)
         mapped = time.monotonic()
+        status = watch.wait("the last submap is not finished", REST_TIMEOUT_S, _has_rested)
         time.sleep(SETTLE_S)
     return _write_report(folder, status, frames, {"load": loaded - start, "map": mapped - loaded})
 
@@ -165,6 +167,12 @@ def _is_settled(status: Mapping[str, Any]) -> bool:
     counts = _counts(status)
     received = counts.pop("frames_received")
     return received > 0 and status["queue_length"] == 0 and received == sum(counts.values())
+
+
+def _has_rested(status: Mapping[str, Any]) -> bool:
+    """Whether no submap is left that the node would finish because nothing new comes."""
+    chunk = Config().chunk
+    return status["cache_frames"] < chunk.size + chunk.overlap
 
 
 def _write_report(

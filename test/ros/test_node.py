@@ -13,8 +13,10 @@ from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.frame import ChunkPrediction, Frame
 from flashvggt_ros.geometry import se3
+from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns, transform_stamped
+from flashvggt_ros.slam import Slam
 from flashvggt_ros.worlds import TruthCache, TruthPredictor, look, make_world, walk
 
 WORLD = make_world(walk(16))
@@ -114,6 +116,30 @@ def test_the_chain_map_odom_base_camera_closes(bench: Any) -> None:
         matrix(it.listener.transforms[-1].transform) @ T_odom_base[STAMPS[-1]] @ T_base_camera,
         matrix(poses[-1].pose),
         atol=1e-9,
+    )
+
+
+def test_a_map_that_moves_while_nothing_new_is_seen_takes_tf_along(bench: Any) -> None:
+    it = bench(tf__max_correction_rate=0.2, gravity__source="none")
+    it.play(it.publisher(), WORLD.frames[:8])
+    it.settle(8)
+    it.spin_until(lambda: len(it.listener.heard["/mapping/odometry"]) == 8)
+    it.spin(0.3)
+    before = matrix(it.listener.transforms[-1].transform)
+    shift = se3.pose(np.eye(3), np.array([0.1, -0.2, 0.0]))
+
+    def move(slam: Slam) -> None:
+        for submap in slam.map.submaps:
+            submap.S_map_submap = Sim3.from_pose(shift, 1.0) @ submap.S_map_submap
+        it.node._outputs.publish_moved(slam.map)
+
+    it.node._worker.submit(move).result(10)
+    it.spin(0.3)  # no image: no time passes
+    np.testing.assert_allclose(matrix(it.listener.transforms[-1].transform), before, atol=1e-9)
+    it.node._outputs.poses._limiter.correction(before, STAMPS[7] + 10_000_000_000, 0.2)
+    it.spin(0.3)
+    np.testing.assert_allclose(
+        matrix(it.listener.transforms[-1].transform), shift @ before, atol=1e-9
     )
 
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 import torch
@@ -48,10 +49,14 @@ class Recorder:
 
     def __init__(self) -> None:
         self.updates: list[MapUpdate] = []
+        self.moved: list[int] = []  # version of the map each time
         self.cleared = 0
 
     def publish_update(self, update: MapUpdate, current_map: Map) -> None:
         self.updates.append(update)
+
+    def publish_moved(self, current_map: Map) -> None:
+        self.moved.append(current_map.version)
 
     def publish_due(self, current_map: Map) -> float | None:
         return None
@@ -134,6 +139,38 @@ def test_a_chunk_closes_by_the_wall_clock_when_no_image_comes() -> None:
         bench.wait_until(lambda: bench.output.updates)
         assert placed(bench) == [frame.stamp_ns for frame in bench.world.frames[:3]]
         assert bench.ledger.counts.waiting == 0
+
+
+def test_a_submap_is_finished_while_nothing_new_is_seen_and_the_next_is_joined_to_it() -> None:
+    with Bench(submap__max_rest=0.2) as bench:
+        bench.send(bench.world.frames[:12])
+        bench.wait_until(lambda: bench.output.moved)
+        seen = bench.world.frames[11]  # the camera looks on, where it stands
+        bench.send([replace(seen, stamp_ns=seen.stamp_ns + i) for i in range(1, 4)])
+        bench.finish()
+        time.sleep(0.4)
+        assert bench.worker.report.submaps == 1
+        assert bench.worker.report.cache_frames == 0
+        bench.send(bench.world.frames[12:])
+        bench.wait_until(lambda: len(bench.output.moved) == 2)
+        assert placed(bench) == [frame.stamp_ns for frame in bench.world.frames]
+        assert [update.submap for update in bench.output.updates] == [0, 0, 0, 1, 1, 1]
+        assert all(update.is_joined for update in bench.output.updates)
+        assert bench.ledger.counts.waiting == 0
+
+
+@pytest.mark.parametrize(("settings", "frames"), [
+    ({"submap__max_rest": 0.0}, 12),
+    ({"submap__max_rest": 0.1, "chunk__max_wait": 0.1}, 3),  # less than a chunk
+    ({"submap__max_rest": 30.0}, 12),
+])
+def test_a_submap_stays_open(settings: dict[str, float], frames: int) -> None:
+    with Bench(**settings) as bench:
+        bench.send(bench.world.frames[:frames])
+        bench.wait_until(lambda: len(placed(bench)) == frames)
+        time.sleep(0.5)
+        assert bench.output.moved == []
+        assert bench.slam.map.live.frames == frames
 
 
 def test_images_that_overflow_the_queue_are_counted_and_thinned_evenly() -> None:

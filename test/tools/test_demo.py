@@ -5,7 +5,7 @@ import pytest
 
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
 from flashvggt_ros.tools.child_process import Child, ChildError
-from flashvggt_ros.tools.demo import _draw, _is_settled, run_live
+from flashvggt_ros.tools.demo import _draw, _has_rested, _is_settled, run_live
 from flashvggt_ros.tools.run_folder import RunFolder
 from flashvggt_ros.tools.sample_bag import Recipe, make_sample_bag
 
@@ -21,6 +21,12 @@ def test_the_demo_is_over_when_every_image_has_met_its_fate():
     assert not _is_settled(status(frames_used=5))
     assert not _is_settled(status(queue_length=1))
     assert not _is_settled(dict.fromkeys(status(), 0))
+
+
+def test_the_demo_waits_until_the_last_submap_is_finished():
+    assert not _has_rested(status(cache_frames=24))
+    assert _has_rested(status(cache_frames=0))
+    assert _has_rested(status(cache_frames=7))  # less than a chunk of its own
 
 
 def child(tmp_path, name, code):
