@@ -34,9 +34,9 @@ QUEUE_DEPTH = 1000
 EXAMPLES = """example:
   flashvggt_record --output out/live --node mapping
 
-Stop it with Ctrl-C. Writes trajectory.tum (the last odometry of each stamp), path.tum (the newest
-path, as corrected since), map.ply (the newest map cloud), status.jsonl (each status as it comes)
-and report.json (messages by topic)."""
+Stop it with Ctrl-C. Writes trajectory.tum (the newest path: poses as corrected since),
+odometry.tum (the last odometry of each stamp: poses as a robot was told them), map.ply (the newest
+map cloud), status.jsonl (each status as it comes) and report.json (messages by topic)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,13 +91,13 @@ class Recorder:
     def write(self, folder: Path) -> str:
         """Write the files and return a line that sums them up."""
         keys = sorted(self._odometry)
-        stamps = [stamp for stamp, _ in keys]
-        poses = np.array([self._odometry[key] for key in keys]).reshape(-1, 4, 4)
-        write_tum(folder / "trajectory.tum", stamps, poses)
+        told = np.array([self._odometry[key] for key in keys]).reshape(-1, 4, 4)
+        write_tum(folder / "odometry.tum", [stamp for stamp, _ in keys], told)
         path = {stamp_ns(entry.header.stamp): matrix(entry.pose)
                 for entry in (self._path.poses if self._path else ())}
-        write_tum(folder / "path.tum", sorted(path),
-                  np.array([path[stamp] for stamp in sorted(path)]).reshape(-1, 4, 4))
+        stamps = sorted(path)
+        poses = np.array([path[stamp] for stamp in stamps]).reshape(-1, 4, 4)
+        write_tum(folder / "trajectory.tum", stamps, poses)
         points, colors = np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8)
         if self._cloud is not None:
             points, colors = read_cloud(self._cloud)

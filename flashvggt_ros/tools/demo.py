@@ -48,9 +48,9 @@ EXAMPLES = """example:
   flashvggt_demo --output out/demo
 
 Renders a sample bag once (kept beside the output), starts mapping_node, records what it publishes,
-plays the bag to it over DDS at real time, and writes trajectory.tum, map.ply, scene.png (the map
-beside an image), trajectory.png, map_top.png, evaluation.png, report.json, metrics.json and the
-logs."""
+plays the bag to it over DDS at real time, and writes trajectory.tum (poses as the map has them at
+the end), odometry.tum (as they were sent), map.ply, scene.png (the map beside an image),
+trajectory.png, map_top.png, evaluation.png, report.json, metrics.json and the logs."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = int(os.environ["ROS_DOMAIN_ID"])
 STAMPS = [1_700_000_000_123_456_789 + i * 100_000_001 for i in range(5)]
 T_MAP_CAMERA = walk(5)
+SHIFT = np.eye(4)
+SHIFT[:3, 3] = (0.1, 0.2, 0.3)  # what a correction of the map did
 
 
 @pytest.fixture
@@ -68,7 +70,9 @@ def test_what_a_node_publishes_is_written_down(tmp_path, node):
     for stamp, T in zip(STAMPS, T_MAP_CAMERA, strict=True):
         publishers["odometry"].publish(odometry_message(np.eye(4), stamp, "map", "camera"))
         publishers["odometry"].publish(odometry_message(T, stamp, "map", "camera"))
-    corrected = [pose_stamped(T, s, "map") for s, T in zip(STAMPS, T_MAP_CAMERA, strict=True)]
+    corrected = [
+        pose_stamped(SHIFT @ T, s, "map") for s, T in zip(STAMPS, T_MAP_CAMERA, strict=True)
+    ]
     publishers["path"].publish(path_message(corrected[:3], "map"))
     points = np.arange(30, dtype=np.float32).reshape(10, 3)
     colors = np.arange(30, dtype=np.uint8).reshape(10, 3)
@@ -84,10 +88,12 @@ def test_what_a_node_publishes_is_written_down(tmp_path, node):
     recorder.send_signal(signal.SIGINT)  # as ros2 launch may do
     assert recorder.wait(20) == 0
 
-    stamps, poses = read_tum(tmp_path / "out/trajectory.tum")
+    stamps, poses = read_tum(tmp_path / "out/odometry.tum")
     assert stamps == STAMPS
     assert poses == pytest.approx(T_MAP_CAMERA, abs=1e-9)
-    assert read_tum(tmp_path / "out/path.tum")[0] == STAMPS[:3]
+    stamps, poses = read_tum(tmp_path / "out/trajectory.tum")
+    assert stamps == STAMPS[:3]
+    assert poses == pytest.approx(SHIFT @ T_MAP_CAMERA[:3], abs=1e-9)
     recorded_points, recorded_colors = read_ply(tmp_path / "out/map.ply")
     assert (recorded_points == points).all()
     assert (recorded_colors == colors).all()
