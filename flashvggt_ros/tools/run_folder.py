@@ -22,8 +22,8 @@ from flashvggt_ros.tools.plots import ARBITRARY, METERS, draw_map, draw_trajecto
 REPORT = "report.json"
 MAP_FOLDER = "map"
 OWN_FILES = re.compile(
-    r"trajectory(_\w+)?\.(tum|png)|(path|keyframes)\.tum|map\.ply|(map_top|scene|evaluation)\.png|status\.jsonl"
-    r"|(report|metrics|record)\.json|\w+\.log"
+    r"trajectory(_\w+)?\.(tum|png)|(odometry|keyframes)\.tum|map\.ply"
+    r"|(map_top|scene|evaluation)\.png|status\.jsonl|(report|metrics|record)\.json|\w+\.log"
 )
 
 

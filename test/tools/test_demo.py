@@ -84,3 +84,4 @@ def test_node_player_and_recorder_map_a_bag_over_dds(tmp_path, tiny_checkpoint):
     _draw(folder, report, tmp_path / "sample", recipe.camera)
     for picture in ("map_top.png", "scene.png"):
         assert (folder.path / picture).read_bytes().startswith(b"\x89PNG")
+    RunFolder(folder.path)  # takes the next run as well
