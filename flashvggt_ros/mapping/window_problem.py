@@ -21,7 +21,7 @@ from flashvggt_ros.mapping.tracking_window import TrackingWindow
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-MODEL_ROTATION = (0.003, 0.035)  # least and most standard deviation of the model's motions [rad]
+MODEL_ROTATION = (0.01, 0.035)  # least and most standard deviation of the model's motions [rad]
 FIRST_ROTATION = 0.02  # before anything was measured [rad]
 TRANSLATION_SHARE = 40.0  # of a motion's length, uncertain across it, per rotation [1/rad]
 LENGTH_SHARE = 3.0  # of a motion's length that is uncertain along it
@@ -109,6 +109,9 @@ def motion_priors(window: TrackingWindow) -> PosePriors:
 
     Those over several frames count as well, as sums of independent steps: small errors of tracks
     that lean to one side add up to a drift that motions between neighbors hardly contradict.
+
+    Nor are its rotations better than a fraction of a degree: where its motions are too short for
+    its depths, they make up for it, and to believe them keeps paths too short for their maps.
 
     How long its motions are says next to nothing: of real images they are up to 50 % too long or
     too short for its depths, all of a submap alike. Depths and tracks have to tell.

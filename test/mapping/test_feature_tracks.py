@@ -53,7 +53,7 @@ def test_another_picture_is_not_mistaken() -> None:
 
 
 def test_blank_and_noisy_walls_have_no_corners() -> None:
-    noise = np.random.default_rng(2).normal(128, 1.5, (168, 224, 3))
+    noise = np.random.default_rng(2).normal(128, 1.2, (168, 224, 3))
     for picture in (np.full((168, 224, 3), 90.0), noise):
         image = KeyframeImage(picture.clip(0, 255).astype(np.uint8))
         assert len(image.new_corners(NOTHING, 100)) == 0
