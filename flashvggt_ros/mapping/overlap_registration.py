@@ -30,9 +30,9 @@ SAME_SIDE = 0.85  # cosine between the normals of matches
 TUKEY = 4.685  # cut-off, in standard deviations
 LEAST_SIGMA = 0.002  # of distances between surfaces [ranges]
 AS_GOOD = 1.05  # times the sigma after registration: a guess that is no worse
-TOGETHER = 30.0  # neighbors whose errors count as one
+TOGETHER = 60.0  # matches whose errors count as one
 LEAST_SHARE = 0.15  # of the points of the smaller submap that must lie on the other one
-BENT = 0.25  # of what a submap may bend along its life, its parts may not fit
+BENT = 0.33  # of what a submap may bend along its life, its parts may not fit
 FREE = (0.05, 0.1, 0.1)  # sigmas of rotation [rad], place [ranges] and log scale before a match
 LARGEST = (0.1, 0.15, 0.1)  # how far a registration may lead away from the guess, in these units
 
@@ -41,12 +41,20 @@ LARGEST = (0.1, 0.15, 0.1)  # how far a registration may lead away from the gues
 class SurfaceCloud:
     """Points (M, 3) on surfaces of a submap, with normals to where they are seen from (M, 3).
 
-    ``range``: median depth [submap units], the measure of all distances here.
+    ``eyes`` (M, 3): from where. ``ages`` (M,): when, from 0 to 1, in the submap's life. ``range``:
+    median depth [submap units], the measure of all distances here.
     """
 
     points: NDArray[np.float64]
     normals: NDArray[np.float64]
+    eyes: NDArray[np.float64]
+    ages: NDArray[np.float64]
     range: float
+
+    @classmethod
+    def of(cls, table: NDArray[np.float64], size: float) -> SurfaceCloud:
+        """Take columns (M, 10) of points, normals, eyes and ages."""
+        return cls(table[:, :3], table[:, 3:6], table[:, 6:9], table[:, 9], size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,14 +70,18 @@ class Registration:
 class _Fit:
     """A step of a registration: normal equations about the ``center`` of the matches.
 
-    ``sigma``: of the distances of matches from each other's planes, before the step.
+    ``sigma``: of the distances of matches from each other's planes, before the step. ``eye`` (3,):
+    from where these were seen; ``lag``: how much older the one submap was then, 0 to 1. ``share``:
+    of the points of the smaller submap that have a match.
     """
 
     center: NDArray[np.float64]
+    eye: NDArray[np.float64]
+    lag: float
     information: NDArray[np.float64]
     step: NDArray[np.float64]
     sigma: float
-    matches: int
+    share: float
 
 
 def surface_cloud(submap: Submap) -> SurfaceCloud:
@@ -80,15 +92,16 @@ def surface_cloud(submap: Submap) -> SurfaceCloud:
             submap.keyframes, submap.T_submap_camera[submap.shared :], strict=True
         )
     ]
-    nothing = np.zeros(0, np.float32)
-    depths = np.concatenate([nothing, *(view.depth[view.depth > 0] for view in views)])
+    depths = np.concatenate([np.zeros(0), *(view.depth[view.depth > 0] for view in views)])
     if not len(depths):
-        return SurfaceCloud(np.zeros((0, 3)), np.zeros((0, 3)), 1.0)
+        return SurfaceCloud.of(np.zeros((0, 10)), 1.0)
     median = float(np.median(depths))
-    parts = [_surfaces(view, FARTHEST * median) for view in views]
-    points, normals = (np.concatenate(part) for part in zip(*parts, strict=True))
-    points, normals = _averaged(points, normals, CELL * median)
-    return SurfaceCloud(points, normals, median)
+    life = max(submap.frames - 1, 1)
+    parts = [
+        _surfaces(view, FARTHEST * median, (submap.shared + number) / life)
+        for number, view in enumerate(views)
+    ]
+    return SurfaceCloud.of(_averaged(np.concatenate(parts), CELL * median), median)
 
 
 def register(
@@ -96,88 +109,112 @@ def register(
 ) -> Registration | None:
     """Find S_first_second, near a first guess, from surfaces that both submaps show.
 
-    Points are matched with the nearest of the other submap that face the same way, and moved onto
-    their planes (Chen and Medioni, Image and Vision Computing 1992), by similarities, with Tukey's
-    biweight, in radii that shrink. The covariance is that of the normal equations, besides what
-    submaps may be bent in themselves. A guess that fits as well is kept as it is. None where too
-    few surfaces agree, or only far from the guess.
+    Each submap's points are matched with the nearest of the other one that face the same way, and
+    moved onto their planes (Chen and Medioni, Image and Vision Computing 1992), by similarities,
+    with Tukey's biweight, in radii that shrink. It is done both ways, and turns and growth act on
+    the middle of each match (Rusinkiewicz, A Symmetric Objective Function for ICP, 2019): noise of
+    the points of one submap alone would make that one shrink (regression dilution). The covariance
+    is that of the normal equations, besides what submaps may be bent in themselves. A guess that
+    fits as well is kept as it is. None where too few surfaces agree, or only far from the guess.
     """
     if min(len(first.points), len(second.points)) < LEAST_MATCHES:
         return None
-    step = math.ceil(len(second.points) / MOST_POINTS)
-    thinned = SurfaceCloud(second.points[::step], second.normals[::step], second.range)
-    tree, S_guess, fit = cKDTree(first.points), S_first_second, None
+    trees, S_guess, fit = (cKDTree(first.points), cKDTree(second.points)), S_first_second, None
     for radius in RADII:
-        fit = _fit(first, tree, thinned, S_first_second, radius)
+        fit = _fit(first, second, trees, S_first_second, radius)
         if fit is None:
             return None
         S_first_second = _stepped(S_first_second, fit)
-    given = _fit(first, tree, thinned, S_guess, RADII[-1])
+    given = _fit(first, second, trees, S_guess, RADII[-1])
     assert fit is not None
     if given is not None and given.sigma <= AS_GOOD * fit.sigma:
         S_first_second, fit = S_guess, given
-    share = fit.matches * step / min(len(first.points), len(second.points))
-    if share < LEAST_SHARE or not _is_near(S_guess, S_first_second, fit.center, first.range):
+    if fit.share < LEAST_SHARE or not _is_near(S_guess, S_first_second, fit.center, first.range):
         return None
     covariance = _covariance(S_first_second, fit, first.range, config)
-    return Registration(S_first_second, covariance, min(share, 1.0))
+    return Registration(S_first_second, covariance, fit.share)
 
 
-def _surfaces(
-    view: DepthView, farthest: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points (M, 3) and normals (M, 3) of the pixels that lie on planes, in the view's map."""
+def _surfaces(view: DepthView, farthest: float, age: float) -> NDArray[np.float64]:
+    """Columns (M, 10), as of a SurfaceCloud, of the pixels on planes, in the view's map."""
     is_plane = (view.depth > 0) & (view.depth < farthest) & view.planes[..., :2].any(axis=-1)
     points = view.camera.backproject(view.depth)[is_plane].astype(np.float64)
     planes = view.planes[is_plane].astype(np.float64)
     sizes = np.linalg.norm(planes, axis=1)
     is_seen = STEEPEST * sizes * np.linalg.norm(points, axis=1) < 1  # a . p is 1
     normals = -(planes / sizes[:, None])[is_seen] @ view.T_map_camera[:3, :3].T
-    return se3.transform_points(view.T_map_camera, points[is_seen]), normals
+    points = se3.transform_points(view.T_map_camera, points[is_seen])
+    seen = np.tile([*view.T_map_camera[:3, 3], age], (len(points), 1))
+    return np.hstack([points, normals, seen])
 
 
-def _averaged(
-    points: NDArray[np.float64], normals: NDArray[np.float64], cell: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean points and normals of each cell, those apart that face other ways."""
+def _averaged(table: NDArray[np.float64], cell: float) -> NDArray[np.float64]:
+    """Return the mean rows (M, 10) of each cell, those apart that face other ways."""
+    points, normals = table[:, :3], table[:, 3:6]
     axis = np.abs(normals).argmax(axis=1)
     side = 2 * axis + (np.take_along_axis(normals, axis[:, None], axis=1)[:, 0] > 0)
     keys = np.column_stack([np.floor(points / cell).astype(np.int64), side])
     _, number, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-    means = [
-        np.bincount(number.ravel(), values[:, i]) / counts
-        for values in (points, normals) for i in range(3)
-    ]
-    points, normals = np.stack(means[:3], axis=1), np.stack(means[3:], axis=1)
-    sizes = np.linalg.norm(normals, axis=1)
-    is_kept = (counts >= LEAST_POINTS) & (sizes >= LEAST_ALIKE)
-    return points[is_kept], normals[is_kept] / sizes[is_kept, None]
+    means = np.stack([np.bincount(number.ravel(), c) / counts for c in table.T], axis=1)
+    sizes = np.linalg.norm(means[:, 3:6], axis=1)
+    means[:, 3:6] /= np.maximum(sizes, 1e-9)[:, None]
+    return np.asarray(means[(counts >= LEAST_POINTS) & (sizes >= LEAST_ALIKE)])
 
 
 def _fit(
-    first: SurfaceCloud, tree: cKDTree, second: SurfaceCloud, S_first_second: Sim3, radius: float
+    first: SurfaceCloud, second: SurfaceCloud, trees: tuple[cKDTree, cKDTree],
+    S_first_second: Sim3, radius: float,
 ) -> _Fit | None:
     """Match the points of two clouds and find the step that puts them on each other's planes."""
-    points = S_first_second.transform_points(second.points)
-    _, nearest = tree.query(points, distance_upper_bound=radius * first.range)
-    matched = np.flatnonzero(nearest < len(first.points))
-    normals = first.normals[nearest[matched]]
-    is_alike = (normals * (second.normals[matched] @ S_first_second.rotation.T)).sum(1) > SAME_SIDE
-    matched, normals = matched[is_alike], normals[is_alike]
-    if len(matched) < LEAST_MATCHES:
+    ones, others, normals, share = _matched(
+        first, second, trees, S_first_second, radius * first.range
+    )
+    if len(ones) < LEAST_MATCHES:
         return None
-    points = points[matched]
-    residuals = ((first.points[nearest[matched]] - points) * normals).sum(axis=1)
+    points = S_first_second.transform_points(second.points[others])
+    residuals = ((first.points[ones] - points) * normals).sum(axis=1)
     sigma = max(MAD * float(np.median(np.abs(residuals))), LEAST_SIGMA * first.range)
     weights = np.clip(1 - (residuals / (TUKEY * sigma)) ** 2, 0, None) ** 2
-    center = points.mean(axis=0)
-    arms = points - center
+    middles = (first.points[ones] + points) / 2
+    center = middles.mean(axis=0)
+    arms = middles - center
     slopes = np.column_stack([np.cross(arms, normals), normals, (arms * normals).sum(axis=1)])
     pulls = slopes * (weights / (sigma**2 * TOGETHER))[:, None]
     free = np.repeat(FREE, (3, 3, 1)) * np.repeat([1, first.range, 1], (3, 3, 1))
     information = pulls.T @ slopes + np.diag(free**-2.0)
     step = np.linalg.solve(information, pulls.T @ residuals)
-    return _Fit(center, information, step, sigma, len(matched))
+    eye = S_first_second.transform_points(second.eyes[others].mean(axis=0))
+    lag = abs(float((first.ages[ones] - second.ages[others]).mean()))
+    return _Fit(center, eye, lag, information, step, sigma, share)
+
+
+def _matched(
+    first: SurfaceCloud, second: SurfaceCloud, trees: tuple[cKDTree, cKDTree],
+    S_first_second: Sim3, radius: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], float]:
+    """Pairs, as rows of first and second, the normals (M, 3) of their planes, and the share.
+
+    The nearest points of the first to some of the second, and of the second to some of the first.
+    """
+    steps = [math.ceil(len(cloud.points) / MOST_POINTS) for cloud in (first, second)]
+    some = np.arange(0, len(first.points), steps[0])
+    others = np.arange(0, len(second.points), steps[1])
+    points = S_first_second.transform_points(second.points[others])
+    _, near = trees[0].query(points, distance_upper_bound=radius)
+    points = S_first_second.inverse().transform_points(first.points[some])
+    _, far = trees[1].query(points, distance_upper_bound=radius / S_first_second.scale)
+    others, near = others[near < len(first.points)], near[near < len(first.points)]
+    some, far = some[far < len(second.points)], far[far < len(second.points)]
+    ones, others = np.concatenate([near, some]), np.concatenate([others, far])
+    normals = first.normals[ones], second.normals[others] @ S_first_second.rotation.T
+    is_alike = (normals[0] * normals[1]).sum(axis=1) > SAME_SIDE
+    is_first = np.arange(len(ones)) < len(near)
+    share = [
+        (is_alike & ~is_first).sum() * steps[0] / len(first.points),
+        (is_alike & is_first).sum() * steps[1] / len(second.points),
+    ][len(second.points) < len(first.points)]
+    planes = np.where(is_first[:, None], *normals)
+    return ones[is_alike], others[is_alike], planes[is_alike], min(float(share), 1.0)
 
 
 def _stepped(S_first_second: Sim3, fit: _Fit) -> Sim3:
@@ -199,10 +236,15 @@ def _is_near(S_guess: Sim3, S_found: Sim3, center: NDArray[np.float64], size: fl
 def _covariance(
     S_first_second: Sim3, fit: _Fit, size: float, config: LoopConfig
 ) -> NDArray[np.float64]:
-    """Covariance (7, 7) in the order of Between, from that of a step about the matches' center."""
+    """Covariance (7, 7) in the order of Between, from that of a step about the matches' center.
+
+    Submaps grow along their lives: what one of them saw when it was older than the other one lies
+    grown about where it was seen from, and the tie is that much looser in this direction.
+    """
     bent = BENT * np.repeat([config.rotation_drift, config.scale_drift], (3, 4))
     bent[3:6] *= size
-    arm = fit.center - S_first_second.translation
-    at_origin = seen_from(-arm)
-    covariance = np.linalg.inv(fit.information) + np.diag(bent**2)
-    return at_origin @ covariance @ at_origin.T
+    growth = fit.lag * config.scale_drift * seen_from(fit.center - fit.eye)[:, 6]
+    at_center = np.linalg.inv(fit.information) + np.diag(bent**2) + np.outer(growth, growth)
+    at_origin = seen_from(S_first_second.translation - fit.center)
+    covariance: NDArray[np.float64] = at_origin @ at_center @ at_origin.T
+    return covariance

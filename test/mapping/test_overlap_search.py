@@ -1,6 +1,8 @@
 """Submaps that show the same surfaces are laid on each other; others are left alone."""
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +12,14 @@ from flashvggt_ros.config import build_config
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.chunk_cloud import voxels_camera
+from flashvggt_ros.mapping.graph_measurements import seen_from
 from flashvggt_ros.mapping.keyframe import keyframes_of
-from flashvggt_ros.mapping.overlap_registration import register, surface_cloud
+from flashvggt_ros.mapping.overlap_registration import SurfaceCloud, register, surface_cloud
 from flashvggt_ros.mapping.overlap_search import OverlapSearch
 from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.robot import RobotState
-from flashvggt_ros.worlds import TruthPredictor, World, house_world, mount
+from flashvggt_ros.worlds import TruthPredictor, World, house_world, make_world, mount, walk
 
 CONFIG = build_config({"map.voxel_size": 0.1})
 NO_ROBOT = RobotState(None, None, None, None)
@@ -27,9 +30,11 @@ def world() -> World:
     return house_world(mounts={"camera": mount(pitch=0.1)})
 
 
-def seen(world: World, numbers: range, index: int, noise: float = 0.01) -> Submap:
+def seen(
+    world: World, numbers: range, index: int, noise: float = 0.01, **errors: Any
+) -> Submap:
     """A closed submap of some frames, where it lies in the world."""
-    predictor = TruthPredictor(world, depth_noise=noise, seed=index)
+    predictor = TruthPredictor(world, depth_noise=noise, seed=index, **errors)
     frames = tuple(world.frames[i] for i in numbers)
     prediction = predictor.predict(frames, predictor.new_cache())
     submap = Submap(index, 0, (), Sim3(1.0, np.eye(3), np.zeros(3)))
@@ -73,6 +78,49 @@ def test_two_looks_at_a_room_are_laid_on_each_other(world: World) -> None:
         assert scale * offset(S_true, found.S_first_second, places) < 0.02
         np.linalg.cholesky(found.covariance)
     assert scale * offset(S_true, S_guess, places) > 0.05
+
+
+def test_noise_and_outliers_make_neither_submap_shrink() -> None:
+    walked = make_world(walk(60))
+    growths = []
+    for begin in range(0, 40, 4):
+        ranges = range(begin, begin + 16), range(begin + 12, begin + 20)
+        first, second = (
+            seen(walked, r, begin + n, noise=0.02, outliers=0.3) for n, r in enumerate(ranges)
+        )
+        S_true = first.S_map_submap.inverse() @ second.S_map_submap
+        S_guess = first.S_map_submap.inverse() @ nudge(0.02) @ second.S_map_submap
+        found = register(surface_cloud(first), surface_cloud(second), S_guess, CONFIG.loop)
+        if found is not None:
+            growths.append(np.log(found.S_first_second.scale / S_true.scale))
+    assert len(growths) >= 8
+    assert abs(np.mean(growths)) < 0.005
+
+
+def test_growth_between_the_ages_at_which_surfaces_were_seen_is_not_held(world: World) -> None:
+    first, second = seen(world, range(14, 30), 0), seen(world, range(24, 38), 1)
+    S_guess = first.S_map_submap.inverse() @ second.S_map_submap
+    clouds = surface_cloud(first), surface_cloud(second)
+    assert clouds[0].ages.min() == 0
+    assert clouds[0].ages.max() == 1
+    covariances = []
+    for ages in ((0.5, 0.5), (1.0, 0.0)):
+        aged = [seen_at_once(cloud, age) for cloud, age in zip(clouds, ages, strict=True)]
+        found = register(aged[0], aged[1], S_guess, CONFIG.loop)
+        assert found is not None
+        covariances.append(found.covariance)
+    eye = found.S_first_second.transform_points(aged[1].eyes[0])
+    at_eye = seen_from(eye - found.S_first_second.translation)
+    expected = np.zeros((7, 7))
+    expected[6, 6] = CONFIG.loop.scale_drift**2
+    added = at_eye @ (covariances[1] - covariances[0]) @ at_eye.T
+    np.testing.assert_allclose(added, expected, atol=1e-9)
+
+
+def seen_at_once(cloud: SurfaceCloud, age: float) -> SurfaceCloud:
+    """The same surfaces, all seen from one place at one age."""
+    eyes = np.broadcast_to(cloud.eyes.mean(axis=0), cloud.eyes.shape)
+    return replace(cloud, eyes=eyes, ages=np.full(len(cloud.ages), age))
 
 
 def test_normals_face_the_camera_and_points_lie_on_walls(world: World) -> None:
