@@ -255,7 +255,7 @@ class MapConfig:
         0.02, "Edge of a voxel of the map cloud [m].", low=1.0e-4, high=10.0
     )
     min_confidence: float = param(
-        0.3, "Share of each depth image's pixels, the least confident, that is left out "
+        0.1, "Share of each depth image's pixels, the least confident, that is left out "
         "[fraction].", low=0.0, high=0.99,
     )
     max_depth: float = param(

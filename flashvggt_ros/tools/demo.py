@@ -32,7 +32,7 @@ from flashvggt_ros.tools.sample_bag import (
     Recipe,
     make_sample_bag,
 )
-from flashvggt_ros.tools.scene_picture import draw_scene
+from flashvggt_ros.tools.scene_picture import contrast, draw_scene
 
 PROGRAM = "flashvggt_demo"
 LOAD_TIMEOUT_S = 120.0  # for the node to load its checkpoint
@@ -211,15 +211,18 @@ def _draw(folder: RunFolder, report: dict[str, Any], bag: Path, camera: Pinhole)
     frames = tuple(FrameStamp(stamp, "camera") for stamp in stamps)
     trajectory = Trajectory(frames, np.asarray(T_map_camera))
     folder.draw(trajectory, points, colors, title, is_metric=report["scale"]["is_metric"])
-    row = 2 * len(stamps) // 3
-    image = _image_of(bag, stamps[row])
+    row, image = _telling_image(bag, stamps)
     draw_scene(folder.path / "scene.png", points, colors, T_map_camera, image, row, camera, title)
 
 
-def _image_of(bag_path: Path, stamp_ns: int) -> NDArray[np.uint8]:
+def _telling_image(bag_path: Path, stamps: Sequence[int]) -> tuple[int, NDArray[np.uint8]]:
+    """Return the image among those at ``stamps`` [ns] that shows most, and its row there."""
+    rows = {stamp: row for row, stamp in enumerate(stamps)}
     with Bag(bag_path) as bag:
         frames = BagFrames(bag, bag.choose_image_topics([IMAGE_TOPIC]), ImageConfig())
-        return next(frame.image for frame in frames if frame and frame.stamp_ns == stamp_ns)
+        chosen = max((frame for frame in frames if frame and frame.stamp_ns in rows),
+                     key=lambda frame: contrast(frame.image))
+    return rows[chosen.stamp_ns], chosen.image
 
 
 def _summary(report: dict[str, Any]) -> str:

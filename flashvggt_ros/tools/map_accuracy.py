@@ -1,6 +1,6 @@
-"""How far a map's points are from the true surfaces.
+"""How far a map's points are from the true surfaces, and how much of these it covers.
 
-Two questions, because a camera's path and its map can disagree: where the map lies when its path
+Asked twice, because a camera's path and its map can disagree: where the map lies when its path
 lies on the true one, and how true its shape is when the map itself is laid onto the surfaces.
 """
 
@@ -15,6 +15,8 @@ from scipy.spatial import cKDTree
 from flashvggt_ros.geometry.sim3 import Sim3, align_points
 
 NEAR_SHARE = 0.05  # of the scene's size: a point this close to a surface counts as near
+COVERED_SHARE = 0.02  # of the scene's size: a surface with a point this close counts as covered
+MOST_SURFACE_POINTS = 50_000  # evenly taken, by which coverage is measured
 FITTED_POINTS = 3000  # of either side, evenly taken
 FITTED_SHARE = 0.8  # of these, the nearest, which decide the fit
 MOST_FITS = 300
@@ -30,13 +32,15 @@ def measure_map(
 
     ``points_map`` (M, 3), ``surfaces`` (Q, 3) [m], dense: a distance is that to the nearest of
     them. ``S_truth_map`` (4, 4) is the Sim(3) that lays the map onto the truth. The scene's size is
-    the longest edge of the box around the surfaces. Raises ValueError when either is empty.
+    the longest edge of the box around the surfaces; ``covered_share`` counts all of them, also what
+    no camera saw. Raises ValueError when either is empty.
     """
     _require_points(points_map, surfaces)
     size = float((surfaces.max(axis=0) - surfaces.min(axis=0)).max())
     aligned = points_map.astype(np.float64) @ S_truth_map[:3, :3].T + S_truth_map[:3, 3]
     distance, _ = cKDTree(surfaces).query(aligned)
-    near = NEAR_SHARE * size
+    near, covered = NEAR_SHARE * size, COVERED_SHARE * size
+    back, _ = cKDTree(aligned).query(_evenly(surfaces, MOST_SURFACE_POINTS))
     return {
         "points": len(points_map),
         "scene_size_m": size,
@@ -45,6 +49,8 @@ def measure_map(
         "median_m": float(np.median(distance)),
         "p90_m": float(np.quantile(distance, 0.9)),
         "p90_percent": 100 * float(np.quantile(distance, 0.9)) / size,
+        "covered_m": covered,
+        "covered_share": float((back <= covered).mean()),
     }
 
 
@@ -60,7 +66,7 @@ def fit_map(
     for otherwise the map would shrink into one wall. Raises ValueError when either is empty.
     """
     _require_points(points_map, surfaces)
-    of_map, of_surfaces = _evenly(points_map), _evenly(surfaces)
+    of_map, of_surfaces = _evenly(points_map, FITTED_POINTS), _evenly(surfaces, FITTED_POINTS)
     map_tree, surface_tree = cKDTree(points_map), cKDTree(surfaces)
     scale = float(np.cbrt(np.linalg.det(S_truth_map[:3, :3])))
     S = Sim3(scale, S_truth_map[:3, :3] / scale, S_truth_map[:3, 3])
@@ -77,8 +83,8 @@ def fit_map(
     return S.matrix
 
 
-def _evenly(points: NDArray[np.float32]) -> NDArray[np.float64]:
-    return points[:: max(1, len(points) // FITTED_POINTS)].astype(np.float64)
+def _evenly(points: NDArray[np.float32], most: int) -> NDArray[np.float64]:
+    return points[:: max(1, len(points) // most)].astype(np.float64)
 
 
 def _nearest(
@@ -97,7 +103,8 @@ def format_map_accuracy(accuracy: dict[str, Any], label: str) -> str:
         f"map     {label}: {accuracy['near_share']:.1%} of {accuracy['points']} points lie within "
         f"{accuracy['near_m']:.2f} m\n        ({size}) of the true surfaces; median "
         f"{accuracy['median_m']:.3f} m, 90 % within {accuracy['p90_m']:.3f} m "
-        f"({accuracy['p90_percent']:.2f} %)"
+        f"({accuracy['p90_percent']:.2f} %);\n        {accuracy['covered_share']:.1%} of the "
+        f"surfaces have a point within {accuracy['covered_m']:.2f} m"
     )
 
 

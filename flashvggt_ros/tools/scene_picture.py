@@ -22,6 +22,7 @@ ELEVATION, AZIMUTH = np.radians(50), np.radians(145)  # of the eye outside
 OVERVIEW = (1400, 1200)  # before the empty margins are cut off [px]
 LEAST_FACING = 0.15  # cosine between a surface's normal and the way to the eye
 SHADE = 0.35  # how much darker a surface is that is seen edge on
+GLANCE = (80, 60)  # size at which images are compared: texture is gone, furniture is not [px]
 
 
 def draw_scene(
@@ -56,6 +57,13 @@ def draw_scene(
         axes.set_axis_off()
     figure.suptitle(title)
     FigureCanvasAgg(figure).print_png(str(path))
+
+
+def contrast(image: NDArray[np.uint8]) -> float:
+    """Return how much there is to see in an RGB image (H, W, 3): its mean gradient at a glance."""
+    gray = cv2.cvtColor(cv2.resize(image, GLANCE, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    rise = np.gradient(gray.astype(np.float64))
+    return float(np.hypot(rise[0], rise[1]).mean())
 
 
 def point_spacing(points: NDArray[np.float32]) -> float:

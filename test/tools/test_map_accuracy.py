@@ -41,6 +41,16 @@ def test_points_off_the_surface_are_measured_and_counted():
     assert "(5% of the scene's 4.00 m)" in said
 
 
+def test_surfaces_without_a_point_nearby_are_not_covered():
+    points = plane(0.02)
+    points = points[points[:, 0] < 3.0]  # of 4 m: what lies within 0.08 m of them is covered
+    accuracy = measure_map(in_map_frame(points), plane(), S_TRUTH_MAP.matrix)
+    assert accuracy["near_share"] == 1
+    assert accuracy["covered_m"] == pytest.approx(0.08)
+    assert accuracy["covered_share"] == pytest.approx(3.07 / 4, abs=0.01)
+    assert "of the surfaces have a point within 0.08 m" in format_map_accuracy(accuracy, "placed")
+
+
 def test_the_map_is_not_fitted_to_the_surfaces():
     shifted = plane(0.1) + np.array([0, 0, 0.3])
     accuracy = measure_map(in_map_frame(shifted), plane(), S_TRUTH_MAP.matrix)

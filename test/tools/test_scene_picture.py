@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from flashvggt_ros.geometry.camera import Pinhole
-from flashvggt_ros.tools.scene_picture import draw_scene, splat, surface_normals
+from flashvggt_ros.tools.scene_picture import contrast, draw_scene, splat, surface_normals
 from flashvggt_ros.worlds import look
 
 CAMERA = Pinhole(100.0, 100.0, 79.5, 59.5, 160, 120)
@@ -29,6 +29,14 @@ def test_a_near_wall_hides_a_far_one_and_leaves_no_holes():
     assert (view[20:35, 40:120] == BLUE).all()
     behind = splat(points, colors, look((0, 0, 0), np.pi), CAMERA, 0.1)
     assert (behind == 255).all()
+
+
+def test_an_image_of_furniture_has_more_contrast_than_a_wall_with_fine_texture():
+    wall_image = np.random.default_rng(0).integers(60, 200, (480, 640, 1), np.uint8).repeat(3, 2)
+    blocks = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
+    furniture = blocks.repeat(80, axis=0).repeat(80, axis=1)
+    assert contrast(furniture) > 2 * contrast(wall_image)
+    assert contrast(np.full((480, 640, 3), 90, np.uint8)) == 0
 
 
 def test_normals_point_to_where_the_surface_was_seen_from():
