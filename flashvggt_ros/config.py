@@ -58,6 +58,10 @@ class KeyframeConfig:
         0.6, "A new keyframe is also made when fewer points than this can still be tracked "
         "[fraction].", low=0.0, high=1.0,
     )
+    min_confidence: float = param(
+        0.3, "Share of each keyframe's depth pixels, the least confident, by which nothing is "
+        "aligned and no grid is drawn [fraction].", low=0.0, high=0.99,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +259,8 @@ class MapConfig:
         0.02, "Edge of a voxel of the map cloud [m].", low=1.0e-4, high=10.0
     )
     min_confidence: float = param(
-        0.1, "Share of each depth image's pixels, the least confident, that is left out "
-        "[fraction].", low=0.0, high=0.99,
+        0.1, "Share of each depth image's pixels, the least confident, that is left out of the "
+        "cloud [fraction].", low=0.0, high=0.99,
     )
     max_depth: float = param(
         20.0, "Depth beyond this many times the image's median depth is left out [medians].",

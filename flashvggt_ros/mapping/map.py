@@ -98,7 +98,7 @@ class Map:
         is_first = live.frames == 0
         live.extend(chunk.frames, prediction, states)
         new = range(live.shared if is_first else 0, len(chunk.frames))
-        keyframes = keyframes_of(chunk.frames, prediction, self._config.map.min_confidence)
+        keyframes = keyframes_of(chunk.frames, prediction, self._config.keyframe.min_confidence)
         live.add_keyframes(tuple(keyframes)[new.start :])
         self._measurements.add(prediction, states, rig_scale)
         if live.index == self._loaded:  # the only one whose tilt all else hangs on

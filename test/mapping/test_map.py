@@ -202,3 +202,22 @@ def test_views_are_kept_of_the_shared_and_the_last_keyframes_only() -> None:
     feed(mapped, predictor, predictor.new_cache(), WORLD.frames)
     frame = WORLD.frames[0].image.nbytes + 2 * WORLD.depth[0].nbytes
     assert held_bytes(mapped) < 2 * frame
+
+
+@pytest.mark.parametrize("cut", ["keyframe__min_confidence", "map__min_confidence"])
+def test_alignments_and_the_cloud_each_leave_out_their_own_share_of_the_pixels(cut: str) -> None:
+    everything = {
+        "keyframe__min_confidence": 0.0, "map__min_confidence": 0.0, "map__voxel_size": 1e-3,
+    }
+
+    def kept(**change: float) -> dict[str, float]:
+        predictor = TruthPredictor(LEVEL, noise_spread=1.0)
+        mapped = Map(config(**(everything | change)))
+        feed(mapped, predictor, predictor.new_cache(), LEVEL.frames)
+        sketches = [keyframe.sketch.depth for keyframe in mapped.live.keyframes]
+        known = sum(np.count_nonzero(depth) for depth in sketches)
+        return {"keyframe__min_confidence": known, "map__min_confidence": len(mapped.cloud()[0])}
+
+    counts, fewer = kept(), kept(**{cut: 0.4})
+    for name, count in counts.items():
+        assert fewer[name] == (pytest.approx(0.6 * count, rel=0.1) if name == cut else count)

@@ -49,7 +49,8 @@ def test_the_share_is_that_of_the_world_and_falls_as_the_robot_turns() -> None:
     world = make_world(walk(24))
     true = covisibility(world)
     config = build_config({
-        "bundle_adjustment.enabled": False, "keyframe.min_motion": 0.0, "map.min_confidence": 0.0,
+        "bundle_adjustment.enabled": False, "keyframe.min_motion": 0.0,
+        "keyframe.min_confidence": 0.0,
     })
     slam = Slam(config, TruthPredictor(world))
     shares = []
