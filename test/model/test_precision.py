@@ -35,16 +35,20 @@ def test_only_products_of_encoder_and_blocks_are_cast(make_model):
 
 @pytest.mark.parametrize("revision", ["r1", "r2"])
 def test_bf16_weights_are_as_exact_as_autocast(make_model, images, revision):
+    """On average over sequences: of a single one either may be nearer by chance."""
     model = make_model(revision=revision, width=64, heads=4)
-    exact = run(model, images, PRECISIONS["fp32"])
+    names = ("pose_enc", "depth", "depth_conf")
+    mistakes: dict[str, list[list[float]]] = {"bf16": [], "autocast": []}
+    for seed in range(12):
+        other = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed))
+        exact = run(model, other, PRECISIONS["fp32"])
+        for precision, found in mistakes.items():
+            ours = run(model, other, PRECISIONS[precision])
+            found.append([error(getattr(ours, name), getattr(exact, name)) for name in names])
 
-    ours = run(model, images, PRECISIONS["bf16"])
-
-    autocast = run(model, images, PRECISIONS["autocast"])
-    for name in ("pose_enc", "depth", "depth_conf"):
-        mistake = error(getattr(ours, name), getattr(exact, name))
-        assert 0 < mistake < 0.02, name
-        assert mistake < 1.2 * error(getattr(autocast, name), getattr(exact, name)), name
+    ours, autocast = (torch.tensor(found).square().mean(0).sqrt() for found in mistakes.values())
+    assert (ours > 0).all() and (ours < 0.02).all()
+    assert (ours < 1.2 * autocast).all(), (ours / autocast, names)
 
 
 @pytest.mark.parametrize("part", ["residual", "depth_head", "cache"])
