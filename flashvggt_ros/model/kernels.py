@@ -23,8 +23,8 @@ from flashvggt_ros.model.rope import Rotation, rotate
 ATTENTION_BACKENDS = {
     "auto": [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION,
              SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
-    "flash": [SDPBackend.FLASH_ATTENTION],
-    "cudnn": [SDPBackend.CUDNN_ATTENTION],
+    "flash": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
+    "cudnn": [SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
     "efficient": [SDPBackend.EFFICIENT_ATTENTION],
     "math": [SDPBackend.MATH],
 }
@@ -33,13 +33,14 @@ ATTENTION_BACKENDS = {
 def attention_backend(name: str) -> AbstractContextManager[None]:
     """Context in which attention runs on a backend of torch; auto: torch's own choice.
 
-    Inside, torch raises RuntimeError where the backend cannot take the device or type. Raises
-    ValueError for another name.
+    Flash and cuDNN do not take float32 on a GPU, which the camera head keeps: that part then runs
+    on the efficient one. Inside, torch raises RuntimeError where the backend cannot take the device
+    or type. Raises ValueError for another name.
     """
     if name not in ATTENTION_BACKENDS:
         raise ValueError(f"attention backend is {name!r}: it must be one of "
                          f"{', '.join(ATTENTION_BACKENDS)}")
-    return sdpa_kernel(ATTENTION_BACKENDS[name])
+    return sdpa_kernel(ATTENTION_BACKENDS[name], set_priority=name != "auto")
 
 
 def normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
