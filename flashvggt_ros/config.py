@@ -51,8 +51,8 @@ class KeyframeConfig:
     """When an image shows enough that is new to be worth a place in the map."""
 
     min_motion: float = param(
-        0.02, "Median image motion since the last keyframe of the same camera that makes a new one "
-        "[fraction of the image width].", low=0.0, high=0.5,
+        0.02, "Image motion, of the fastest quarter of the corners, since the last keyframe of the "
+        "same camera that makes a new one [fraction of the image width].", low=0.0, high=0.5,
     )
     min_tracked: float = param(
         0.6, "A new keyframe is also made when fewer points than this can still be tracked "
@@ -127,9 +127,13 @@ class BundleAdjustmentConfig:
     corners: int = param(
         250, "Corners tracked in each keyframe; more cost time [corners].", low=30, high=2000
     )
+    detail: int = param(
+        2, "Corners are followed in images that are so many times as fine as the model's, as far "
+        "as the camera's are [times].", low=1, high=8,
+    )
     pixel_sigma: float = param(
-        0.5, "Standard deviation of a tracked corner in the model's image [px].", low=0.05,
-        high=10.0,
+        0.5, "Standard deviation of a tracked corner in the image that it is followed in [px].",
+        low=0.05, high=10.0,
     )
     depth_sigma: float = param(
         0.15, "Standard deviation of the model's depth, after one scale for each image [fraction].",

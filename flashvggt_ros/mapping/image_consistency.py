@@ -64,7 +64,7 @@ def _difference(
         u, v = camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy
         is_inside = (z > 0) & (u >= 0) & (v >= 0) & (u < camera.width - 1) & (v < camera.height - 1)
     columns, rows = (np.nan_to_num(x, nan=-1.0).astype(np.float32) for x in (u, v))
-    there = cv2.remap(target.image.gray, columns, rows, cv2.INTER_LINEAR)
-    here = source.image.gray[::STRIDE, ::STRIDE].astype(np.float32)
+    there = cv2.remap(target.image.coarse, columns, rows, cv2.INTER_LINEAR)
+    here = source.image.coarse[::STRIDE, ::STRIDE].astype(np.float32)
     difference = np.minimum(np.abs(here - there.astype(np.float32)), LARGEST)
     return np.where(is_inside, difference, np.nan).astype(np.float32)

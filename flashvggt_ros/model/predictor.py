@@ -137,6 +137,7 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
         model.config,
         width=config.predictor.width,
         use_calibration=config.predictor.use_camera_info,
+        most_detail=config.bundle_adjustment.detail if config.bundle_adjustment.enabled else 1,
     )
     predictor = FlashVGGTPredictor(
         model,
@@ -185,6 +186,7 @@ def _assemble(
         depth=depth,
         confidence=confidence,
         colors=colors,
+        details=np.stack([image.detail for image in images]),
         cameras=cameras,
         signatures=_finite("signatures", signatures),
     )

@@ -6,7 +6,7 @@ submap. Pixel centers are at integers on both sides, so u_model = (u - left + 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,10 +24,14 @@ class ImageSizeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """Size of the images of a submap [px]."""
+    """Size of the images of a submap [px].
+
+    ``detail``: how many times as fine the images are in which corners are followed.
+    """
 
     width: int
     height: int
+    detail: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,11 @@ class Crop:
             raise ImageSizeError(f"{source_width}x{source_height} does not fill {canvas}")
         left, top = (source_width - width) // 2, (source_height - height) // 2
         return cls(left, top, width, height, source_width, source_height, canvas)
+
+    def detailed(self) -> Crop:
+        """Return the same part on a canvas that is finer by its ``detail``."""
+        width, height, detail = self.canvas.width, self.canvas.height, self.canvas.detail
+        return replace(self, canvas=Canvas(width * detail, height * detail))
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -92,12 +101,14 @@ class Crop:
 class ModelImage:
     """An image as the model sees it.
 
-    ``image`` (H, W, 3) uint8 RGB. ``is_seen`` (H, W): False where the camera saw nothing, beyond
-    the border of an undistorted image. ``pinholes``: the camera at this size, or nothing where it
+    ``image`` (H, W, 3) uint8 RGB. ``detail`` (F H, F W) uint8: the same in gray and finer by the
+    canvas' ``detail`` F. ``is_seen`` (H, W): False where the camera saw nothing, beyond the border
+    of an undistorted image. ``pinholes``: the camera at this size, or nothing where it
     is not calibrated and the model has to tell.
     """
 
     image: NDArray[np.uint8]
+    detail: NDArray[np.uint8]
     is_seen: NDArray[np.bool_]
     pinholes: tuple[Pinhole, ...]
 
@@ -105,8 +116,13 @@ class ModelImage:
 class Preprocessor:
     """Undistorts, cuts and scales, in one interpolation; remembers maps per camera."""
 
-    def __init__(self, config: ModelConfig, *, width: int, use_calibration: bool) -> None:
-        """Images become ``width`` pixels long; 0: as long as the model was trained for."""
+    def __init__(
+        self, config: ModelConfig, *, width: int, use_calibration: bool, most_detail: int = 1
+    ) -> None:
+        """Images become ``width`` pixels long; 0: as long as the model was trained for.
+
+        Those to follow corners in are finer by ``most_detail``, if the camera's are.
+        """
         self.patch = config.patch_size
         self.least = config.patch_size * config.kv_downfactor
         self.width = width or config.image_width
@@ -115,6 +131,7 @@ class Preprocessor:
             patches = config.shorter_side_min * self.width / config.image_width / self.patch
             self.shorter_side_min = max(round(patches) * self.patch, self.least)
         self.use_calibration = use_calibration
+        self.most_detail = most_detail
         self._maps: dict[tuple[Calibration, Crop], UndistortionMap] = {}
         if self.width % self.patch or self.width < self.least:
             near = max(round(self.width / self.patch) * self.patch, self.least)
@@ -138,6 +155,11 @@ class Preprocessor:
             raise ImageSizeError(
                 f"image is {width}x{height}: the model needs at least {self.least}x{self.least}"
             )
+        canvas = self._canvas(width, height)
+        finer = round(min(width / canvas.width, height / canvas.height))
+        return replace(canvas, detail=max(1, min(self.most_detail, finer)))
+
+    def _canvas(self, width: int, height: int) -> Canvas:
         if not self.shorter_side_min:
             return self._canvas_of_one_width(width, height)
         longer, shorter = max(width, height), min(width, height)
@@ -164,19 +186,24 @@ class Preprocessor:
             )
         crop = Crop.centered(width, height, canvas)
         calibration = frame.calibration if self.use_calibration else None
-        if calibration is None:
-            return ModelImage(_scale(frame.image, crop), _all_seen(canvas), ())
-        pinholes = (crop.to_model(calibration.pinhole),)
-        if not any(calibration.coefficients):
-            return ModelImage(_scale(frame.image, crop), _all_seen(canvas), pinholes)
+        pinholes = () if calibration is None else (crop.to_model(calibration.pinhole),)
+        image, is_seen = self._view(frame.image, crop, calibration)
+        fine = image
+        if canvas.detail > 1:
+            fine, _ = self._view(frame.image, crop.detailed(), calibration)
+        detail = np.asarray(cv2.cvtColor(fine, cv2.COLOR_RGB2GRAY), np.uint8)
+        return ModelImage(image, detail, is_seen, pinholes)
+
+    def _view(
+        self, image: NDArray[np.uint8], crop: Crop, calibration: Calibration | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return the part of an image on its canvas, straightened, and where it was seen."""
+        if calibration is None or not any(calibration.coefficients):
+            return _scale(image, crop), np.ones((crop.canvas.height, crop.canvas.width), bool)
         key = (calibration, crop)
         if key not in self._maps:
             self._maps[key] = undistortion_map(calibration, crop.to_model(calibration.pinhole))
-        return ModelImage(self._maps[key].apply(frame.image), self._maps[key].is_seen, pinholes)
-
-
-def _all_seen(canvas: Canvas) -> NDArray[np.bool_]:
-    return np.ones((canvas.height, canvas.width), bool)
+        return self._maps[key].apply(image), self._maps[key].is_seen
 
 
 def _scale(image: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """The gate keeps images that show something new, whatever noise and exposure do."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -63,6 +64,22 @@ def test_a_moving_robot_passes() -> None:
 def test_slow_motion_adds_up_from_keyframe_to_keyframe() -> None:
     passed = decisions([photograph(x=0.05 * i) for i in range(31)])
     assert 3 <= sum(passed) <= 15
+
+
+def test_driving_ahead_passes_though_most_of_the_view_is_far_away(
+    rng: np.random.Generator,
+) -> None:
+    """Sky line and houses stand nearly still; the third that is close moves by 3 % of the width."""
+    picture = rng.integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    picture = np.asarray(cv2.resize(picture, (240, 160), interpolation=cv2.INTER_CUBIC))
+    near = 105  # the first row of it
+
+    def at(step: int) -> np.ndarray:
+        image = picture[:, 20:220].copy()
+        image[near:] = picture[near:, 20 - step : 220 - step]
+        return image
+
+    assert decisions([at(0), at(2), at(6), at(12)]) == [True, False, True, True]
 
 
 def test_an_entirely_new_view_passes() -> None:

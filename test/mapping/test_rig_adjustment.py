@@ -77,7 +77,9 @@ def rms(values: Array) -> float:
 def prediction(T_submap_camera: Array) -> ChunkPrediction:
     depth = np.full((2, 8, 8), 4 * UNITS, np.float32)
     colors = np.zeros((2, 8, 8, 3), np.uint8)
-    return ChunkPrediction(T_submap_camera, depth, depth, colors, (), np.zeros((2, 1), np.float32))
+    return ChunkPrediction(
+        T_submap_camera, depth, depth, colors, colors[..., 0], (), np.zeros((2, 1), np.float32)
+    )
 
 
 def turned(mounts: Mounts, camera: str, turn: Array, shift: Array | None = None) -> Mounts:
