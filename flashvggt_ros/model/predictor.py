@@ -19,7 +19,7 @@ from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.model.aggregator import Features, chunk_layout
 from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
 from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
-from flashvggt_ros.model.int8 import check_int8
+from flashvggt_ros.model.int8 import check_int8, is_int8_fast
 from flashvggt_ros.model.precision import PRECISIONS, Precision, set_precision
 from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
 
@@ -220,7 +220,7 @@ def _device(name: str) -> torch.device:
 def _precision(name: str, device: torch.device) -> Precision:
     if name == "auto":
         has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        name = "bfloat16" if has_bfloat16 else "float32"
+        name = "bfloat16" if has_bfloat16 else "int8" if is_int8_fast(device) else "float32"
     if name == "int8":
         check_int8(device)
     return PRECISIONS[{"float32": "fp32", "bfloat16": "bf16"}.get(name, name)]

@@ -25,7 +25,8 @@ def make_config(make_model, tmp_path):
         path = tmp_path / "tiny.safetensors"
         weights = {name: value.contiguous() for name, value in model.state_dict().items()}
         save_file(weights, path, {"config": model.config.to_json()})
-        return build_config({"checkpoint": str(path), "device": "cpu"} | values)
+        exact = {"checkpoint": str(path), "device": "cpu", "predictor.dtype": "float32"}
+        return build_config(exact | values)
 
     return make
 
@@ -262,6 +263,21 @@ def test_the_gpu_agrees_with_the_cpu(make_config, predictor):
 
     np.testing.assert_allclose(prediction.depth, expected.depth, rtol=1e-2)
     np.testing.assert_allclose(prediction.T_submap_camera, expected.T_submap_camera, atol=1e-2)
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [
+    ("AVX512", "int8"), ("AVX2", "int8"), ("DEFAULT", "float32"),
+])  # fmt: skip
+def test_auto_is_the_fastest_that_the_cpu_can(make_config, monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+
+    assert load_predictor(make_config(**{"predictor.dtype": "auto"})).precision.name == dtype
+
+
+def test_auto_is_exact_where_there_are_no_int8_products(make_config, monkeypatch):
+    monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", ["none"])
+
+    assert load_predictor(make_config(**{"predictor.dtype": "auto"})).precision.name == "float32"
 
 
 def test_int8_changes_the_result_a_little_and_says_so(make_config, caplog):
