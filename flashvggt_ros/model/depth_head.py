@@ -98,11 +98,19 @@ class DepthHead(nn.Module):
         ])
         self.scratch = Scratch(features, channels)
 
+    def use_type(self, dtype: torch.dtype) -> None:
+        """Compute in ``dtype``, but the last layer in float32.
+
+        That one gives the logarithm of depth, which bfloat16 knows to a hundredth only.
+        """
+        self.to(dtype)
+        self.scratch.output_conv2[-1].float()
+
     def forward(self, taps: list[Tensor], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Depth and confidence, each (N, H, W), of four lists of patch tokens (N, patches, width).
 
-        Computed in the weights' type, given in float32; ``frames_at_once`` frames at a time (0: as
-        many as suit the device), which bounds memory and changes nothing else.
+        Computed in the type of use_type(), given in float32; ``frames_at_once`` frames at a time
+        (0: as many as suit the device), which bounds memory and changes nothing else.
         """
         suited = FRAMES_AT_ONCE_ON_CPU if taps[0].device.type == "cpu" else FRAMES_AT_ONCE
         parts = zip(*(tap.split(self.frames_at_once or suited) for tap in taps), strict=True)
@@ -119,8 +127,11 @@ class DepthHead(nn.Module):
         for tap, project, resize in zip(taps, self.projects, self.resize_layers, strict=True):
             x = self.norm(tap.to(self.norm.weight.dtype)).transpose(1, 2).unflatten(2, grid)
             levels.append(resize(_add_place(project(x), aspect)))
-        x = _resize(self.scratch.fuse(levels), size)
-        return self.scratch.output_conv2(_add_place(x, aspect))
+        x = _add_place(_resize(self.scratch.fuse(levels), size), aspect)
+        *hidden, last = self.scratch.output_conv2
+        for layer in hidden:
+            x = layer(x)
+        return last(x.to(last.weight.dtype))
 
 
 def _add_place(x: Tensor, aspect: float) -> Tensor:

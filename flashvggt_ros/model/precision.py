@@ -3,7 +3,7 @@
 ``autocast`` is what upstream does: float32 weights, residual stream and heads, products of the
 encoder and the blocks in bfloat16. ``bf16`` gives the same products bfloat16 weights, so that none
 is cast again at each use; a residual stream in bfloat16 has several times the error of either.
-``int8`` is for CPUs, see int8.py.
+``int8`` is for CPUs, see int8.py; the depth head is in bfloat16 then where the CPU gains by it.
 Norms, rotations, layer scales, softmax and the camera head are in float32 in all of them.
 """
 
@@ -44,11 +44,17 @@ class Precision:
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.is_autocast)
 
 
+def _fast_convolutions() -> torch.dtype:
+    """Return the type in which this CPU convolves fastest."""
+    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return torch.bfloat16 if has_bfloat16 and has_bfloat16() else torch.float32
+
+
 PRECISIONS = {
     "fp32": Precision(),
     "autocast": Precision(cache=torch.bfloat16, is_autocast=True),
     "bf16": Precision(weights=torch.bfloat16, cache=torch.bfloat16),
-    "int8": Precision(is_int8=True),
+    "int8": Precision(is_int8=True, depth_head=_fast_convolutions()),
 }
 
 
@@ -63,6 +69,6 @@ def set_precision(model: FlashVGGT, precision: Precision) -> None:
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             module.to(precision.weights)
     aggregator.residual_dtype = precision.residual
-    model.depth_head.to(precision.depth_head)
+    model.depth_head.use_type(precision.depth_head)
     if precision.is_int8:
         use_int8(model)
