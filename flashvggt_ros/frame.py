@@ -41,8 +41,8 @@ class ChunkPrediction:
     ``T_submap_camera`` (K, 4, 4) float64: poses of all frames of the submap so far; they supersede
     those of earlier chunks. ``depth`` (N, H, W) float32 along z in submap units, 0 where there is
     none. ``confidence`` (N, H, W) float32, at least 1. ``colors`` (N, H, W, 3) uint8 RGB: the
-    images as the model saw them (undistorted, resized). ``details`` (N, F H, F W) uint8: the same
-    views in gray and F >= 1 times as fine, to follow corners in. ``cameras``: N pinholes at H x W.
+    images as the model saw them (undistorted, resized). ``fine_images`` (N, F H, F W) uint8: the
+    same in gray and F >= 1 times as fine, to follow corners in. ``cameras``: N pinholes at H x W.
     ``signatures`` (N, D) float32 of length 1: what each image shows as a whole; images of the same
     place have a large inner product.
     """
@@ -51,7 +51,7 @@ class ChunkPrediction:
     depth: NDArray[np.float32]
     confidence: NDArray[np.float32]
     colors: NDArray[np.uint8]
-    details: NDArray[np.uint8]
+    fine_images: NDArray[np.uint8]
     cameras: tuple[Pinhole, ...]
     signatures: NDArray[np.float32]
 

@@ -87,6 +87,6 @@ def tracked_frame(
     is_edge = np.asarray(cv2.dilate(depth, kernel) - cv2.erode(depth, kernel)) > EDGE * depth
     relative = np.clip(confidence / np.median(confidence), *CONFIDENCE_WEIGHTS)
     weight = np.where(is_edge, np.float32(EDGE_WEIGHT), relative)
-    image = KeyframeImage(prediction.details[number], depth.shape[1])
+    image = KeyframeImage(prediction.fine_images[number], depth.shape[1])
     pinhole = prediction.cameras[number]
     return TrackedFrame(stamp, image, pinhole, log_depth, weight, Sightings.none())

@@ -169,7 +169,7 @@ class TrackingWindow:
 
     def _can_follow(self, source: int, target: int) -> bool:
         a, b = self.frames[source], self.frames[target]
-        return a.stamp.camera == b.stamp.camera and a.image.detail.shape == b.image.detail.shape
+        return a.stamp.camera == b.stamp.camera and a.image.fine.shape == b.image.fine.shape
 
     def _follow(self, source: int, target: int) -> None:
         start, end = self.frames[source], self.frames[target]

@@ -87,7 +87,7 @@ def window_problem(
     intrinsics, anchor = window.intrinsics, window.anchor[track]
     log_depth = np.concatenate([sightings.log_depth for sightings in seen])[order]
     weight = np.concatenate([sightings.depth_weight for sightings in seen])[order]
-    fineness = np.array([f.image.fineness for f in window.frames])
+    detail = np.array([f.image.detail for f in window.frames])
     is_known = np.isfinite(log_depth)
     share = np.bincount(number, is_known).clip(1)[number]  # a track counts once, seen often or not
     pixel = np.concatenate([sightings.pixel for sightings in seen])[order]
@@ -99,7 +99,7 @@ def window_problem(
         anchor_ray=_rays(window.anchor_pixel[track], intrinsics[anchor]),
         log_depth=np.where(is_known, log_depth, 0.0),
         depth_weight=np.where(is_known, weight, 0.0) / share / config.depth_sigma**2,
-        precision=(intrinsics[:, 0] * fineness / config.pixel_sigma)[frame],
+        precision=(intrinsics[:, 0] * detail / config.pixel_sigma)[frame],
     )
     start = State(window.T_window_camera, window.log_scale, window.log_depth[tracks], 0.0)
     return WindowProblem(Problem(observations, priors, is_free), start, tracks, rows)

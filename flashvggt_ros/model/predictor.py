@@ -186,7 +186,7 @@ def _assemble(
         depth=depth,
         confidence=confidence,
         colors=colors,
-        details=np.stack([image.detail for image in images]),
+        fine_images=np.stack([image.fine for image in images]),
         cameras=cameras,
         signatures=_finite("signatures", signatures),
     )

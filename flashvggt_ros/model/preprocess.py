@@ -101,14 +101,14 @@ class Crop:
 class ModelImage:
     """An image as the model sees it.
 
-    ``image`` (H, W, 3) uint8 RGB. ``detail`` (F H, F W) uint8: the same in gray and finer by the
+    ``image`` (H, W, 3) uint8 RGB. ``fine`` (F H, F W) uint8: the same in gray and finer by the
     canvas' ``detail`` F. ``is_seen`` (H, W): False where the camera saw nothing, beyond the border
     of an undistorted image. ``pinholes``: the camera at this size, or nothing where it
     is not calibrated and the model has to tell.
     """
 
     image: NDArray[np.uint8]
-    detail: NDArray[np.uint8]
+    fine: NDArray[np.uint8]
     is_seen: NDArray[np.bool_]
     pinholes: tuple[Pinhole, ...]
 
@@ -191,8 +191,8 @@ class Preprocessor:
         fine = image
         if canvas.detail > 1:
             fine, _ = self._view(frame.image, crop.detailed(), calibration)
-        detail = np.asarray(cv2.cvtColor(fine, cv2.COLOR_RGB2GRAY), np.uint8)
-        return ModelImage(image, detail, is_seen, pinholes)
+        gray = np.asarray(cv2.cvtColor(fine, cv2.COLOR_RGB2GRAY), np.uint8)
+        return ModelImage(image, gray, is_seen, pinholes)
 
     def _view(
         self, image: NDArray[np.uint8], crop: Crop, calibration: Calibration | None

@@ -142,7 +142,7 @@ class TruthPredictor:
             depth=depth,
             confidence=confidence,
             colors=np.stack([f.image for f in frames]),
-            details=np.stack([cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY) for f in frames]),
+            fine_images=np.stack([cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY) for f in frames]),
             cameras=tuple(c.pinhole if c else PINHOLE for c in calibrations),
             signatures=np.stack([signature(f.image) for f in frames]),
         )

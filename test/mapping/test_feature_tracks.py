@@ -28,9 +28,9 @@ def warped(picture: np.ndarray, warp: np.ndarray) -> np.ndarray:
 WARP = np.array([[1.02, -0.03, 3.4], [0.03, 1.01, -2.7]])
 
 
-def keyframe_image(picture: np.ndarray, fineness: int = 1) -> KeyframeImage:
+def keyframe_image(picture: np.ndarray, detail: int = 1) -> KeyframeImage:
     gray = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
-    return KeyframeImage(gray, picture.shape[1] // fineness)
+    return KeyframeImage(gray, picture.shape[1] // detail)
 
 
 def found_errors(target: np.ndarray, guess_error: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
@@ -90,21 +90,21 @@ def test_guesses_outside_or_unknown_are_not_looked_for() -> None:
     assert not follow(image, image, NOTHING, NOTHING)[1].size
 
 
-def test_details_are_followed_in_pixels_of_the_model() -> None:
+def test_fine_images_are_followed_in_pixels_of_the_model() -> None:
     """A view that turns and grows, as fine as a camera takes it, and as small as the model's."""
     rng = np.random.default_rng(3)
     large = cv2.GaussianBlur(rng.normal(0, 1, (336, 448, 3)), (0, 0), 1.5)
     large = np.clip(128 + 200 * large, 0, 255).astype(np.uint8)
-    warp = np.array([[1.06, -0.08, -12.4], [0.08, 1.05, -14.7]])  # [detail px]
+    warp = np.array([[1.06, -0.08, -12.4], [0.08, 1.05, -14.7]])  # [fine px]
     pictures = [
         np.clip(picture + rng.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
         for picture in (large, warped(large, warp))
     ]
     errors = {}
-    for fineness in (1, 2):
-        size = (224 * fineness, 168 * fineness)
+    for detail in (1, 2):
+        size = (224 * detail, 168 * detail)
         fine = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
-        source, target = (keyframe_image(np.asarray(picture), fineness) for picture in fine)
+        source, target = (keyframe_image(np.asarray(picture), detail) for picture in fine)
         assert source.coarse.shape == (168, 224)
         corners = source.new_corners(NOTHING, 150)
         assert (corners >= BORDER).all() and (corners <= [223 - BORDER, 167 - BORDER]).all()
@@ -113,6 +113,6 @@ def test_details_are_followed_in_pixels_of_the_model() -> None:
         truth = ((2 * corners + 0.5) @ warp[:, :2].T + warp[:, 2] - 0.5) / 2
         places, is_found = follow(source, target, corners, truth + rng.normal(0, 1, truth.shape))
         assert is_found.mean() > 0.6
-        errors[fineness] = np.linalg.norm(places - truth, axis=1)[is_found]
+        errors[detail] = np.linalg.norm(places - truth, axis=1)[is_found]
     assert np.median(errors[2]) < 0.1
     assert np.median(errors[2]) < 0.7 * np.median(errors[1])

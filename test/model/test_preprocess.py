@@ -168,7 +168,7 @@ def test_a_calibration_for_another_size_is_refused():
     ((640, 480), 2, 2), ((640, 480), 8, 3), ((540, 360), 4, 2), ((320, 240), 2, 1),
     ((200, 150), 2, 1), ((1242, 375), 2, 2),
 ])  # fmt: skip
-def test_details_are_as_fine_as_asked_for_and_as_the_camera(size, most, detail):
+def test_fine_images_are_as_fine_as_asked_for_and_as_the_camera(size, most, detail):
     ours = Preprocessor(CONFIG, width=0, use_calibration=True, most_detail=most)
     frame = frame_of(*size)
 
@@ -177,11 +177,11 @@ def test_details_are_as_fine_as_asked_for_and_as_the_camera(size, most, detail):
     assert canvas.detail == detail
     view = ours.prepare(frame, canvas)
     assert view.image.shape == (canvas.height, canvas.width, 3)
-    assert view.detail.shape == (detail * canvas.height, detail * canvas.width)
+    assert view.fine.shape == (detail * canvas.height, detail * canvas.width)
 
 
 @pytest.mark.parametrize("coefficients", [(), (-0.25, 0.06, 1e-3, -1e-3, 0.0)])
-def test_details_show_what_the_model_sees(coefficients):
+def test_fine_images_show_what_the_model_sees(coefficients):
     lens = Calibration(Pinhole(450.0, 452.0, 318.0, 243.0, 640, 480),
                        "plumb_bob" if coefficients else "none", coefficients)
     coarse = np.random.default_rng(2).integers(0, 255, (9, 12, 3), dtype=np.uint8)
@@ -189,6 +189,6 @@ def test_details_show_what_the_model_sees(coefficients):
 
     seen = preprocessor().prepare(Frame(0, "camera", image, lens), Canvas(224, 168, detail=2))
 
-    small = cv2.resize(seen.detail, (224, 168), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(seen.fine, (224, 168), interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(seen.image, cv2.COLOR_RGB2GRAY)
     assert np.abs(small.astype(int) - gray)[2:-2, 2:-2].max() <= 3
