@@ -16,7 +16,10 @@ def main(args: list[str] | None = None) -> int:
     stop = StopRequest()
     from flashvggt_ros.ros.node_lifetime import run  # rclpy, OpenCV: a second on a slow machine
 
-    return run(args, stop)
+    try:
+        return run(args, stop)
+    finally:
+        stop.close()
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+        stop.close()
     return 0
 
 

@@ -160,3 +160,26 @@ sys.exit(main(["--ros-args", "-p", "chunk.size:=999"]))
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "signaled\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_while_python_ends_changes_nothing(number: signal.Signals) -> None:
+    program = f"""
+import os, sys, types
+from flashvggt_ros.ros.node_process import main
+
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid(), write=os.write):
+        kill(pid, {number.value})
+        write(1, b"alive")
+
+sys.modules["flashvggt_ros.ros.node_lifetime"] = types.SimpleNamespace(run=lambda args, stop: 0)
+sys.late = Late()  # goes when Python has put back the handlers that it knows
+sys.exit(main([]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "alive", "")
