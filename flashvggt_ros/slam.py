@@ -255,7 +255,7 @@ class Slam(Generic[CacheT]):
             warn_of_other_sizes(newest, self._loaded.submaps)
         self._close_loops(live.index, newest)
         self.loop_closer.remove(live.index)
-        return corrected(update, live.S_map_submap @ S_map_submap.inverse(), live.is_joined)
+        return corrected(update, live, live.S_map_submap @ S_map_submap.inverse())
 
     def _open_submap(self, chunk: Chunk) -> Chunk:
         """Continue in a fresh submap that begins with the last frames of the one before."""

@@ -48,9 +48,8 @@ def views_of(submap: Submap, most: int | None = None) -> list[DepthView]:
     """Return what the keyframes of a submap see; ``most`` of them at most, evenly chosen."""
     count = len(submap.keyframes)
     chosen = range(count) if most is None else evenly(count, most)
-    poses = submap.T_map_camera[submap.shared :]
-    scale = submap.S_map_submap.scale
-    return [DepthView.of(submap.keyframes[i].sketch, poses[i], scale) for i in chosen]
+    poses, scales = submap.T_map_camera[submap.shared :], submap.scales[submap.shared :]
+    return [DepthView.of(submap.keyframes[i].sketch, poses[i], scales[i]) for i in chosen]
 
 
 def evenly(count: int, most: int) -> list[int]:

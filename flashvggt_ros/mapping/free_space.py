@@ -52,13 +52,13 @@ def carve_clouds(submap: Submap, voxel_size: float) -> list[WeightedCloud]:
     ``voxel_size`` [m]. Geometry inside a submap is final, so the points go for good.
     """
     clouds = list(submap.clouds_camera)
-    count, poses = len(clouds), submap.T_map_camera[submap.shared :]
+    count, own = len(clouds), slice(submap.shared, None)
+    poses, scales = submap.T_map_camera[own], submap.scales[own]
     numbered = list(zip(evenly(count, VIEWS), views_of(submap, VIEWS), strict=True))
-    scale = submap.S_map_submap.scale
     for number, cloud in enumerate(clouds):
         later = [view for asked, view in numbered if asked > number]
         if len(later) >= LEAST_VIEWS:
-            S_map_camera = Sim3.from_pose(poses[number], scale)
+            S_map_camera = Sim3.from_pose(poses[number], scales[number])
             is_kept = carve(S_map_camera.transform_points(cloud.points), later, voxel_size)
             clouds[number] = chosen_points(cloud, is_kept)
     return clouds
@@ -76,10 +76,13 @@ def chosen_points(cloud: WeightedCloud, is_chosen: NDArray[np.bool_]) -> Weighte
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Carved:
-    """Which points (M,) of a submap stay, and where it lay in each that was asked (by number)."""
+    """Which points (M,) of a submap stay, and how it lay to each that was asked (by number).
+
+    ``asked``: places (N, 3) of both in meters, from where the other one is.
+    """
 
     is_kept: NDArray[np.bool_]
-    asked: dict[int, Sim3]
+    asked: dict[int, NDArray[np.float64]]
 
 
 class FreeSpace:
@@ -111,49 +114,48 @@ class FreeSpace:
 
         ``views`` of submaps are added as they are needed.
         """
-        scale = submap.S_map_submap.scale
-        points_submap = submap.cloud(self._voxel_size / scale).points
-        carved = self._carved.get(submap.index, _nothing_carved(len(points_submap)))
-        S_submap_map = submap.S_map_submap.inverse()
+        points_map = submap.cloud_map(self._voxel_size).points
+        carved = self._carved.get(submap.index, _nothing_carved(len(points_map)))
         corners = submap.corners()
-        relative = {other.index: S_submap_map @ other.S_map_submap for other in later}
+        relative = {other.index: _relative(corners, other) for other in later}
         if any(
-            self._has_moved(S_then, relative[index], corners, scale)
-            for index, S_then in carved.asked.items() if index in relative
+            np.abs(then - relative[index]).max(initial=0) > STALE * self._voxel_size
+            for index, then in carved.asked.items() if index in relative
         ):
-            carved = _nothing_carved(len(points_submap))
+            carved = _nothing_carved(len(points_map))
         is_kept = carved.is_kept
-        asked = {index: S for index, S in carved.asked.items() if index in relative}
+        asked = {index: then for index, then in carved.asked.items() if index in relative}
         for other in later:
             if other.index in asked:
                 continue
             asked[other.index] = relative[other.index]
             if other.index not in views:
                 views[other.index] = views_of(other, VIEWS)
-            near = [view for view in views[other.index] if _reaches(view, submap, corners)]
+            near = [view for view in views[other.index] if _reaches(view, corners)]
             if len(near) >= LEAST_VIEWS:
-                points_map = submap.S_map_submap.transform_points(points_submap)
                 is_kept = is_kept & carve(points_map, near, self._voxel_size)
         return _Carved(is_kept, asked)
-
-    def _has_moved(
-        self, S_then: Sim3, S_now: Sim3, corners: NDArray[np.float64], scale: float
-    ) -> bool:
-        """Whether the corners of a submap look different from another one than before."""
-        then = S_then.inverse().transform_points(corners)
-        moved = S_now.transform_points(then) - corners
-        return bool(scale * np.abs(moved).max(initial=0) > STALE * self._voxel_size)
 
 
 def _nothing_carved(count: int) -> _Carved:
     return _Carved(np.ones(count, bool), {})
 
 
-def _reaches(view: DepthView, submap: Submap, corners: NDArray[np.float64]) -> bool:
-    """Whether a view may see as far as the box around a submap's points."""
-    center = submap.S_map_submap.inverse().transform_points(view.T_map_camera[:3, 3])
+def _relative(corners: NDArray[np.float64], other: Submap) -> NDArray[np.float64]:
+    """Corners (N, 3) in the map and those of another submap, from where that one is [m]."""
+    places = other.S_map_submap.inverse().transform_points(
+        np.concatenate([corners, other.corners()])
+    )
+    return np.asarray(other.S_map_submap.scale * places)
+
+
+def _reaches(view: DepthView, corners: NDArray[np.float64]) -> bool:
+    """Whether a view may see as far as the box around a submap's points, which has ``corners``."""
+    if not len(corners):
+        return False
+    center = view.T_map_camera[:3, 3]
     outside = np.maximum(corners.min(axis=0) - center, center - corners.max(axis=0))
-    distance = np.linalg.norm(np.maximum(outside, 0)) * submap.S_map_submap.scale
+    distance = np.linalg.norm(np.maximum(outside, 0))
     corner = view.camera.backproject(np.ones_like(view.depth))[0, 0]
     return bool(distance <= np.linalg.norm(corner) * view.depth.max(initial=0))
 

@@ -67,6 +67,7 @@ class Factors(NamedTuple):
     between: BetweenFactors
     scale: ScaleFactors
     up: UpFactors
+    even: EvenFactors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,6 +183,71 @@ class UpFactors:
             "fij,fj->fi", poses.rotations[self.nodes[:, 0]], self.up_nodes
         )
         return up_map
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvenFactors:
+    """Chains of three ``nodes`` (F, 3) that are likely to go on as they began: S_ab is about S_bc.
+
+    All three lie about on one another, so that small errors add up. Each is told at the place in
+    its first node's frame where it turns and grows: ``arms`` (F, 2, 3), ``sigmas`` (F, 7) in the
+    order of a Between's covariance.
+    """
+
+    nodes: NDArray[np.int64]
+    arms: NDArray[np.float64]
+    sigmas: NDArray[np.float64]
+
+    @classmethod
+    def none(cls) -> EvenFactors:
+        """Return no factors."""
+        return cls(np.zeros((0, 3), np.int64), np.zeros((0, 2, 3)), np.zeros((0, FREEDOMS)))
+
+    @property
+    def is_robust(self) -> NDArray[np.bool_]:
+        """None is."""
+        return np.zeros(len(self.nodes), np.bool_)
+
+    def residuals(self, poses: NodePoses) -> NDArray[np.float64]:
+        """Return residuals (F, 7)."""
+        began, went_on = (
+            _relative(poses, self.nodes[:, k : k + 2], self.arms[:, k]) for k in (0, 1)
+        )
+        return (went_on - began) / self.sigmas
+
+    def linearize(self, poses: NodePoses) -> Linearization:
+        """Return residuals (F, 7) and derivatives (F, 7, 21), of the first order in the bend."""
+        derivatives = np.zeros((len(self.nodes), FREEDOMS, 3 * FREEDOMS))
+        for k, sign in ((0, -1.0), (1, 1.0)):
+            part = relative_derivatives(poses, self.nodes[:, k : k + 2])
+            moved = seen_from(self.arms[:, k]) @ part / self.sigmas[:, :, None]
+            derivatives[:, :, k * FREEDOMS : (k + 2) * FREEDOMS] += sign * moved
+        return Linearization(self.residuals(poses), derivatives)
+
+
+def seen_from(arms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (..., 7, 7): what an error told at one point is at another, ``arms`` (..., 3) away.
+
+    Order of a Between's covariance, along the axes and in the units of the first node: turns and
+    growth about the one point move the other.
+    """
+    moves = np.zeros((*arms.shape[:-1], FREEDOMS, FREEDOMS)) + np.eye(FREEDOMS)
+    moves[..., 3:6, :3], moves[..., 3:6, 6] = -skew(arms), arms
+    return moves
+
+
+def _relative(
+    poses: NodePoses, nodes: NDArray[np.int64], arms: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """S_first_second (F, 7) of ``nodes`` (F, 2) that lie about on one another, told at ``arms``."""
+    first, second = nodes.T
+    R_first_map = np.swapaxes(poses.rotations[first], 1, 2)
+    turn = Rotation.from_matrix(R_first_map @ poses.rotations[second]).as_rotvec()
+    away = poses.translations[second] - poses.translations[first]
+    growth = (poses.log_scales[second] - poses.log_scales[first])[:, None]
+    offset = np.einsum("fij,fj->fi", R_first_map, away) / np.exp(poses.log_scales[first])[:, None]
+    error = np.concatenate([turn, offset, growth], axis=1)
+    return np.einsum("fij,fj->fi", seen_from(arms), error)
 
 
 def skew(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,11 +13,12 @@ from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.graph_factors import (
     FREEDOMS,
     BetweenFactors,
+    EvenFactors,
     Factors,
     NodePoses,
     ScaleFactors,
     UpFactors,
-    skew,
+    seen_from,
 )
 
 
@@ -84,6 +85,7 @@ def gather(
             np.array([f.up_node for _, f in ups]).reshape(-1, 3),
             np.array([f.sigma for _, f in ups]),
         ),
+        EvenFactors.none(),
     )
     return factors, [i for i, _ in (*between, *scales, *ups)]
 
@@ -110,17 +112,6 @@ def whitening(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
         raise ValueError(f"covariance is not positive definite: {covariance}") from None
     inverse: NDArray[np.float64] = np.linalg.inv(root)
     return inverse
-
-
-def seen_from(arm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (7, 7): what an error told at one point is at another one, ``arm`` (3,) from it.
-
-    Order of Between, along the axes and in the units of the first node: turns and growth about the
-    one point move the other.
-    """
-    moves = np.eye(FREEDOMS)
-    moves[3:6, :3], moves[3:6, 6] = -skew(arm), arm
-    return moves
 
 
 def place_sigma(covariance: NDArray[np.float64], arm: NDArray[np.float64]) -> float:

@@ -150,7 +150,9 @@ def robust_weights(
     Geman and McClure: (width c^2 / (r^2 + width c^2))^2, c^2 the chi-square quantile INLIER.
     """
     weights = []
-    are_robust = (factors.between.is_robust, factors.scale.is_robust, factors.up.is_robust)
+    are_robust = [
+        kind.is_robust for kind in (factors.between, factors.scale, factors.up, factors.even)
+    ]
     for is_robust, errors in zip(are_robust, residuals, strict=True):
         wide = width * inlier_limit(errors.shape[1])
         kernel = (wide / ((errors**2).sum(axis=1) + wide)) ** 2

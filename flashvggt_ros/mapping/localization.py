@@ -84,11 +84,11 @@ def _size(keyframe: Keyframe) -> str:
     return f"{keyframe.camera.width}x{keyframe.camera.height}"
 
 
-def corrected(update: MapUpdate, S_new_old: Sim3, is_joined: bool) -> MapUpdate:
-    """Return an update as it is in a map that has moved by ``S_new_old``."""
+def corrected(update: MapUpdate, live: Submap, S_new_old: Sim3) -> MapUpdate:
+    """Return an update of a submap's newest keyframes as it is now that it moved, by S_new_old."""
     return replace(
         update,
-        T_map_camera=S_new_old.transform_pose(update.T_map_camera),
+        T_map_camera=live.T_map_camera[live.frames - len(update.new) :],
         points_map=S_new_old.transform_points(update.points_map),
-        is_joined=is_joined,
+        is_joined=live.is_joined,
     )

@@ -127,7 +127,6 @@ class Map:
             self._settle(is_due=True)
             live.keep_points(carve_clouds(live, self._config.map.voxel_size))
             live.close(self._config.map.voxel_size / self.scale)
-            self.layout.close()
             if not self.is_extended:
                 self._forget()
             elif self.is_localized:
@@ -188,9 +187,8 @@ class Map:
             submaps.append(live.as_closed(self._config.map.voxel_size / self.scale))
         layout, end = self.layout, max((submap.index + 1 for submap in submaps), default=0)
         return MapSnapshot(
-            tuple(submaps), self._trails.before(end),
-            layout.graph.part([submap.index for submap in submaps]), self._grounds.copy(end),
-            layout.scale_estimate, layout.up, layout.loops,
+            tuple(submaps), self._trails.before(end), layout.graph_of(submaps),
+            self._grounds.copy(end), layout.scale_estimate, layout.up, layout.loops,
         )
 
     def trajectory(self) -> Trajectory:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.config import MapConfig
-from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.free_space import FreeSpace, chosen_points
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
@@ -25,7 +24,7 @@ class MapCloud:
     def __init__(self, config: MapConfig) -> None:
         self._config = config
         self._closed = WeightedCloud.concatenate(())
-        self._fused: dict[int, Sim3] = {}
+        self._fused: dict[int, NDArray[np.float64]] = {}  # corners of each as it was fused
         self._free_space = FreeSpace(config.voxel_size)
         self._is_kept: dict[int, NDArray[np.bool_]] = {}
 
@@ -55,22 +54,19 @@ class MapCloud:
             parts = [self._closed, *map(self._cloud_map, fresh)]
             whole = WeightedCloud.concatenate(parts)
             self._closed = fuse_voxels(whole, self._config.voxel_size)
-            self._fused |= {submap.index: submap.S_map_submap for submap in fresh}
+            self._fused |= {submap.index: submap.corners() for submap in fresh}
 
     def _has_moved(self, submap: Submap) -> bool:
         """Whether a corner of the submap is elsewhere than where it was fused."""
-        corners = submap.corners()
-        now = submap.S_map_submap.transform_points(corners)
-        then = self._fused[submap.index].transform_points(corners)
-        return bool(np.abs(now - then).max(initial=0) > STALE * self._config.voxel_size)
+        moved = np.abs(submap.corners() - self._fused[submap.index]).max(initial=0)
+        return bool(moved > STALE * self._config.voxel_size)
 
     def _is_carved(self, index: int, before: Mapping[int, NDArray[np.bool_]]) -> bool:
         """Whether other points of a submap stay than before."""
         return not np.array_equal(self._is_kept[index], before[index])
 
     def _cloud_map(self, submap: Submap) -> WeightedCloud:
-        voxel_size = self._config.voxel_size / submap.S_map_submap.scale
-        cloud = submap.cloud(voxel_size)
+        cloud = submap.cloud_map(self._config.voxel_size)
         if submap.index in self._is_kept:
             cloud = chosen_points(cloud, self._is_kept[submap.index])
-        return cloud.transformed(submap.S_map_submap)
+        return cloud

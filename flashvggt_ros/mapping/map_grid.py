@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.config import GridConfig
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.depth_view import DepthView, views_of
 from flashvggt_ros.mapping.grid_evidence import FLOOR_SLOPE
 from flashvggt_ros.mapping.occupancy_grid import Grid, GridPatch, add_up, cast_views
@@ -24,10 +23,10 @@ RECENT = 16  # keyframes whose obstacles are shown
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cast:
-    """The patch of a submap, and where submap and ground were when it was cast."""
+    """The patch of a submap; places of it (N, 3) and the ground's height when it was cast."""
 
     patch: GridPatch
-    S_map_submap: Sim3
+    places: NDArray[np.float64]
     ground_z: float
 
 
@@ -60,15 +59,18 @@ class MapGrid:
         if cast is not None and self._is_fresh(cast, submap, ground_z):
             return cast
         patch = cast_views(views_of(submap), ground_z, self._config)
-        return _Cast(patch, submap.S_map_submap, ground_z)
+        return _Cast(patch, _places(submap), ground_z)
 
     def _is_fresh(self, cast: _Cast, submap: Submap, ground_z: float) -> bool:
         """Whether submap and ground are about where they were."""
-        places = np.concatenate([submap.corners(), submap.T_submap_camera[:, :3, 3]])
-        now = submap.S_map_submap.transform_points(places)
-        moved = np.abs(now - cast.S_map_submap.transform_points(places)).max(initial=0)
+        moved = np.abs(_places(submap) - cast.places).max(initial=0)
         is_level = abs(ground_z - cast.ground_z) <= STALE_GROUND
         return bool(is_level and moved <= STALE * self._config.resolution)
+
+
+def _places(submap: Submap) -> NDArray[np.float64]:
+    """Where its corners and its cameras are in the map (N, 3)."""
+    return np.concatenate([submap.corners(), submap.T_map_camera[:, :3, 3]])
 
 
 def recent_obstacles(

@@ -14,7 +14,7 @@ import numpy as np
 from flashvggt_ros.mapping.gravity import UpDirection
 from flashvggt_ros.mapping.metric_scale import ScaleEstimate
 
-FORMAT, VERSION = "flashvggt_ros map", 3
+FORMAT, VERSION = "flashvggt_ros map", 4
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -95,7 +95,7 @@ class OverlapSearch:
 
 def _bounds(submap: Submap) -> NDArray[np.float64]:
     """Lowest and highest corner (2, 3) of the box around a submap in the map [m]."""
-    corners = submap.S_map_submap.transform_points(submap.corners())
+    corners = submap.corners()
     if not len(corners):
         return np.zeros((2, 3))
     return np.stack([corners.min(axis=0), corners.max(axis=0)])

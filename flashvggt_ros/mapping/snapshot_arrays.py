@@ -13,6 +13,7 @@ from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.array_file import ArraySpec
+from flashvggt_ros.mapping.bend import Bend
 from flashvggt_ros.mapping.depth_sketch import DepthSketch
 from flashvggt_ros.mapping.graph_arrays import (
     GRAPH,
@@ -31,7 +32,7 @@ from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.trails import Trail
 from flashvggt_ros.mapping.voxel_grid import WeightedCloud
 
-NO_CLOUD = WeightedCloud.concatenate(())
+NO_CLOUD = WeightedCloud.concatenate(()), np.zeros(0, np.uint16)
 
 SUBMAPS = {
     "carrier": ArraySpec("<i8", ("S",)),  # what it was merged into; -1: it is a submap itself
@@ -43,6 +44,11 @@ SUBMAPS = {
     "scale": ArraySpec("<f8", ("S",)),  # S_map_submap, or S_carrier_submap
     "rotation": ArraySpec("<f8", ("S", 3, 3)),
     "translation": ArraySpec("<f8", ("S", 3)),
+    **{  # its bend: S_middle_first, S_middle_last; none of those that were merged
+        f"{end}_{name}": ArraySpec("<f8", ("S", *shape))
+        for end in ("first", "last")
+        for name, shape in (("scale", ()), ("rotation", (3, 3)), ("translation", (3,)))
+    },
     "has_foot": ArraySpec("|b1", ("S",)),  # the ground below it
     "foot_submap": ArraySpec("<f8", ("S", 3)),
     **GRAPH,
@@ -65,6 +71,7 @@ CLOUDS = {
     "points_submap": ArraySpec("<f4", ("M", 3)),
     "colors": ArraySpec("|u1", ("M", 3)),
     "weights": ArraySpec("<f4", ("M",)),
+    "seen_by": ArraySpec("<u2", ("M",)),  # number of a pose of its submap
 }
 
 
@@ -86,17 +93,20 @@ def to_arrays(snapshot: MapSnapshot) -> SnapshotArrays:
     cameras = tuple(sorted({stamp.camera for stamp in stamps}))
     frame_ids = {camera: number for number, camera in enumerate(cameras)}
     clouds = [p.cloud(1.0) if isinstance(p, Submap) else NO_CLOUD for p in parts]
-    cloud = WeightedCloud.concatenate(clouds)
+    cloud = WeightedCloud.concatenate([points for points, _ in clouds])
+    bends = [p.bend if isinstance(p, Submap) else Bend.none() for p in parts]
     placed = {
         "carrier": [p.carrier if isinstance(p, Trail) else -1 for p in parts],
         "poses": [len(part.stamps) for part in parts],
         "shared": [p.shared if isinstance(p, Submap) else 0 for p in parts],
         "keyframes": [len(p.keyframes) if isinstance(p, Submap) else 0 for p in parts],
-        "points": [len(part) for part in clouds],
+        "points": [len(points) for points, _ in clouds],
         "is_joined": [isinstance(p, Submap) and p.is_joined for p in parts],
         **similarity_columns(
             "", [p.S_map_submap if isinstance(p, Submap) else p.S_carrier_submap for p in parts]
         ),
+        **similarity_columns("first_", [bend.S_middle_first for bend in bends]),
+        **similarity_columns("last_", [bend.S_middle_last for bend in bends]),
         **_feet(len(parts), grounds),
         **factor_columns(snapshot.graph),
     }
@@ -109,7 +119,10 @@ def to_arrays(snapshot: MapSnapshot) -> SnapshotArrays:
         **_bases([len(part.stamps) for part in parts], grounds),
         **_keyframes([keyframe for submap in submaps for keyframe in submap.keyframes]),
     }
-    shown = {"points_submap": cloud.points, "colors": cloud.colors, "weights": cloud.weights}
+    shown = {
+        "points_submap": cloud.points, "colors": cloud.colors, "weights": cloud.weights,
+        "seen_by": np.concatenate([np.zeros(0, np.uint16), *(seen_by for _, seen_by in clouds)]),
+    }
     return SnapshotArrays(
         _typed(placed, SUBMAPS), _typed(seen, KEYFRAMES), _typed(shown, CLOUDS), cameras
     )
@@ -167,6 +180,7 @@ def _submaps(
     placed, seen, shown = arrays.submaps, arrays.keyframes, arrays.clouds
     cameras = _pinholes(seen["camera"], seen["camera_size"])
     sketches = list(_sketches(seen))
+    firsts, lasts = (read_similarities(prefix, placed) for prefix in ("first_", "last_"))
     rows = zip(*(_parts(placed[name]) for name in ("poses", "keyframes", "points")), strict=True)
     for index, (own, kept, points) in enumerate(rows):
         if placed["carrier"][index] >= 0:
@@ -182,9 +196,10 @@ def _submaps(
             shown["points_submap"][points], shown["colors"][points], shown["weights"][points]
         )
         yield Submap.closed(
-            index, places[index], is_joined=bool(placed["is_joined"][index]), shared=shared,
-            stamps=tuple(stamps[own]), T_submap_camera=seen["T_submap_camera"][own],
-            keyframes=keyframes, cloud_submap=cloud,
+            index, places[index], bend=Bend(firsts[index], lasts[index]),
+            is_joined=bool(placed["is_joined"][index]), shared=shared, stamps=tuple(stamps[own]),
+            T_submap_camera=seen["T_submap_camera"][own], keyframes=keyframes,
+            cloud_submap=cloud, seen_by=shown["seen_by"][points],
         )
 
 

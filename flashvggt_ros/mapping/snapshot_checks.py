@@ -60,7 +60,8 @@ def _check_places(placed: Arrays, seen: Arrays, shown: Arrays) -> None:
     poses = seen["T_submap_camera"]
     check_rotations(poses[:, :3, :3])
     places = [placed["translation"], placed["edge_translation"], poses[:, :3, 3],
-              shown["points_submap"], placed["foot_submap"], seen["base_camera"]]
+              shown["points_submap"], placed["foot_submap"], seen["base_camera"],
+              placed["first_translation"], placed["last_translation"]]
     if any((np.abs(part) > FARTHEST).any() for part in places):
         raise ValueError(f"a coordinate is beyond {FARTHEST:g}")
     if (poses[:, 3] != [0, 0, 0, 1]).any():

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.config import MapConfig
 from flashvggt_ros.frame import ChunkPrediction, Frame, FrameStamp
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.bend import Bend
 from flashvggt_ros.mapping.keyframe import Keyframe
-from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
+from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_with
 from flashvggt_ros.robot import RobotState
-
-DEPTH_EDGE = 0.1  # depth range among neighbors, relative to depth, beyond which none is trusted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +40,8 @@ class Submap:
     may still change; and after ``close`` one cloud for all in the submap frame. ``keyframes`` are
     those that are not shared, ``states`` what the robot knew at each, the shared ones included.
 
-    ``S_map_submap`` is where the submap lies in the map, ``is_joined`` whether that was measured.
+    ``S_map_submap`` is where the submap lies in the map, and ``bend`` how it is bent there: what
+    its geometry drifted. ``is_joined``: whether its place was measured.
     """
 
     def __init__(
@@ -54,6 +51,7 @@ class Submap:
         self.before = before
         self.shared = 0
         self.S_map_submap = S_map_submap
+        self.bend = Bend.none()
         self.is_joined = True
         self.stamps: tuple[FrameStamp, ...] = ()
         self.T_submap_camera = np.zeros((0, 4, 4))
@@ -63,18 +61,20 @@ class Submap:
         self._views: dict[int, View] = {}
         self._clouds_camera: list[WeightedCloud] = []
         self._cloud_submap = WeightedCloud.concatenate(())
+        self._seen_by = np.zeros(0, np.uint16)  # number of the keyframe that sees a point
         self._boxed: WeightedCloud | None = None  # the cloud that has these corners
         self._corners = np.zeros((0, 3))
 
     @classmethod
     def closed(
-        cls, index: int, S_map_submap: Sim3, *, is_joined: bool, shared: int,
+        cls, index: int, S_map_submap: Sim3, *, bend: Bend, is_joined: bool, shared: int,
         stamps: tuple[FrameStamp, ...], T_submap_camera: NDArray[np.float64],
-        keyframes: tuple[Keyframe, ...], cloud_submap: WeightedCloud,
+        keyframes: tuple[Keyframe, ...], cloud_submap: WeightedCloud, seen_by: NDArray[np.uint16],
     ) -> Submap:
         """Return a submap as it is after ``close``; without keyframes it is condensed.
 
-        Raises ValueError where the numbers of stamps, poses and keyframes contradict each other.
+        ``seen_by`` (M,): numbers of the keyframes that see the points of its cloud. Raises
+        ValueError where the numbers of stamps, poses, keyframes and points contradict each other.
         """
         own = len(stamps) - shared
         if not 0 <= shared < len(stamps) or T_submap_camera.shape != (len(stamps), 4, 4):
@@ -84,18 +84,22 @@ class Submap:
             )
         if len(keyframes) not in (0, own):
             raise ValueError(f"submap {index} has {len(keyframes)} of {own} keyframes")
+        if len(seen_by) != len(cloud_submap) or seen_by.max(initial=0) >= len(stamps):
+            raise ValueError(f"submap {index} has points that none of its keyframes sees")
         submap = cls(index, 0, (), S_map_submap)
-        submap.is_joined, submap.shared = is_joined, shared
+        submap.bend, submap.is_joined, submap.shared = bend, is_joined, shared
         submap.stamps, submap.T_submap_camera = stamps, T_submap_camera
         submap.keyframes, submap._cloud_submap = keyframes, cloud_submap
+        submap._seen_by = seen_by
         return submap
 
     def as_closed(self, voxel_size: float) -> Submap:
         """Return a closed copy; see ``close``. This one grows on."""
+        cloud_submap, seen_by = self.cloud(voxel_size)
         return Submap.closed(
-            self.index, self.S_map_submap, is_joined=self.is_joined, shared=self.shared,
-            stamps=self.stamps, T_submap_camera=self.T_submap_camera, keyframes=self.keyframes,
-            cloud_submap=self.cloud(voxel_size),
+            self.index, self.S_map_submap, bend=self.bend, is_joined=self.is_joined,
+            shared=self.shared, stamps=self.stamps, T_submap_camera=self.T_submap_camera,
+            keyframes=self.keyframes, cloud_submap=cloud_submap, seen_by=seen_by,
         )
 
     @property
@@ -106,7 +110,12 @@ class Submap:
     @property
     def T_map_camera(self) -> NDArray[np.float64]:
         """Poses (K, 4, 4) of its keyframes, the shared ones included, in the map."""
-        return self.S_map_submap.transform_pose(self.T_submap_camera)
+        return self.S_map_submap.transform_pose(self.bend.poses(self.T_submap_camera, self._share))
+
+    @property
+    def scales(self) -> NDArray[np.float64]:
+        """Meters per unit at each of its keyframes (K,), the shared ones included."""
+        return self.S_map_submap.scale * self.bend.scales(self._share)
 
     def extend(
         self, frames: Sequence[Frame], prediction: ChunkPrediction, states: Sequence[RobotState]
@@ -158,26 +167,44 @@ class Submap:
         first = max(0, self.frames - self._overlap)
         return tuple(self._view(number) for number in range(first, self.frames))
 
-    def cloud(self, voxel_size: float) -> WeightedCloud:
-        """Return all its points in the submap frame, fused in voxels [submap units]."""
+    def cloud(self, voxel_size: float) -> tuple[WeightedCloud, NDArray[np.uint16]]:
+        """Return all its points in the submap frame, fused in voxels [submap units].
+
+        And the number of the keyframe that sees each, the middle one where several do.
+        """
         if not self._clouds_camera:
-            return self._cloud_submap
+            return self._cloud_submap, self._seen_by
         poses = self.T_submap_camera[self.shared :]
         clouds = [
             replace(cloud, points=se3.transform_points(T_submap_camera, cloud.points))
             for cloud, T_submap_camera in zip(self._clouds_camera, poses, strict=True)
         ]
-        return fuse_voxels(WeightedCloud.concatenate(clouds), voxel_size)
+        number = np.arange(self.shared, self.frames, dtype=np.float64)
+        seen_by = np.repeat(number, [len(cloud) for cloud in clouds])
+        fused, middle = fuse_with(WeightedCloud.concatenate(clouds), seen_by, voxel_size)
+        return fused, np.rint(middle).astype(np.uint16)
+
+    def cloud_map(self, voxel_size: float) -> WeightedCloud:
+        """Return the same points as they lie in the map [m]; ``voxel_size`` [m]."""
+        cloud, seen_by = self.cloud(voxel_size / self.S_map_submap.scale)
+        bent = self.bend.points(cloud.points, self._share, seen_by)
+        return replace(cloud, points=self.S_map_submap.transform_points(bent))
 
     def corners(self) -> NDArray[np.float64]:
-        """Return the corners (8, 3) of the box around its points in the submap frame, or (0, 3)."""
+        """Return the corners of the box around its points in the map, as it is bent, (24, 3).
+
+        Those of the box as its first, its middle and its last keyframe have it; or (0, 3).
+        """
         if self._boxed is not self._cloud_submap:
             self._boxed, self._corners = self._cloud_submap, _corners(self._cloud_submap)
-        return self._corners
+        ends = (self.bend.S_middle_first, Sim3.identity(), self.bend.S_middle_last)
+        bent = np.concatenate([S.transform_points(self._corners) for S in ends])
+        corners: NDArray[np.float64] = self.S_map_submap.transform_points(bent)
+        return corners
 
     def close(self, voxel_size: float) -> None:
         """Fuse the points for good; images, depth and single clouds are dropped."""
-        self._cloud_submap = self.cloud(voxel_size)
+        self._cloud_submap, self._seen_by = self.cloud(voxel_size)
         self._clouds_camera = []
         self._views = {}
         self.before = ()
@@ -187,11 +214,17 @@ class Submap:
         """Forget all but the poses: newer submaps show the same, seen from the same places."""
         self.keyframes = ()
         self._cloud_submap = WeightedCloud.concatenate(())
+        self._seen_by = np.zeros(0, np.uint16)
 
     @property
     def is_condensed(self) -> bool:
         """Whether only its poses are left."""
         return self.frames > self.shared and not self.keyframes
+
+    @property
+    def _share(self) -> NDArray[np.float64]:
+        """How far through its life each keyframe (K,) is, 0 to 1."""
+        return np.arange(self.frames) / max(self.frames - 1, 1)
 
     def _is_kept(self, number: int) -> bool:
         return number < self.shared or number >= self.frames - self._overlap
@@ -219,43 +252,6 @@ def _repeated(before: Sequence[View], frames: Sequence[Frame]) -> int:
         view.frame is frame for view, frame in zip(before, frames, strict=False)
     )
     return len(before) if is_same else 0
-
-
-def select_points(
-    depth: NDArray[np.float32],
-    confidence: NDArray[np.float32],
-    colors: NDArray[np.uint8],
-    camera: Pinhole,
-    config: MapConfig,
-) -> WeightedCloud:
-    """Return the trustworthy points of a depth image (H, W) in the camera frame, its own units.
-
-    Left out are pixels without depth, the least confident ``map.min_confidence`` of the others,
-    those beyond ``map.max_depth`` medians, and depth edges, where networks draw points into the
-    empty space between the near and the far surface. The confidence becomes the weight.
-    """
-    is_valid = depth > 0
-    if not is_valid.any():
-        return WeightedCloud.concatenate(())
-    valid = np.flatnonzero(is_valid)
-    weakest = np.quantile(confidence.ravel().take(valid), config.min_confidence)
-    farthest = config.max_depth * np.median(depth.ravel().take(valid))
-    is_kept = is_valid & (confidence >= weakest) & (depth <= farthest) & ~_depth_edges(depth)
-    pixels = np.flatnonzero(is_kept)
-    return WeightedCloud(
-        camera.backproject(depth).reshape(-1, 3).take(pixels, axis=0),
-        colors.reshape(-1, 3).take(pixels, axis=0),
-        confidence.ravel().take(pixels),
-    )
-
-
-def _depth_edges(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where the depths of a pixel and its eight neighbors differ too much to be one surface."""
-    kernel = np.ones((3, 3), np.uint8)
-    farthest: Any = cv2.dilate(depth, kernel)
-    nearest: Any = cv2.erode(np.where(depth > 0, depth, np.float32(np.inf)), kernel)
-    is_edge: NDArray[np.bool_] = farthest - nearest > DEPTH_EDGE * depth
-    return is_edge
 
 
 def _corners(cloud: WeightedCloud) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from flashvggt_ros.config import Config
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.bend import Bend
 from flashvggt_ros.mapping.graph_measurements import with_drift
 from flashvggt_ros.mapping.gravity import UpDirection
 from flashvggt_ros.mapping.localization import InitialPose
@@ -19,8 +20,10 @@ from flashvggt_ros.mapping.loop_closure import VerifiedLoop
 from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.mapping.metric_scale import ScaleEstimate
 from flashvggt_ros.mapping.overlap_search import Overlap
+from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.submap_alignment import align_submaps
+from flashvggt_ros.mapping.submap_bending import Join, bend_submaps
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class SubmapLayout:
         self.graph = loaded.graph.part(loaded.graph.nodes)
         for node in self.graph.nodes:
             self.graph.fix(node, self.graph.pose(node))
-        self._join: int | None = None  # factor that joins the live submap to the one before
+        self._joins: dict[int, Join] = {}  # of each submap, by number, to the one before
         self._initial: int | None = None  # factor that says where a chain of submaps began
         self.scale_estimate: ScaleEstimate | None = loaded.scale
         self.up: UpDirection | None = loaded.up
@@ -107,31 +110,30 @@ class SubmapLayout:
         ``submap.is_joined`` says whether they agree. If not, poses continue from the last one.
         """
         inliers = 0.0
-        if self._join is not None:
-            self.graph.remove(self._join)
-            self._join = None
+        if (join := self._joins.pop(submap.index, None)) is not None:
+            self.graph.remove(join.factor)
         if submap.shared:
             alignment = align_submaps(submap.before, submap.shared_views())
             inliers = alignment.inliers
         submap.is_joined = submap.shared > 0 and inliers >= self._config.submap.min_inliers
         if submap.is_joined:
-            self._put(submap, before.S_map_submap @ alignment.S_old_new)
+            S_map_before = before.S_map_submap @ before.bend.S_middle_last
+            self._put(submap, S_map_before @ alignment.S_old_new)
             loop = self._config.loop
             covariance = with_drift(
                 alignment.covariance, alignment.S_old_new, before.T_submap_camera,
                 loop.rotation_drift, loop.scale_drift,
             )
-            self._join = self.graph.add_between(
+            factor = self.graph.add_between(
                 before.index, submap.index, alignment.S_old_new, covariance, is_robust=False
+            )
+            self._joins[submap.index] = Join(
+                factor, before.index, alignment.S_old_new, alignment.covariance
             )
         else:
             self._put(submap, _continued(submap, before))
         if is_first:
             _say_joined(submap, inliers, self._config.submap.min_inliers)
-
-    def close(self) -> None:
-        """Keep the live submap's join for good: the next one has its own."""
-        self._join = None
 
     def measure(
         self, submap: Submap, scale: ScaleEstimate | None, up: UpDirection | None
@@ -192,6 +194,13 @@ class SubmapLayout:
         logger.debug("overlaps: %d of %d believed", len(added) - len(rejected), len(added))
         self._take_over(submaps)
 
+    def graph_of(self, submaps: Sequence[Submap]) -> PoseGraph:
+        """Return the part of the graph that is about some submaps, with each where it lies now."""
+        part = self.graph.part([submap.index for submap in submaps])
+        for submap in submaps:  # as they are bent, their middles lie a little elsewhere
+            part.move(submap.index, submap.S_map_submap)
+        return part
+
     def settle(self, submaps: Sequence[Submap], is_due: bool) -> None:
         """Make the graph consistent if it ``is_due``: with more submaps it takes longer."""
         if is_due:
@@ -199,17 +208,20 @@ class SubmapLayout:
             self._take_over(submaps)
 
     def _put(self, submap: Submap, S_map_submap: Sim3) -> None:
-        submap.S_map_submap = S_map_submap
+        submap.S_map_submap, submap.bend = S_map_submap, Bend.none()
         if submap.index in self.graph.nodes:
             self.graph.move(submap.index, S_map_submap)
         else:
             self.graph.add(S_map_submap, submap.index)
 
     def _take_over(self, submaps: Sequence[Submap]) -> None:
-        # a submap that is still empty has no node yet
-        placed = dict(zip(self.graph.nodes, self.graph.poses, strict=True))
+        factors = self.graph.factors
+        self._joins = {n: join for n, join in self._joins.items() if join.factor in factors}
+        placed = bend_submaps(self.graph, submaps, self._joins, self._config.loop)
         for submap in submaps:
-            submap.S_map_submap = placed.get(submap.index, submap.S_map_submap)
+            if submap.index in placed:  # one that is still empty has no node yet
+                place = placed[submap.index]
+                submap.S_map_submap, submap.bend = place.S_map_submap, place.bend
 
 
 def _say_joined(submap: Submap, inliers: float, least: float) -> None:

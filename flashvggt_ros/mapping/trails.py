@@ -17,8 +17,8 @@ from flashvggt_ros.mapping.submap import Submap
 class Trail:
     """All that is left of submap ``number``: where its keyframes were.
 
-    ``stamps`` (K) and T_submap_camera (K, 4, 4) of those that are not shared; ``carrier`` is the
-    number of the submap that it was merged into.
+    ``stamps`` (K) and T_submap_camera (K, 4, 4) of those that are not shared, bent as it was;
+    ``carrier`` is the number of the submap that it was merged into.
     """
 
     number: int
@@ -47,9 +47,9 @@ class Trails:
         """Let a closed submap's path lie where another submap lies, as the two lie now."""
         S_carrier_submap = carrier.S_map_submap.inverse() @ submap.S_map_submap
         own = slice(submap.shared, None)
+        as_it_lies = submap.S_map_submap.inverse().transform_pose(submap.T_map_camera[own])
         trail = Trail(
-            submap.index, carrier.index, S_carrier_submap, submap.stamps[own],
-            submap.T_submap_camera[own].copy(),
+            submap.index, carrier.index, S_carrier_submap, submap.stamps[own], as_it_lies
         )
         self._trails[trail.number] = trail
         self.frames += len(trail.stamps)

@@ -45,8 +45,15 @@ def fuse_voxels(cloud: WeightedCloud, voxel_size: float) -> WeightedCloud:
     is that of the voxels (x, then y, then z), whatever the order of the points; the means depend on
     that order only within rounding (float64 sums).
     """
+    return fuse_with(cloud, np.zeros(len(cloud), np.float64), voxel_size)[0]
+
+
+def fuse_with(
+    cloud: WeightedCloud, values: NDArray[np.float64], voxel_size: float
+) -> tuple[WeightedCloud, NDArray[np.float64]]:
+    """Return what ``fuse_voxels`` does, and the weighted mean in each voxel of ``values`` (M,)."""
     if len(cloud) == 0:
-        return cloud
+        return cloud, values
     voxel = _voxel_of_each(cloud.points, voxel_size)
     weights = cloud.weights.astype(np.float64)
     total = np.bincount(voxel, weights)
@@ -55,7 +62,8 @@ def fuse_voxels(cloud: WeightedCloud, voxel_size: float) -> WeightedCloud:
     for axis in range(3):
         points[:, axis] = np.bincount(voxel, weights * cloud.points[:, axis]) / total
         colors[:, axis] = np.rint(np.bincount(voxel, weights * cloud.colors[:, axis]) / total)
-    return WeightedCloud(points, colors, total.astype(np.float32))
+    means = np.bincount(voxel, weights * values) / total
+    return WeightedCloud(points, colors, total.astype(np.float32)), means
 
 
 def _voxel_of_each(points: NDArray[np.float32], voxel_size: float) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.graph_factors import (
     FREEDOMS,
     BetweenFactors,
+    EvenFactors,
     NodePoses,
     ScaleFactors,
     UpFactors,
@@ -34,6 +35,33 @@ def factors(rng: np.random.Generator, kind: str) -> BetweenFactors | ScaleFactor
     nodes = np.array([[0, 1], [3, 2], [1, 4]])
     whitening = rng.normal(size=(3, FREEDOMS, FREEDOMS))
     return BetweenFactors(nodes, random_poses(rng, 3), whitening, np.zeros(3, np.bool_))
+
+
+def test_derivatives_of_an_even_bend_are_those_of_finite_differences() -> None:
+    rng = np.random.default_rng(6)
+    bend = rng.normal(0, 1e-4, (3, FREEDOMS))  # of nodes that lie about on one another
+    poses = NodePoses.of([random_poses(rng, 1).similarity(0)] * 3).moved(bend)
+    even = EvenFactors(np.array([[2, 0, 1]]), rng.normal(size=(1, 2, 3)), np.full((1, 7), 0.5))
+    line = even.linearize(poses)
+    for slot, node in enumerate((2, 0, 1)):
+        for coordinate in range(FREEDOMS):
+            delta = np.zeros((3, FREEDOMS))
+            delta[node, coordinate] = STEP
+            ends = even.residuals(poses.moved(delta)), even.residuals(poses.moved(-delta))
+            ours = line.derivatives[0, :, slot * FREEDOMS + coordinate]
+            np.testing.assert_allclose(ours, (ends[0] - ends[1])[0] / (2 * STEP), atol=2e-3)
+
+
+def test_a_chain_that_turns_and_grows_evenly_about_its_arms_has_no_residual() -> None:
+    step = Sim3(1.01, Rotation.from_rotvec([0, 0, 0.01]).as_matrix(), np.zeros(3))
+    at = [Sim3(1.0, np.eye(3), np.array([x, 0.0, 0.0])) for x in (1.0, 3.0)]
+    steps = [S @ step @ S.inverse() for S in at]  # each turns about its own place
+    poses = NodePoses.of([Sim3.identity(), steps[0], steps[0] @ steps[1]])
+    arms = np.array([[S.translation for S in at]])
+    even = EvenFactors(np.array([[0, 1, 2]]), arms, np.full((1, 7), 0.01))
+    assert np.abs(even.residuals(poses)).max() < 0.05
+    uneven = NodePoses.of([Sim3.identity(), steps[0], steps[0] @ steps[1].inverse()])
+    assert np.abs(even.residuals(uneven)).max() > 1.5
 
 
 @pytest.mark.parametrize("kind", ["between", "scale", "up"])

@@ -8,9 +8,12 @@ import pytest
 from flashvggt_ros.frame import FrameStamp, MapUpdate
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.bend import Bend
 from flashvggt_ros.mapping.localization import InitialPose, corrected
 from flashvggt_ros.mapping.loop_measurement import relative_change
 from flashvggt_ros.mapping.pose_graph import PoseGraph
+from flashvggt_ros.mapping.submap import Submap
+from flashvggt_ros.mapping.voxel_grid import WeightedCloud
 
 SIGMAS = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
 RNG = np.random.default_rng(0)
@@ -56,13 +59,19 @@ def test_the_covariance_is_that_of_the_sigmas_along_the_axes_of_the_map() -> Non
 
 
 def test_an_update_moves_as_the_map_did() -> None:
-    poses = np.stack([se3.pose(some_similarity().rotation, RNG.normal(size=3)) for _ in range(2)])
+    poses = np.stack([se3.pose(some_similarity().rotation, RNG.normal(size=3)) for _ in range(3)])
     points = RNG.normal(size=(5, 3)).astype(np.float32)
-    stamps = (FrameStamp(1, "a"), FrameStamp(2, "a"))
-    update = MapUpdate(stamps, poses, points, np.zeros((5, 3), np.uint8), 4, False)
+    stamps = tuple(FrameStamp(number, "a") for number in (1, 2))
+    update = MapUpdate(stamps, poses[1:], points, np.zeros((5, 3), np.uint8), 4, False)
     S = some_similarity()
-    moved = corrected(update, S, is_joined=True)
-    np.testing.assert_allclose(moved.T_map_camera, S.transform_pose(poses))
+    live = Submap.closed(
+        4, S, bend=Bend(Sim3.identity(), some_similarity()), is_joined=True, shared=1,
+        stamps=(FrameStamp(0, "a"), *stamps), T_submap_camera=poses, keyframes=(),
+        cloud_submap=WeightedCloud.concatenate(()), seen_by=np.zeros(0, np.uint16),
+    )
+    moved = corrected(update, live, S)
+    np.testing.assert_array_equal(moved.T_map_camera, live.T_map_camera[1:])
+    np.testing.assert_allclose(moved.T_map_camera[0], S.transform_pose(poses[1]))
     np.testing.assert_allclose(moved.points_map, S.transform_points(points))
     assert (moved.new, moved.submap, moved.is_joined) == (stamps, 4, True)
 

@@ -6,8 +6,9 @@ import pytest
 from flashvggt_ros.config import MapConfig
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.chunk_cloud import select_points
 from flashvggt_ros.mapping.keyframe import keyframes_of
-from flashvggt_ros.mapping.submap import Submap, select_points
+from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.robot import UNKNOWN_ROBOT, RobotState
 from flashvggt_ros.worlds import PINHOLE, TruthPredictor, held_bytes, make_world, walk
 
@@ -103,9 +104,9 @@ def test_a_prediction_about_other_frames_is_refused_and_changes_nothing() -> Non
 
 def test_the_cloud_lies_on_the_walls_and_closing_does_not_change_it() -> None:
     submap = grown(gauge_drift=0.2)
-    before = submap.cloud(0.05)
+    before, _ = submap.cloud(0.05)
     submap.close(0.05)
-    after = submap.cloud(0.05)
+    after, _ = submap.cloud(0.05)
     np.testing.assert_array_equal(before.points, after.points)
     np.testing.assert_array_equal(before.colors, after.colors)
     S_camera_submap = Sim3.from_pose(submap.T_submap_camera[0], 1.0).inverse()
@@ -174,7 +175,7 @@ def test_the_box_around_a_submap_follows_its_points() -> None:
     submap = grown()
     assert submap.corners().shape == (0, 3)  # nothing is fused yet
     submap.close(voxel_size=0.01)
-    points = submap.cloud(0.01).points
+    points = submap.cloud(0.01)[0].points
     for _ in range(2):
         corners = submap.corners()
         assert np.array_equal(corners.min(axis=0), points.min(axis=0))

@@ -11,6 +11,7 @@ from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.bend import Bend
 from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.mapping.map_archive import load_map, save_map
 from flashvggt_ros.mapping.map_io import read_tum
@@ -35,11 +36,12 @@ WORLD = make_world(
 def some_submap(index: int, rng: np.random.Generator) -> Submap:
     rotations = se3.matrix_from_quaternion(rng.normal(size=(4, 4)))
     place = Sim3(float(rng.uniform(0.5, 2)), rotations[0], rng.normal(size=3))
+    end = Sim3(1.02, se3.matrix_from_quaternion(np.array([0, 0, 0.01, 1])), rng.normal(0, 0.1, 3))
     return Submap.closed(
-        index, place, is_joined=True, shared=1,
+        index, place, bend=Bend(end, end.inverse()), is_joined=True, shared=1,
         stamps=tuple(FrameStamp(100 * index + i, "camera") for i in range(4)),
         T_submap_camera=se3.pose(rotations, rng.normal(size=(4, 3))), keyframes=(),
-        cloud_submap=WeightedCloud.concatenate(()),
+        cloud_submap=WeightedCloud.concatenate(()), seen_by=np.zeros(0, np.uint16),
     )
 
 

@@ -59,11 +59,7 @@ def cloud_offset(slam: Slam[TruthCache]) -> float:
     What is drawn once and moved later, or left behind, shows. The 95th percentile.
     """
     voxel_size = slam.config.map.voxel_size
-    clouds = []
-    for submap in slam.map.submaps:
-        S_map_submap = submap.S_map_submap
-        cloud = submap.cloud(voxel_size / S_map_submap.scale)
-        clouds.append(cloud.transformed(S_map_submap))
+    clouds = [submap.cloud_map(voxel_size) for submap in slam.map.submaps]
     fused = fuse_voxels(WeightedCloud.concatenate(clouds), voxel_size)
     distance, _ = cKDTree(fused.points).query(slam.map.cloud()[0])
     return float(np.quantile(distance, MOST))
@@ -101,11 +97,12 @@ def path_points(submap: Submap) -> NDArray[np.float64]:
     Between the pixels of a sketch, which lie far apart on a distant wall, planes are filled in.
     """
     clouds = [np.zeros((0, 3))]
-    poses = submap.T_map_camera[submap.shared :]
-    for keyframe, T_map_camera in zip(submap.keyframes, poses, strict=False):
-        own = keyframe.sketch.depth.astype(np.float32), keyframe.sketch.camera
-        for depth, camera in (own, _filled(*own)):
-            units = depth * np.float32(submap.S_map_submap.scale)
+    own = slice(submap.shared, None)
+    placed = zip(submap.keyframes, submap.T_map_camera[own], submap.scales[own], strict=False)
+    for keyframe, T_map_camera, scale in placed:
+        seen = keyframe.sketch.depth.astype(np.float32), keyframe.sketch.camera
+        for depth, camera in (seen, _filled(*seen)):
+            units = depth * np.float32(scale)
             points_camera = camera.backproject(units)[depth > 0].astype(np.float64)
             clouds.append(se3.transform_points(T_map_camera, points_camera))
     return np.concatenate(clouds)
