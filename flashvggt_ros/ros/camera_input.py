@@ -32,7 +32,7 @@ class CameraInput:
     and changes to the type of whoever publishes on the topic where that differs. Where nobody does,
     but somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead.
     ``take(frame)`` is called with every image, None in place of one that is rejected. Topic names
-    are relative to the node's namespace and can be remapped.
+    are relative to the node's namespace and can be remapped. Nothing comes before open().
     """
 
     def __init__(
@@ -54,14 +54,11 @@ class CameraInput:
             self.topic, config.image, convert_raw=image_converter(), check_fit=check_fit
         )
         self.is_connected = False
+        self._info_name = self._info_topic(index)
+        self._info: Subscription | None = None
         self._subscription: Subscription | None = None
         self._subscribed = ("", "")
         self._polls = 0
-        if config.predictor.use_camera_info:
-            node.create_subscription(
-                CameraInfo, self._info_topic(index), self._on_camera_info, self._qos()
-            )
-        self.connect()
 
     @property
     def problem(self) -> str:
@@ -71,6 +68,23 @@ class CameraInput:
         if not self._node.count_publishers(self.topic):
             return f"nobody publishes on {self.topic}"
         return ""
+
+    def open(self) -> None:
+        """Begin to take images, also after close()."""
+        if self._config.predictor.use_camera_info:
+            self._info = self._node.create_subscription(
+                CameraInfo, self._info_name, self._on_camera_info, self._qos()
+            )
+        self.connect()
+
+    def close(self) -> None:
+        """Take no more images; counts, and the stamps that came, are kept."""
+        for subscription in filter(None, (self._info, self._subscription)):
+            self._node.destroy_subscription(subscription)
+        self._info = self._subscription = None
+        self._subscribed = ("", "")
+        self._polls = 0
+        self.is_connected = False
 
     def connect(self) -> None:
         """Subscribe, and follow the type of the topic's publisher; call it until is_connected."""

@@ -19,6 +19,7 @@ NOT_METRIC = (
     "odometry, depth, a rig of cameras or scale.camera_height; or set scale.source to fixed"
 )
 UNKNOWN_SIGMA = -1.0
+INACTIVE = "inactive: no image is taken and no pose published; activate the node to go on"
 UNTRAINED = "untrained weights: the geometry means nothing"
 
 
@@ -40,10 +41,12 @@ class NodeState:
     ``stamp_ns`` is that of the newest image received, 0 before the first. ``input_problems``,
     ``robot_problems`` and ``missing_transform`` say what keeps images, the robot's messages or
     transforms away, empty where nothing does. ``robot_rejected``: messages that could not be used,
-    by topic of the robot and cause. ``no_grid`` says why there is no occupancy grid, if so.
+    by topic of the robot and cause. ``conflicts``: where other nodes do what this one does, in
+    words. ``no_grid`` says why there is no occupancy grid, if so.
     """
 
     stamp_ns: int
+    is_active: bool
     is_paused: bool
     counts: FrameCounts
     rejected: Counter[str]
@@ -52,6 +55,7 @@ class NodeState:
     missing_transform: str
     robot_problems: tuple[str, ...]
     robot_rejected: dict[str, Counter[str]]
+    conflicts: tuple[str, ...]
     map_points: int
     no_grid: str
     model: ModelIdentity
@@ -116,11 +120,13 @@ def _unit_problem(state: NodeState, config: Config) -> str:
 
 def _state(state: NodeState, config: Config) -> tuple[int, str]:
     if state.report.error:
-        text = f"{state.report.error}; mapping goes on, the log has the details"
-        return MapStatus.ERROR, text
+        return MapStatus.ERROR, state.report.error
+    if not state.is_active:
+        return MapStatus.INACTIVE, INACTIVE
     if state.is_paused:
         return MapStatus.PAUSED, "paused: images are dropped; call ~/pause with false to go on"
-    problems = [*state.input_problems, *state.robot_problems, state.missing_transform]
+    problems = [*state.conflicts, *state.input_problems, *state.robot_problems]
+    problems.append(state.missing_transform)
     if not state.model.is_trained:
         problems.append(UNTRAINED)
     problems += [state.report.rig_problem, _unit_problem(state, config)]

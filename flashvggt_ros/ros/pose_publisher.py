@@ -94,6 +94,11 @@ class PosePublisher:
                 moved = self._limiter.correction(self._T_map_robot, edge.stamp_ns, rate)
                 self._broadcast([edge.moved(moved)])
 
+    def suspend(self) -> None:
+        """Repeat no transform until there is a new pose; from any thread."""
+        with self._lock:
+            self._repeater.update(None)
+
     def clear(self) -> None:
         """Start anew after a reset: no transform until a new pose, which may lie anywhere."""
         with self._lock:

@@ -28,10 +28,10 @@ def state_with(mounts: Mounts) -> NodeState:
     slam.flush()
     received = len(WORLD.frames)
     return NodeState(
-        stamp_ns=WORLD.frames[-1].stamp_ns, is_paused=False,
+        stamp_ns=WORLD.frames[-1].stamp_ns, is_active=True, is_paused=False,
         counts=FrameCounts(received=received, used=received), rejected=Counter(),
         report=worker_report(slam, "", 2, [0.1]), input_problems=(), missing_transform="",
-        robot_problems=(), robot_rejected={}, map_points=0, no_grid="",
+        robot_problems=(), robot_rejected={}, conflicts=(), map_points=0, no_grid="",
         model=ModelIdentity("flashvggt-mini", "", "", True, "cpu"), backends={},
     )  # fmt: skip
 

@@ -112,7 +112,7 @@ R_CAMERA_IMU = se3.matrix_from_quaternion(np.array([0.0, 0.0, 0.6, 0.8]))
 
 def ask(it: NodeBench, number: int, what: str) -> Any:
     """Ask the node's robot as its slam does, but from this thread, where messages come too."""
-    robot = it.node.robot
+    robot = it.session.robot
     if what == "up":
         return robot.up_camera("camera", STAMPS[number])
     return robot.depth("camera", STAMPS[number])
@@ -187,13 +187,13 @@ def test_reset_lets_the_robot_s_stamps_begin_anew(bench: Any) -> None:
     it.spin_until(moving.get_subscription_count)
     moving.publish(odometry(5))
     it.spin(0.2)
-    assert it.node.robot.T_odom_base(STAMPS[5]) is not None
+    assert it.session.robot.T_odom_base(STAMPS[5]) is not None
     it.call(Trigger, "/mapping/reset", Trigger.Request())
     moving.publish(odometry(0))
     it.spin(0.2)
-    assert it.node.robot.rejected == {"/odom": {}}
-    assert it.node.robot.T_odom_base(STAMPS[0]) is not None
-    assert it.node.robot.T_odom_base(STAMPS[5]) is None
+    assert it.session.robot.rejected == {"/odom": {}}
+    assert it.session.robot.T_odom_base(STAMPS[0]) is not None
+    assert it.session.robot.T_odom_base(STAMPS[5]) is None
 
 
 class Stretching(TruthPredictor):
@@ -237,7 +237,7 @@ def test_a_correction_of_the_map_glides_on_tf_and_is_at_once_in_the_path(bench: 
     from_shown = se3.transform_points(
         se3.inverse(shown[STAMPS[7]]), np.stack([read[axis] for axis in "xyz"], axis=1)
     )
-    slam = it.node._worker.submit(lambda slam: slam).result(5)
+    slam = it.session.worker.submit(lambda slam: slam).result(5)
     from_mapped = se3.transform_points(se3.inverse(mapped[7]), slam.map.obstacles())
     np.testing.assert_allclose(from_shown, from_mapped, atol=1e-4)
 

@@ -1,0 +1,37 @@
+"""What can happen to the GPU and to memory, and how to give memory back."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that the memory of the GPU or of the machine did not suffice."""
+    import torch
+
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError)
+        and ("can't allocate memory" in str(error) or "CUDA error: out of memory" in str(error))
+    )
+
+
+def is_gpu_lost(error: BaseException) -> bool:
+    """Whether ``error`` says that this process can no longer use the GPU.
+
+    After an error of the driver or of a kernel every further call fails: the CUDA context is gone,
+    and only a new process gets another. torch names such errors by this text in all its releases.
+    """
+    return (
+        isinstance(error, RuntimeError)
+        and "CUDA error" in str(error)
+        and not is_out_of_memory(error)
+    )
+
+
+def free_unused_memory() -> None:
+    """Give back what nothing refers to any more, also what torch keeps of the GPU for later."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -1,0 +1,180 @@
+"""What the mapping node has between configure and cleanup: the model, the map, its topics."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from flashvggt_ros.chunk_predictor import ChunkPredictor
+from flashvggt_ros.config import Config
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.mapping.map_io import safe_map_folder
+from flashvggt_ros.mapping.map_manifest import MapModel
+from flashvggt_ros.ros import backends
+from flashvggt_ros.ros.camera_input import CameraInput
+from flashvggt_ros.ros.diagnostics import UNTRAINED, ModelIdentity, NodeState
+from flashvggt_ros.ros.frame_ledger import FrameLedger
+from flashvggt_ros.ros.initial_pose import InitialPoseInput
+from flashvggt_ros.ros.publishers import MapPublishers
+from flashvggt_ros.ros.robot import RosRobot
+from flashvggt_ros.ros.transforms import PatientTransforms, TransformTree
+from flashvggt_ros.ros.worker import Worker
+from flashvggt_ros.sensors.intake import FitCheck
+from flashvggt_ros.slam import Slam
+
+logger = logging.getLogger(__name__)
+
+CONNECT_PERIOD_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedModel:
+    """A model that is ready: ``check_fit`` raises ValueError for an image that it cannot take."""
+
+    predictor: ChunkPredictor
+    identity: ModelIdentity
+    check_fit: FitCheck
+
+
+class MappingSession:
+    """Maps with one model: inactive at first, then active and inactive in turn, at last closed.
+
+    Made in configure: raises ValueError and OSError for topic names and a map to load that are
+    none. All but the worker runs in the executor's thread. While it is inactive no image is taken
+    and no transform is sent; the map stays, and the worker still saves or loads one. Timers run on
+    the steady clock, so that a simulation clock that stands still stops no TF. What it puts up on
+    the node, the node takes down after close().
+    """
+
+    def __init__(
+        self, node: Node, config: Callable[[], Config], model: LoadedModel, tree: TransformTree
+    ) -> None:
+        self.is_active = False
+        self.is_paused = False
+        self.ledger = FrameLedger()
+        self._node = node
+        self._config = config
+        self._model = model.identity
+        self._backends = backends.in_use()
+        self._newest_ns = 0
+        self._has_reset = False
+        transforms = PatientTransforms(tree, lambda: config().tf.lookup_timeout)
+        self.robot = RosRobot(node, config(), transforms)
+        self._cameras = [
+            CameraInput(node, index, config(), partial(self._take, index), model.check_fit)
+            for index in range(len(config().image_topics))
+        ]
+        self.outputs = MapPublishers(node, config, transforms)
+        slam = Slam(config(), model.predictor, self.robot)
+        identity = model.identity
+        self.map_model = MapModel(identity.checkpoint, identity.sha256, identity.revision)
+        if config().load_map:
+            folder = safe_map_folder(config().map_directory, config().load_map)
+            slam.load_map(folder, self.map_model)
+        self.worker = Worker(slam, config().image.queue_size, self.ledger, self.outputs)
+        self._initial_pose = InitialPoseInput(node, lambda: config().tf, self.worker)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._tf_timer = node.create_timer(1.0 / config().tf.rate, self._repeat_tf, clock=steady)
+        self._connect_timer = node.create_timer(CONNECT_PERIOD_S, self._connect, clock=steady)
+        self.worker.start()
+        self._say_start()
+
+    def activate(self) -> None:
+        """Subscribe to the cameras and publish, the whole map first if there is one."""
+        self.is_active = True
+        self.worker.submit(lambda slam: self.outputs.open())
+        for camera in self._cameras:
+            camera.open()
+        self._connect_timer.reset()
+
+    def deactivate(self) -> None:
+        """Take no more images, drop those that wait, and send no more poses; the map stays."""
+        self.is_active = False
+        for camera in self._cameras:
+            camera.close()
+        self.outputs.suspend()
+        self.worker.drop_waiting()
+
+    def reset(self) -> Future:
+        """Forget the map; images that wait are dropped."""
+        for camera in self._cameras:
+            camera.intake.reset()
+        self.robot.clear()
+        self._has_reset = True  # stamps may begin anew
+        return self.worker.reset(self._config())
+
+    def apply(self, config: Config) -> None:
+        """Take up parameters that were changed."""
+        self._tf_timer.timer_period_ns = int(1e9 / config.tf.rate)
+
+    def close(self, timeout: float | None) -> bool:
+        """Publish and map no more; return whether the worker's thread has ended in time [s].
+
+        None: however long that takes. From any thread.
+        """
+        self.is_active = False
+        self.outputs.close()
+        return self.worker.stop(timeout)
+
+    def withdraw_map(self) -> None:
+        """Put empty maps in the place of those that were published; after close()."""
+        self.outputs.withdraw()
+
+    def state(self, conflicts: tuple[str, ...]) -> NodeState:
+        """Everything that status and diagnostics say; ``conflicts`` with other nodes, in words."""
+        return NodeState(
+            stamp_ns=self._newest_ns,
+            is_active=self.is_active,
+            is_paused=self.is_paused,
+            counts=self.ledger.counts,
+            rejected=sum((camera.intake.rejected for camera in self._cameras), Counter()),
+            report=self.worker.report,
+            input_problems=tuple(camera.problem for camera in self._cameras if camera.problem),
+            missing_transform=self.outputs.poses.missing,
+            robot_problems=self.robot.problems,
+            robot_rejected=self.robot.rejected,
+            conflicts=conflicts,
+            map_points=self.outputs.map_points,
+            no_grid=self.outputs.no_grid,
+            model=self._model,
+            backends=self._backends,
+        )
+
+    def _take(self, index: int, frame: Frame | None) -> None:
+        """Account for one image and queue it; runs in the executor's thread, never waits."""
+        if frame is None:
+            self.ledger.add(received=1, rejected=1)
+            return
+        is_newer = frame.stamp_ns > self._newest_ns
+        self._newest_ns = frame.stamp_ns if is_newer or self._has_reset else self._newest_ns
+        self._has_reset = False
+        if index == 0:
+            self.outputs.poses.placer.first_camera = frame.camera
+        if self.is_paused or self.worker.fatal:
+            self.ledger.add(received=1, dropped=1)
+            return
+        self.ledger.add(received=1)
+        self.worker.put_frame(frame)
+
+    def _repeat_tf(self) -> None:
+        self.outputs.repeat_transform(self._newest_ns)
+
+    def _connect(self) -> None:
+        if not self.is_active or all(camera.is_connected for camera in self._cameras):
+            self._connect_timer.cancel()
+            return
+        for camera in self._cameras:
+            camera.connect()
+
+    def _say_start(self) -> None:
+        logger.info("configured: %s on %s", self._model.checkpoint, self._model.device)
+        logger.info("%s", ", ".join(f"{name}: {used}" for name, used in self._backends.items()))
+        if not self._model.is_trained:
+            logger.warning("%s", UNTRAINED)
