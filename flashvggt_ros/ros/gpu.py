@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 
@@ -30,8 +31,11 @@ def is_gpu_lost(error: BaseException) -> bool:
 
 
 def free_unused_memory() -> None:
-    """Give back what nothing refers to any more, also what torch keeps of the GPU for later."""
+    """Give back what nothing refers to any more, also what torch and glibc keep for later."""
     gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -248,7 +248,7 @@ class MappingNode(LifecycleNodeMixin, Node):
         self._bond.loosen()
         if self.session is not None:
             self.session.close(None)
-            self.session.withdraw_map()
+            self.session.release()
         self.session = None
         self._entities.destroy_newer()
         free_unused_memory()

@@ -123,9 +123,10 @@ class MappingSession:
         self.outputs.close()
         return self.worker.stop(timeout)
 
-    def withdraw_map(self) -> None:
-        """Put empty maps in the place of those that were published; after close()."""
+    def release(self) -> None:
+        """Put empty maps in the place of those that were published, free all; after close()."""
         self.outputs.withdraw()
+        self.worker.release()  # timers that were destroyed hold the session for a while
 
     def state(self, conflicts: tuple[str, ...]) -> NodeState:
         """Everything that status and diagnostics say; ``conflicts`` with other nodes, in words."""

@@ -82,6 +82,10 @@ class Worker:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def release(self) -> None:
+        """Let go of model and map, whoever still holds the worker; after stop()."""
+        del self._slam
+
     def put_frame(self, frame: Frame) -> None:
         """Queue an image, already counted as received; never waits."""
         dropped = self._queue.put_frame(frame)
