@@ -89,6 +89,8 @@ class MapServices:
             ),
             lambda _: f"{request.name} is loaded; where the robot is in it is looked for",
         )
+        if not response.success:
+            response.message = f"{request.name} is not loaded: {response.message}"
         return response
 
     async def _answer(
