@@ -38,11 +38,6 @@ NODE_NAME = "mapping"
 TF_CACHE_S = 60.0  # poses come a queue and a chunk later than the transforms they need
 STOP_TIMEOUT_S = 0.8  # longest wait for the chunk in progress when the process ends
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-SHUTDOWNS = (
-    Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
-    Transition.TRANSITION_INACTIVE_SHUTDOWN,
-    Transition.TRANSITION_ACTIVE_SHUTDOWN,
-)
 
 
 def _logged(transition: Callable) -> Callable:
@@ -226,16 +221,14 @@ class MappingNode(LifecycleNodeMixin, Node):
 
     def _work_before(self, transition: Transition) -> Future | None:
         """Begin with what a transition waits for: a model to load, the worker's last chunk."""
-        label, number = transition.label, transition.id
-        if self.session is None:
-            is_wanted = label == "configure" if label else number == Transition.TRANSITION_CONFIGURE
-            is_possible = self._state == "unconfigured"
-            return self._begin_loading() if is_wanted and is_possible else None
-        is_cleanup = label == "cleanup" if label else number == Transition.TRANSITION_CLEANUP
-        is_shutdown = label == "shutdown" if label else number in SHUTDOWNS
-        if is_shutdown or (is_cleanup and not self.session.is_active):
-            return ThreadPoolExecutor(1).submit(self.session.close, None)
-        return None
+        for number, label, *_ in self._state_machine.available_transitions:
+            if transition.label != label if transition.label else transition.id != number:
+                continue
+            if label == "configure":
+                return self._begin_loading()
+            if label in ("cleanup", "shutdown") and self.session is not None:
+                return ThreadPoolExecutor(1).submit(self.session.close, None)
+        return None  # at once, or refused
 
     def _begin_loading(self) -> Future[LoadedModel]:
         if self._loading is None:

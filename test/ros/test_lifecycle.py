@@ -227,6 +227,16 @@ def test_a_node_can_be_shut_down_from_each_state(bench: Any, steps: tuple[str, .
     assert not change(it, "configure") and state(it) == "finalized"
 
 
+def test_a_transition_that_does_not_fit_the_state_is_refused_and_changes_nothing(
+    bench: Any,
+) -> None:
+    it = bench()
+    for label in ("configure", "activate", "cleanup", "unconfigured_shutdown"):
+        assert not change(it, label)
+    assert state(it) == "active"
+    assert walk_once(it, it.publisher()).frames_used == 16
+
+
 def test_cleanup_waits_for_the_chunk_in_progress_while_the_state_is_told(bench: Any) -> None:
     busy, go_on = threading.Event(), threading.Event()
 
