@@ -168,7 +168,6 @@ class MappingNode(LifecycleNodeMixin, Node):
         assert self.session is not None
         self.session.activate()
         self._bond.tie()
-        logger.info("active")
         self._publish_status()
         return SUCCESS
 

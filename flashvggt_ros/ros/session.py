@@ -93,6 +93,7 @@ class MappingSession:
         for camera in self._cameras:
             camera.open()
         self._connect_timer.reset()
+        logger.info("active, mapping with %s on %s", self._model.checkpoint, self._model.device)
 
     def deactivate(self) -> None:
         """Take no more images, drop those that wait, and send no more poses; the map stays."""
