@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.exceptions import InvalidTopicNameException
@@ -16,6 +16,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.ros.images import image_converter
+from flashvggt_ros.ros.qos_watch import endpoint_name
+from flashvggt_ros.ros.stream_watch import StreamReport, StreamWatch, drift_problem
 from flashvggt_ros.sensors.intake import CameraIntake, FitCheck
 from flashvggt_ros.sensors.rejected_input import RejectedInput
 
@@ -54,23 +56,45 @@ class CameraInput:
             self.topic, config.image, convert_raw=image_converter(), check_fit=check_fit
         )
         self.is_connected = False
+        self._stream = StreamWatch()
         self._subscription: Subscription | None = None
         self._subscribed = ("", "")
         self._polls = 0
+        self._info_topics: tuple[str, ...] = ()
         if config.predictor.use_camera_info:
             node.create_subscription(
                 CameraInfo, self._info_topic(index), self._on_camera_info, self._qos()
             )
+            self._info_topics = (self._info_topic(index),)
         self.connect()
 
     @property
     def problem(self) -> str:
-        """Why no images can come, in words; empty once subscribed to a topic that is published."""
+        """Why no images come, in words; empty while they do, and before the first one is due."""
         if not self.is_connected:
             return f"no image publisher on {self.topic} yet"
-        if not self._node.count_publishers(self.topic):
-            return f"nobody publishes on {self.topic}"
-        return ""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        stream = self.stream
+        if not publishers:
+            ago = f" any more, for {stream.silence_s:.1f} s" if stream.silence_s else ""
+            return f"nobody publishes on {self.topic}{ago}: start the camera's driver"
+        if not stream.is_stalled:
+            return ""
+        return (
+            f"no image on {self.topic} for {stream.silence_s:.1f} s, though it is published by "
+            f"{', '.join(map(endpoint_name, publishers))}: check the camera, its driver and the "
+            "network"
+        )
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What is subscribed to with the reliability that image.qos asks for."""
+        return (self.topic, *self._info_topics)
+
+    @property
+    def stream(self) -> StreamReport:
+        """How its images come."""
+        return self._stream.report(self.topic)
 
     def connect(self) -> None:
         """Subscribe, and follow the type of the topic's publisher; call it until is_connected."""
@@ -130,8 +154,10 @@ class CameraInput:
         try:
             frame = self.intake.frame(message)
         except RejectedInput:  # the intake counts it and says it once
+            self._stream.arrived()
             self._take(None)
             return
+        self._stream.arrived(frame.stamp_ns)
         self._take(frame)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
@@ -139,6 +165,15 @@ class CameraInput:
             self.intake.set_camera_info(message)
         except RejectedInput:  # the intake counts it and says it once
             return
+
+
+def input_problems(cameras: Sequence[CameraInput], clock_problem: str) -> tuple[str, ...]:
+    """Say what keeps images away: a clock that stands still keeps them all, and is said alone."""
+    if clock_problem:
+        return (clock_problem,)
+    problems = [camera.problem for camera in cameras]
+    problems.append(drift_problem([camera.stream for camera in cameras]))
+    return tuple(filter(None, problems))
 
 
 def resolved_topic(node: Node, parameter: str, topic: str) -> str:

@@ -18,7 +18,8 @@ from flashvggt_ros.mapping.map_io import safe_map_folder
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros import backends
-from flashvggt_ros.ros.camera_input import CameraInput
+from flashvggt_ros.ros.camera_input import CameraInput, input_problems
+from flashvggt_ros.ros.clock_watch import ClockWatch
 from flashvggt_ros.ros.diagnostics import (
     UNTRAINED,
     ModelIdentity,
@@ -27,11 +28,14 @@ from flashvggt_ros.ros.diagnostics import (
     map_status,
 )
 from flashvggt_ros.ros.frame_ledger import FrameLedger
+from flashvggt_ros.ros.fresh_start import FreshStart
 from flashvggt_ros.ros.initial_pose import InitialPoseInput
 from flashvggt_ros.ros.log_forwarding import forward_logs, stop_forwarding
 from flashvggt_ros.ros.map_services import MapServices
+from flashvggt_ros.ros.memory_use import memory_use
 from flashvggt_ros.ros.parameters import declare_parameters, on_change
 from flashvggt_ros.ros.publishers import LATCHED, MapPublishers
+from flashvggt_ros.ros.qos_watch import QosWatch
 from flashvggt_ros.ros.robot import RosRobot
 from flashvggt_ros.ros.transforms import PatientTransforms, TransformTree
 from flashvggt_ros.ros.worker import Worker
@@ -96,6 +100,10 @@ class MappingNode(Node):
             folder = safe_map_folder(self.config.map_directory, self.config.load_map)
             slam.load_map(folder, map_model)
         self._worker = Worker(slam, self.config.image.queue_size, self._ledger, self._outputs)
+        self._fresh_start = FreshStart(
+            self._worker, self.robot, lambda: self.config, self._on_reset, self._outputs.poses.clear
+        )
+        self._clock_watch = ClockWatch(self, self._fresh_start.on_clock_jump)
         self._map_services = MapServices(
             self, lambda: self.config, self._worker, map_model, self._on_reset
         )
@@ -105,6 +113,7 @@ class MappingNode(Node):
             CameraInput(self, index, self.config, partial(self._take, index), check_fit)
             for index in range(len(self.config.image_topics))
         ]
+        self._qos_watch = QosWatch(self)
         self._start_timers()
         on_change(self, lambda: self.config, self._change)
         self._worker.start()
@@ -119,6 +128,7 @@ class MappingNode(Node):
         """Stop publishing and mapping; return whether the worker's thread has ended."""
         stopped = True
         if self._worker is not None:
+            self._clock_watch.close()
             self._outputs.close()
             stopped = self._worker.stop(STOP_TIMEOUT_S)
         return stopped
@@ -142,14 +152,17 @@ class MappingNode(Node):
         assert self._worker is not None
         if frame is None:
             self._ledger.add(received=1, rejected=1)
+            self._fresh_start.on_refused(self._cameras[index].intake.order, self._clock_watch)
             return
+        self._clock_watch.note(frame.stamp_ns)
         is_newer = frame.stamp_ns > self._newest_ns
         self._newest_ns = frame.stamp_ns if is_newer or self._has_reset else self._newest_ns
         self._has_reset = False
         if index == 0:
             self._outputs.poses.placer.first_camera = frame.camera
         if self._map_services.is_paused or self._worker.fatal:
-            self._ledger.add(received=1, dropped=1)
+            self._ledger.add(received=1)
+            self._ledger.drop("stopped" if self._worker.fatal else "paused")
             return
         self._ledger.add(received=1)
         self._worker.put_frame(frame)
@@ -157,6 +170,7 @@ class MappingNode(Node):
     def _on_reset(self) -> None:
         for camera in self._cameras:
             camera.intake.reset()
+        self._outputs.poses.hold()
         self.robot.clear()
         self._has_reset = True  # stamps may begin anew
 
@@ -166,7 +180,8 @@ class MappingNode(Node):
         self._status_timer.timer_period_ns = int(1e9 * config.publish.status_period)
 
     def _repeat_tf(self) -> None:
-        self._outputs.repeat_transform(self._newest_ns)
+        assert self._worker is not None
+        self._outputs.repeat_transform(self._newest_ns, self._worker.report.stands_until_ns)
 
     def _connect(self) -> None:
         for camera in self._cameras:
@@ -176,13 +191,21 @@ class MappingNode(Node):
 
     def _publish_status(self) -> None:
         assert self._worker is not None
+        clock, worker = self._clock_watch, self._worker
         state = NodeState(
             stamp_ns=self._newest_ns,
             is_paused=self._map_services.is_paused,
             counts=self._ledger.counts,
             rejected=sum((camera.intake.rejected for camera in self._cameras), Counter()),
-            report=self._worker.report,
-            input_problems=tuple(camera.problem for camera in self._cameras if camera.problem),
+            report=worker.report,
+            streams=tuple(camera.stream for camera in self._cameras),
+            input_problems=input_problems(self._cameras, clock.problem),
+            qos=self._qos_watch.report({topic for cam in self._cameras for topic in cam.topics}),
+            tf=self._outputs.poses.watch.report(
+                self._newest_ns, clock.is_on_clock, worker.report.latency_max_s, self.config
+            ),
+            jumps_back=self._fresh_start.jumps,
+            memory=memory_use(),
             missing_transform=self._outputs.poses.missing,
             robot_problems=self.robot.problems,
             robot_rejected=self.robot.rejected,

@@ -31,6 +31,7 @@ class RosRobot(SensedRobot):
     def __init__(self, node: Node, config: Config, transforms: PatientTransforms) -> None:
         super().__init__(config, transforms.lookup, transforms.wait)
         self._node = node
+        self._transforms = transforms
         self._resolved: list[str] = []
         robot = config.robot
         for topic in self.topics:
@@ -40,6 +41,11 @@ class RosRobot(SensedRobot):
             name = resolved_topic(node, "a topic of the robot", topic)
             node.create_subscription(kind, name, partial(self.take, topic), QOS)
             self._resolved.append(name)
+
+    def start_over(self) -> None:
+        """Forget what was measured, and the transforms heard: time begins anew."""
+        self.clear()
+        self._transforms.clear()
 
     @property
     def problems(self) -> tuple[str, ...]:

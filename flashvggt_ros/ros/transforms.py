@@ -73,6 +73,10 @@ class TransformTree:
         if transforms:
             self._broadcaster.sendTransform(transforms)
 
+    def clear(self) -> None:
+        """Forget what was heard, but for static transforms: time begins anew."""
+        self._buffer.clear()
+
     def close(self) -> None:
         """Stop listening; what was heard can still be looked up."""
         self._listener.unregister()
@@ -87,6 +91,7 @@ class PatientTransforms:
     def __init__(self, tree: TransformTree, timeout: Callable[[], float]) -> None:
         self.root = tree.root
         self.broadcast = tree.broadcast
+        self.clear = tree.clear
         self.close = tree.close
         self._tree = tree
         self._timeout = timeout

@@ -100,7 +100,7 @@ class Worker:
         """Queue an image, already counted as received; never waits."""
         dropped = self._queue.put_frame(frame)
         if dropped:
-            self._ledger.add(dropped=dropped)
+            self._ledger.drop("queue_full", dropped)
             self._say_behind(dropped)
 
     def submit(self, run: Callable[[Slam], Any]) -> Future:
@@ -113,7 +113,7 @@ class Worker:
 
     def reset(self, config: Config) -> Future:
         """Forget the map and go on with ``config``; images that wait are dropped at once."""
-        self._ledger.add(dropped=self._queue.discard_frames())
+        self._ledger.drop("reset", self._queue.discard_frames())
         return self._queue.put_job(lambda slam: self._reset(slam, config))
 
     def load_map(self, folder: Path, model: MapModel) -> Future:
@@ -173,9 +173,10 @@ class Worker:
         finally:
             if slam.keyframes > kept:
                 self._hold(arrival)
-            else:  # gated, or the gate itself failed on it
-                is_gated = slam.gated > gated
-                self._ledger.add(gated=int(is_gated), dropped=int(not is_gated))
+            elif slam.gated > gated:
+                self._ledger.add(gated=1)
+            else:  # the gate itself failed on it
+                self._ledger.drop("failed")
         self._publish(update)
 
     def _run(self, job: Job) -> None:
@@ -244,7 +245,7 @@ class Worker:
                 self._slam.config.chunk.size,
             )
         else:
-            self._ledger.add(dropped=len(self._held))
+            self._ledger.drop("failed", len(self._held))
             self._held.clear()
             logger.error("a chunk was lost; going on in a fresh submap")
 
@@ -263,7 +264,7 @@ class Worker:
 
     def _begin(self) -> None:
         """Forget what belonged to the map before."""
-        self._ledger.add(dropped=len(self._held))
+        self._ledger.drop("reset", len(self._held))
         self._held.clear()
         self._rests_since = float("inf")
         self._error = ""

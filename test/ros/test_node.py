@@ -267,7 +267,7 @@ def test_status_and_diagnostics_say_which_model_runs_and_what_is_missing(bench: 
     parts = {part.name: part for part in it.listener.heard["/diagnostics"][-1].status}
     assert set(parts) == {
         f"/mapping: {name}"
-        for name in ("images", "model", "mapping", "scale", "robot", "transforms")
+        for name in ("images", "topics", "model", "mapping", "scale", "robot", "transforms")
     }
     assert "no image publisher" in parts["/mapping: images"].message
     values = {value.key for value in parts["/mapping: model"].values}
