@@ -10,7 +10,7 @@ from ros.test_robot import say_static
 from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.ros.messages import transform_stamped
+from flashvggt_ros.ros.messages import stamp_ns, transform_stamped
 from flashvggt_ros.ros.transforms import TransformTree, TransformUnavailable
 from flashvggt_ros.worlds import TruthPredictor, World, look, make_world, walk
 
@@ -19,11 +19,15 @@ T_BASE_CAMERA = look((0.2, 0.1, 0.4), 0.1, 0.2)
 
 
 class Listener:
-    """Asks for ``child`` in the map at stamps; counts those that have no answer in time."""
+    """Asks for ``child`` in the map at stamps; counts those that have no answer in time.
 
-    def __init__(self, it: NodeBench, child: str) -> None:
+    Waits as long as ``tolerance_s``, or as ~/status says if that is 0.
+    """
+
+    def __init__(self, it: NodeBench, child: str, tolerance_s: float = 0.0) -> None:
         self.it = it
         self.child = child
+        self.tolerance_s = tolerance_s
         self.tree = TransformTree(it.helper, cache_s=60.0)
         self.asked: list[tuple[int, float]] = []
         self.answered = 0
@@ -36,9 +40,16 @@ class Listener:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.it.spin(0.01)
-            tolerance_s = self.it.listener.status.tf_tolerance_s
-            self.asked = [(ns, since) for ns, since in self.asked if self._waits(
-                ns, time.monotonic() - since, tolerance_s)]
+            self.check()
+
+    def check(self) -> None:
+        """Look whether there are answers by now."""
+        tolerance_s = self.tolerance_s or self.it.listener.status.tf_tolerance_s
+        now = time.monotonic()
+        self.asked = [
+            (stamp_ns, since) for stamp_ns, since in self.asked
+            if self._waits(stamp_ns, now - since, tolerance_s)
+        ]
 
     def _waits(self, stamp_ns: int, waited_s: float, tolerance_s: float) -> bool:
         try:
@@ -99,6 +110,23 @@ def test_the_correction_of_odometry_is_always_as_new_as_the_newest_image(bench: 
     assert listener.unanswered == []
     assert listener.answered == 11
     assert it.listener.status.tf_tolerance_s == np.float32(0.4)
+
+
+def test_each_pose_that_the_node_reports_is_on_tf_at_once(bench: Any) -> None:
+    it = bench(tf__rate=5.0)
+    listener = Listener(it, "camera", tolerance_s=0.4)
+    heard = it.listener.heard["/mapping/odometry"]
+    it.play(it.publisher(), WORLD.frames)
+    end = time.monotonic() + 15
+    asked = 0
+    while asked < 16 or listener.asked:
+        assert time.monotonic() < end
+        it.spin(0.01)
+        for odometry in heard[asked:]:
+            listener.ask(stamp_ns(odometry.header.stamp))
+            asked += 1
+        listener.check()
+    assert (listener.unanswered, listener.answered) == ([], 16)
 
 
 def test_age_and_latency_are_those_of_the_node_s_clock(bench: Any) -> None:
