@@ -13,6 +13,7 @@ from rclpy.clock import Clock
 from flashvggt_ros.config import Config
 
 UNKNOWN = -1.0
+PATIENCE = 4.0  # repetitions: one, and three that a busy machine may be late
 LATENCIES = 1000  # newest poses that percentiles are taken over
 
 
@@ -84,7 +85,7 @@ def tf_tolerance_s(config: Config, carries_odometry: bool, chunk_latency_s: floa
     map->odom is dated to the newest image each time that it is repeated. A pose comes when its
     chunk is full, or has waited for chunk.max_wait, and mapped.
     """
-    repeated_s = 2.0 / config.tf.rate  # a repetition, and one that is late
+    repeated_s = PATIENCE / config.tf.rate
     if carries_odometry:
         return repeated_s
     return config.chunk.max_wait + chunk_latency_s + repeated_s

@@ -109,12 +109,12 @@ def test_the_correction_of_odometry_is_always_as_new_as_the_newest_image(bench: 
     assert it.listener.status.frames_used == 12  # the rest waits for its chunk to fill
     assert listener.unanswered == []
     assert listener.answered == 11
-    assert it.listener.status.tf_tolerance_s == np.float32(0.4)
+    assert it.listener.status.tf_tolerance_s == np.float32(0.8)
 
 
 def test_each_pose_that_the_node_reports_is_on_tf_at_once(bench: Any) -> None:
     it = bench(tf__rate=5.0)
-    listener = Listener(it, "camera", tolerance_s=0.4)
+    listener = Listener(it, "camera", tolerance_s=0.8)
     heard = it.listener.heard["/mapping/odometry"]
     it.play(it.publisher(), WORLD.frames)
     end = time.monotonic() + 15
