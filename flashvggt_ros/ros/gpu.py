@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from types import ModuleType
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -36,6 +37,14 @@ def free_unused_memory() -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    cuda = cuda_in_use()
+    if cuda is not None:
+        cuda.empty_cache()
+
+
+def cuda_in_use() -> ModuleType | None:
+    """``torch.cuda`` if this process uses a GPU; never imports torch, nor makes it begin to."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not hasattr(cuda, "is_initialized"):  # a thread may be importing it
+        return None
+    return cuda if cuda.is_initialized() else None

@@ -6,6 +6,7 @@ import logging
 
 from rclpy.node import Node
 
+from flashvggt_ros.ros.problem_log import ProblemLog
 from flashvggt_ros.ros.sent_transforms import SentTransforms
 
 logger = logging.getLogger(__name__)
@@ -17,14 +18,12 @@ class GraphConflicts:
     def __init__(self, node: Node, sent: SentTransforms) -> None:
         self._node = node
         self._sent = sent
-        self._said: set[str] = set()
+        self._log = ProblemLog(logger)
 
     def problems(self) -> tuple[str, ...]:
         """Return what is the matter now, in words; what is new is also logged."""
         found = (*self._same_name(), *self._sent.problems)
-        for problem in set(found) - self._said:
-            logger.warning("%s", problem)
-        self._said = set(found)
+        self._log.say(found)
         return found
 
     def _same_name(self) -> tuple[str, ...]:

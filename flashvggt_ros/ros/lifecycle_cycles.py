@@ -26,6 +26,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
+from flashvggt_ros.ros.memory_use import memory_use
 from flashvggt_ros.ros.messages import time_message
 from flashvggt_ros.ros.node import MappingNode
 from flashvggt_ros.ros.node_lifetime import load_model
@@ -87,7 +88,9 @@ def run_cycles(cycles: int) -> LifecycleCycles:
             begin = time.monotonic()
             mapped = _cycle(node, images, spin_until, first_ns=(1 + number) * 10**12)
             seconds = time.monotonic() - begin
-            rows.append((*_memory_mb(), _threads(), _segments(), mapped, seconds))
+            held = memory_use()
+            held_mb = held.host_bytes / 1e6, held.gpu_bytes / 1e6
+            rows.append((*held_mb, _threads(), _segments(), mapped, seconds))
     return LifecycleCycles(*zip(*rows, strict=True))
 
 
@@ -158,15 +161,6 @@ def _message(image: NDArray[np.uint8], stamp_ns: int) -> Image:
     message.header.stamp = time_message(stamp_ns)
     message.data = array.array("B", image.tobytes())
     return message
-
-
-def _memory_mb() -> tuple[float, float]:
-    """Resident memory of this process, and what torch has reserved on the GPU."""
-    import torch
-
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    host_mb = pages * 4096 / 1e6
-    return host_mb, torch.cuda.memory_reserved() / 1e6 if torch.cuda.is_available() else 0.0
 
 
 def _threads() -> int:

@@ -9,6 +9,9 @@ from std_msgs.msg import Header
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.msg import MapStatus
+from flashvggt_ros.ros.map_status import UNKNOWN_SIGMA
+from flashvggt_ros.ros.memory_use import memory_use
+from flashvggt_ros.ros.tf_watch import UNKNOWN
 
 REMEDIES = {
     "unconfigured": "configure and activate it: by nav2_lifecycle_manager, ros2 lifecycle set, or "
@@ -42,11 +45,19 @@ class LifecycleReport:
 
 def bare_status(report: LifecycleReport, config: Config) -> MapStatus:
     """The message for ~/status while there is no model and no map."""
+    memory = memory_use()
     state = MapStatus.STARTING if report.is_loading else MapStatus.UNCONFIGURED
     return MapStatus(
         header=Header(frame_id=config.tf.map_frame),
         state=MapStatus.ERROR if report.failure else state,
         message=f"loading {config.checkpoint}" if report.is_loading else report.text,
+        has_warning=bool(report.failure or report.conflicts),
+        tf_latency_p50_s=UNKNOWN,
+        tf_latency_p95_s=UNKNOWN,
+        tf_age_s=UNKNOWN,
+        host_memory_bytes=memory.host_bytes,
+        gpu_memory_bytes=memory.gpu_bytes,
+        scale_sigma=UNKNOWN_SIGMA,
         checkpoint=config.checkpoint,
     )
 

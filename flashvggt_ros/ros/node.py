@@ -20,12 +20,13 @@ from flashvggt_ros.config import Config
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros.bond import ManagerBond
 from flashvggt_ros.ros.completion import Ended
-from flashvggt_ros.ros.diagnostics import diagnostic_array, map_status
+from flashvggt_ros.ros.diagnostics import diagnostic_array
 from flashvggt_ros.ros.gpu import free_unused_memory
 from flashvggt_ros.ros.graph_conflicts import GraphConflicts
 from flashvggt_ros.ros.lifecycle_report import LifecycleReport, bare_status, node_diagnostic
 from flashvggt_ros.ros.log_forwarding import forward_logs, stop_forwarding
 from flashvggt_ros.ros.map_services import MapServices
+from flashvggt_ros.ros.map_status import map_status
 from flashvggt_ros.ros.node_entities import NodeEntities
 from flashvggt_ros.ros.parameters import declare_parameters, on_change
 from flashvggt_ros.ros.publishers import LATCHED
@@ -226,7 +227,7 @@ class MappingNode(LifecycleNodeMixin, Node):
             if label == "configure":
                 return self._begin_loading()
             if label in ("cleanup", "shutdown") and self.session is not None:
-                return ThreadPoolExecutor(1).submit(self.session.close, None)
+                return ThreadPoolExecutor(1).submit(self.session.worker.stop, None)
         return None  # at once, or refused
 
     def _begin_loading(self) -> Future[LoadedModel]:

@@ -12,8 +12,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
-from flashvggt_ros.ros.diagnostics import ModelIdentity
 from flashvggt_ros.ros.node import NODE_NAME, MappingNode
+from flashvggt_ros.ros.node_state import ModelIdentity
 from flashvggt_ros.ros.session import LoadedModel
 from flashvggt_ros.ros.stop_request import StopRequest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
@@ -14,7 +14,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.frame import MapUpdate
+from flashvggt_ros.frame import FrameStamp, MapUpdate
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.ros.clouds import cloud_message, points_message
@@ -118,10 +118,12 @@ class MapPublishers:
         self.map_points = 0
         self.no_grid = "nothing is mapped yet"
 
-    def repeat_transform(self, newest_image_ns: int) -> None:
+    def repeat_transform(
+        self, newest_image_ns: int, stands_until_ns: Mapping[FrameStamp, int]
+    ) -> None:
         """Send the newest transform again; ``newest_image_ns`` is the newest image's stamp."""
         if self._is_open:
-            self.poses.repeat(newest_image_ns)
+            self.poses.repeat(newest_image_ns, stands_until_ns)
 
     def open(self) -> None:
         """Publish from now on; the whole map is due anew, a transform comes with the next pose."""

@@ -78,6 +78,10 @@ class TransformTree:
             self.sent.add(transforms)
             self._broadcaster.sendTransform(transforms)
 
+    def clear(self) -> None:
+        """Forget what was heard, but for static transforms: time begins anew."""
+        self._buffer.clear()
+
     def close(self) -> None:
         """Stop listening; what was heard can still be looked up."""
         self._listener.unregister()

@@ -90,7 +90,7 @@ class Worker:
         """Queue an image, already counted as received; never waits."""
         dropped = self._queue.put_frame(frame)
         if dropped:
-            self._ledger.add(dropped=dropped)
+            self._ledger.drop("queue_full", dropped)
             self._say_behind(dropped)
 
     def submit(self, run: Callable[[Slam], Any]) -> Future:
@@ -101,13 +101,13 @@ class Worker:
         """
         return self._queue.put_job(lambda slam: self._run_on_whole_map(slam, run))
 
-    def drop_waiting(self) -> None:
-        """Drop the images that wait."""
-        self._ledger.add(dropped=self._queue.discard_frames())
+    def drop_waiting(self, cause: str) -> None:
+        """Drop the images that wait; ``cause`` is one of the ledger's DROPS."""
+        self._ledger.drop(cause, self._queue.discard_frames())
 
     def reset(self, config: Config) -> Future:
         """Forget the map and go on with ``config``; images that wait are dropped at once."""
-        self.drop_waiting()
+        self.drop_waiting("reset")
         return self._queue.put_job(lambda slam: self._reset(slam, config))
 
     def load_map(self, folder: Path, model: MapModel) -> Future:
@@ -167,9 +167,10 @@ class Worker:
         finally:
             if slam.keyframes > kept:
                 self._hold(arrival)
-            else:  # gated, or the gate itself failed on it
-                is_gated = slam.gated > gated
-                self._ledger.add(gated=int(is_gated), dropped=int(not is_gated))
+            elif slam.gated > gated:
+                self._ledger.add(gated=1)
+            else:  # the gate itself failed on it
+                self._ledger.drop("failed")
         self._publish(update)
 
     def _run(self, job: Job) -> None:
@@ -241,7 +242,7 @@ class Worker:
                 self._slam.config.chunk.size,
             )
         else:
-            self._ledger.add(dropped=len(self._held))
+            self._ledger.drop("failed", len(self._held))
             self._held.clear()
             self._output.lose_pose()
             self._error += "; there is no pose on TF until a chunk is mapped"
@@ -270,7 +271,7 @@ class Worker:
 
     def _begin(self) -> None:
         """Forget what belonged to the map before."""
-        self._ledger.add(dropped=len(self._held))
+        self._ledger.drop("reset", len(self._held))
         self._held.clear()
         self._rests_since = float("inf")
         self._error = ""

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from flashvggt_ros.msg import MapStatus
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry, Path
@@ -23,9 +23,9 @@ from tf2_msgs.msg import TFMessage
 from flashvggt_ros.chunk_predictor import ChunkPredictor
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame
-from flashvggt_ros.ros.diagnostics import ModelIdentity
 from flashvggt_ros.ros.messages import stamp_ns, time_message
 from flashvggt_ros.ros.node import MappingNode
+from flashvggt_ros.ros.node_state import ModelIdentity
 from flashvggt_ros.ros.session import LoadedModel, MappingSession
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.worlds import World
@@ -193,6 +193,20 @@ class NodeBench:
         status = self.listener.status
         assert status is not None
         return status
+
+    def diagnosed(self, name: str) -> DiagnosticStatus:
+        """What /diagnostics says next under this name."""
+        found: list[DiagnosticStatus] = []
+        heard = self.listener.heard["/diagnostics"]
+
+        def is_heard() -> bool:
+            parts = [part for message in heard for part in message.status]
+            found[:] = [part for part in parts if part.name == f"/mapping: {name}"]
+            return bool(found)
+
+        heard.clear()
+        self.spin_until(is_heard)
+        return found[-1]
 
     def call(self, kind: type, name: str, request: Any) -> Any:
         """Call a service and return its response."""

@@ -16,7 +16,6 @@ from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.srv import LoadMap, SaveMap
 from geometry_msgs.msg import TransformStamped
 from rclpy.lifecycle import TransitionCallbackReturn
-from ros.node_bench import NodeBench
 from safetensors.torch import save_file
 from tf2_msgs.msg import TFMessage
 
@@ -47,15 +46,6 @@ class Failing(TruthPredictor):
         return super().predict(frames, cache)
 
 
-def diagnosed(it: NodeBench, name: str) -> DiagnosticStatus:
-    """The newest entry of /diagnostics of this name."""
-    it.listener.heard["/diagnostics"].clear()
-    it.spin_until(lambda: it.listener.heard["/diagnostics"])
-    parts = it.listener.heard["/diagnostics"][-1].status
-    (found,) = [part for part in parts if part.name == f"/mapping: {name}"]
-    return found
-
-
 def test_a_lost_chunk_takes_the_pose_off_tf_until_the_next_one(bench: Any) -> None:
     it = bench(Failing(RuntimeError("the model tripped"), calls=[2]))
     images = it.publisher()
@@ -65,7 +55,7 @@ def test_a_lost_chunk_takes_the_pose_off_tf_until_the_next_one(bench: Any) -> No
     it.spin_until(lambda: it.listener.status.state == MapStatus.ERROR)
     assert "the model tripped" in it.listener.status.message
     assert "no pose on TF until a chunk is mapped" in it.listener.status.message
-    mapping = diagnosed(it, "mapping")
+    mapping = it.diagnosed("mapping")
     assert mapping.level == DiagnosticStatus.ERROR and "the model tripped" in mapping.message
     it.spin(0.2)
     it.listener.heard["/tf"].clear()
@@ -89,7 +79,7 @@ def test_a_model_that_fails_three_times_ends_the_node_with_code_1(bench: Any) ->
     assert it.listener.status.state == MapStatus.ERROR
     assert "failed 3 times in a row, last: RuntimeError: broken" in it.listener.status.message
     assert "mapping goes on" not in it.listener.status.message
-    assert diagnosed(it, "node").level == DiagnosticStatus.ERROR
+    assert it.diagnosed("node").level == DiagnosticStatus.ERROR
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, getattr(torch, "AcceleratorError", RuntimeError)])
@@ -130,7 +120,7 @@ def test_numbers_that_are_not_finite_reach_the_operator_and_nobody_else(bench: A
     it.play(it.publisher(), WORLD.frames[:4], period=0.01)
     it.spin_until(lambda: it.listener.status.state == MapStatus.ERROR, seconds=60.0)
     assert "NonFinitePredictionError" in it.listener.status.message
-    assert diagnosed(it, "mapping").level == DiagnosticStatus.ERROR
+    assert it.diagnosed("mapping").level == DiagnosticStatus.ERROR
     assert it.listener.heard["/mapping/odometry"] == [] and it.listener.transforms == []
 
 
@@ -235,16 +225,17 @@ def test_a_checkpoint_that_is_none_leaves_the_node_unconfigured_with_the_reason(
     assert it.node.trigger_configure() == TransitionCallbackReturn.FAILURE
     it.spin_until(lambda: it.listener.status and it.listener.status.state == MapStatus.ERROR)
     assert str(file) in it.listener.status.message and said in it.listener.status.message
-    assert diagnosed(it, "node").level == DiagnosticStatus.ERROR
+    assert it.diagnosed("node").level == DiagnosticStatus.ERROR
     assert not (tmp_path / "ran").exists()
 
 
 def test_two_nodes_of_one_name_are_said_with_the_remedy(bench: Any) -> None:
     first = bench()
-    assert diagnosed(first, "node").level == DiagnosticStatus.OK
+    assert first.diagnosed("node").level == DiagnosticStatus.OK
     bench()
     first.spin_until(lambda: "2 nodes are named /mapping" in first.listener.status.message)
-    node = diagnosed(first, "node")
+    assert first.listener.status.has_warning
+    node = first.diagnosed("node")
     assert node.level == DiagnosticStatus.WARN
     assert "__node:=" in node.message and "__ns:=" in node.message
 
@@ -255,7 +246,7 @@ def test_another_publisher_of_the_same_frame_is_said(bench: Any) -> None:
     it.settle(8)
     it.spin_until(lambda: it.listener.transforms)
     it.spin(0.5)
-    assert diagnosed(it, "node").level == DiagnosticStatus.OK  # its own are not another's
+    assert it.diagnosed("node").level == DiagnosticStatus.OK  # its own are not another's
     other = TransformStamped(child_frame_id=it.listener.transforms[-1].child_frame_id)
     other.header.frame_id = "world"
     other.header.stamp = it.listener.transforms[-1].header.stamp
@@ -264,7 +255,7 @@ def test_another_publisher_of_the_same_frame_is_said(bench: Any) -> None:
     it.spin_until(publisher.get_subscription_count)
     publisher.publish(TFMessage(transforms=[other]))
     it.spin_until(lambda: "another node publishes world->" in it.listener.status.message)
-    node = diagnosed(it, "node")
+    node = it.diagnosed("node")
     assert node.level == DiagnosticStatus.WARN and "tf.publish" in node.message
 
 

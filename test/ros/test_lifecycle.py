@@ -1,6 +1,5 @@
 """The mapping node as a managed node: what it does in each state, and between them."""
 
-import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,20 +19,12 @@ from ros.node_bench import LATCHED, TRUTH, NodeBench
 from std_srvs.srv import SetBool, Trigger
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.frame import Frame
 from flashvggt_ros.ros.session import LoadedModel
 from flashvggt_ros.sensors.intake import fits_any
-from flashvggt_ros.worlds import TruthPredictor, make_world, walk
+from flashvggt_ros.worlds import TruthPredictor, World, make_world, walk
 
 WORLD = make_world(walk(16))
-ROUNDS = itertools.count(1)
 SUCCESS = TransitionCallbackReturn.SUCCESS
-
-
-def later() -> list[Frame]:
-    """The walk once more, an hour after the last time."""
-    shift = next(ROUNDS) * 3_600_000_000_000
-    return [replace(frame, stamp_ns=frame.stamp_ns + shift) for frame in WORLD.frames]
 
 
 def truth(config: Config) -> LoadedModel:
@@ -49,17 +40,6 @@ def change(it: NodeBench, label: str) -> bool:
 
 def state(it: NodeBench) -> str:
     return it.call(GetState, "/mapping/get_state", GetState.Request()).current_state.label
-
-
-def diagnosed(it: NodeBench) -> str:
-    """What /diagnostics says of the node itself."""
-    it.listener.heard["/diagnostics"].clear()
-    it.spin_until(lambda: it.listener.heard["/diagnostics"])
-    (message,) = [
-        part.message for part in it.listener.heard["/diagnostics"][-1].status
-        if part.name == "/mapping: node"
-    ]
-    return str(message)
 
 
 def walk_once(it: NodeBench, images: Any) -> MapStatus:
@@ -82,31 +62,35 @@ def test_a_manager_brings_the_node_up_and_down_and_up_again(bench: Any, tmp_path
         assert change(it, "activate") and state(it) == "active"
         images = it.publisher()
         assert walk_once(it, images).frames_used == 16
-        assert "active" in diagnosed(it)
+        assert "active" in it.diagnosed("node").message
         it.helper.destroy_publisher(images)
         assert change(it, "deactivate") and state(it) == "inactive"
         assert change(it, "cleanup") and state(it) == "unconfigured"
         it.spin_until(lambda: it.listener.status.state == MapStatus.UNCONFIGURED)
     assert it.node.session is None
     assert change(it, "unconfigured_shutdown") and state(it) == "finalized"
-    assert "only a restart" in diagnosed(it)
+    assert "only a restart" in it.diagnosed("node").message
 
 
 def test_an_inactive_node_takes_no_images_sends_no_poses_and_keeps_its_map(
     bench: Any, tmp_path: Path
 ) -> None:
-    it = bench(map_directory=str(tmp_path))
+    before = WORLD.frames[:12]
+    after = [replace(f, stamp_ns=f.stamp_ns + 3_600_000_000_000) for f in WORLD.frames[12:]]
+    world = World((*before, *after), WORLD.T_world_camera, WORLD.depth)
+    it = bench(TruthPredictor(world), map_directory=str(tmp_path), scale__source="fixed")
     images = it.publisher()
-    walk_once(it, images)
+    it.play(images, before, period=0.01)
+    it.settle(12)
     it.spin_until(lambda: it.listener.transforms)
     assert change(it, "deactivate")
     it.spin_until(lambda: it.listener.status.state == MapStatus.INACTIVE)
     it.spin_until(lambda: images.get_subscription_count() == 0)
     it.listener.heard["/tf"].clear()
-    it.play(images, later())
-    it.spin(0.5)
+    it.play(images, after)
+    it.spin(1.0)
     assert it.listener.transforms == []
-    assert it.listener.status.frames_received == 16
+    assert it.listener.status.frames_received == 12
     saved = it.call(SaveMap, "/mapping/save_map", SaveMap.Request(name="kept"))
     assert saved.success, saved.message
     it.listener.heard["/mapping/map_cloud"].clear()
@@ -115,6 +99,11 @@ def test_an_inactive_node_takes_no_images_sends_no_poses_and_keeps_its_map(
     assert it.listener.heard["/mapping/map_cloud"][-1].width > 0
     assert it.listener.transforms == []  # where the robot went meanwhile is not known
     it.spin_until(images.get_subscription_count)
+    it.listener.heard["/mapping/status"].clear()
+    it.play(images, after)
+    assert it.settle(16).frames_used == 16
+    said = {status.message for status in it.listener.heard["/mapping/status"]}
+    assert said <= {"mapping"}  # neither images nor TF are late: they stood still by request
 
 
 def test_images_that_wait_are_dropped_and_counted_as_the_node_becomes_inactive(bench: Any) -> None:
@@ -131,6 +120,7 @@ def test_images_that_wait_are_dropped_and_counted_as_the_node_becomes_inactive(b
     it.spin_until(lambda: busy.is_set() and it.listener.status.frames_received == 16)
     assert it.node.trigger_deactivate() == SUCCESS
     it.spin_until(lambda: it.listener.status.frames_dropped == 12)
+    assert list(it.listener.status.dropped_causes) == ["inactive"]
     it.listener.heard["/mapping/odometry"].clear()
     go_on.set()
     assert it.settle(16).frames_used == 4
@@ -166,7 +156,7 @@ def test_the_state_is_told_while_the_model_loads_and_other_transitions_wait(benc
     configured = client.call_async(ChangeState.Request(transition=configure))
     it.spin_until(lambda: it.listener.status and it.listener.status.state == MapStatus.STARTING)
     assert state(it) == "unconfigured"
-    assert "being loaded" in diagnosed(it)
+    assert "being loaded" in it.diagnosed("node").message
     assert not change(it, "unconfigured_shutdown")
     assert not configured.done()
     may_load.set()
@@ -186,7 +176,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured_and_another_
     assert not change(it, "configure") and state(it) == "unconfigured"
     it.spin_until(lambda: it.listener.status.state == MapStatus.ERROR)
     assert "no checkpoint bad.pt: name another" in it.listener.status.message
-    assert "no checkpoint bad.pt" in diagnosed(it)
+    assert "no checkpoint bad.pt" in it.diagnosed("node").message
     request = SetParameters.Request(
         parameters=[Parameter("checkpoint", value="good.pt").to_parameter_msg()]
     )
@@ -213,7 +203,7 @@ def test_what_nobody_foresaw_is_logged_and_leaves_the_node_unconfigured(
     it = bench(is_started=False, load=load)
     assert not change(it, "configure") and state(it) == "unconfigured"
     assert "KeyError: 'unforeseen'" in capfd.readouterr().err
-    assert "the log says why" in diagnosed(it)
+    assert "the log says why" in it.diagnosed("node").message
 
 
 @pytest.mark.parametrize("steps", [(), ("configure",), ("configure", "activate")])

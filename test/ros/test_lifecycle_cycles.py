@@ -10,7 +10,7 @@ from pathlib import Path
 def test_memory_threads_and_shared_memory_come_back_after_cleanup(tmp_path: Path) -> None:
     found = tmp_path / "cycles.json"
     done = subprocess.run(
-        [sys.executable, "-m", "flashvggt_ros.ros.lifecycle_cycles", "--cycles", "4",
+        [sys.executable, "-m", "flashvggt_ros.ros.lifecycle_cycles", "--cycles", "3",
          "--json", str(found)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=100,
@@ -18,7 +18,7 @@ def test_memory_threads_and_shared_memory_come_back_after_cleanup(tmp_path: Path
     assert done.returncode == 0, done.stderr
     cycles = json.loads(found.read_text())
     print(done.stdout)
-    assert cycles["frames_mapped"] == [8] * 4
+    assert cycles["frames_mapped"] == [8] * 3
     assert cycles["growth_mb"] < 50
     assert cycles["new_threads"] <= 0
     assert cycles["new_shared_memory"] <= 0

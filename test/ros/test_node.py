@@ -258,17 +258,18 @@ def test_a_failing_chunk_is_reported_and_mapping_goes_on(bench: Any) -> None:
 
 def test_status_and_diagnostics_say_which_model_runs_and_what_is_missing(bench: Any) -> None:
     it = bench()
-    it.spin_until(lambda: it.listener.heard["/diagnostics"])
-    it.spin_until(lambda: it.listener.status.state == MapStatus.WAITING)
+    it.spin_until(lambda: it.listener.status and it.listener.status.state == MapStatus.WAITING)
     status = it.listener.status
     assert "no image publisher on /image" in status.message
     assert (status.checkpoint, status.is_trained, status.device) == ("truth", True, "cpu")
     assert (status.scale_source, status.is_metric) == ("fixed", False)
+    assert "no image publisher" in it.diagnosed("images").message
     parts = {part.name: part for part in it.listener.heard["/diagnostics"][-1].status}
     assert set(parts) == {
         f"/mapping: {name}"
-        for name in ("images", "model", "mapping", "scale", "robot", "transforms", "node")
+        for name in (
+            "images", "topics", "model", "mapping", "scale", "robot", "transforms", "node"
+        )
     }
-    assert "no image publisher" in parts["/mapping: images"].message
     values = {value.key for value in parts["/mapping: model"].values}
     assert "backend: cv_bridge" in values

@@ -61,7 +61,7 @@ def test_odometry_of_a_topic_makes_the_map_metric(bench: Any) -> None:
     assert status.scale_source == "odometry"
     assert 0 < status.scale_sigma < 0.1
     assert (status.up_source, status.loops, status.is_localized) == ("tf", 0, True)
-    assert status.message == "mapping"
+    assert "not a meter" not in status.message
     it.spin_until(lambda: len(it.listener.heard["/mapping/path"][-1].poses) == 24)
     poses = [matrix(pose.pose) for pose in it.listener.heard["/mapping/path"][-1].poses]
     steps = np.linalg.norm(np.diff([T[:3, 3] for T in poses], axis=0), axis=1)
@@ -85,7 +85,7 @@ def test_a_map_without_a_measured_scale_says_so(bench: Any) -> None:
 def test_a_scale_that_is_fixed_on_purpose_is_no_problem(bench: Any) -> None:
     it = bench(scale__source="fixed")
     it.play(it.publisher(), WORLD.frames[:8])
-    assert it.settle(8).message == "mapping"
+    assert "not a meter" not in it.settle(8).message
 
 
 def test_a_topic_that_nobody_publishes_is_named(bench: Any) -> None:
