@@ -78,7 +78,7 @@ def test_poses_reach_tf_in_time_while_the_camera_moves_and_while_it_stands(bench
     for frame in (*WORLD.frames[:10], *still):
         it.play(images, [frame])
         listener.ask(frame.stamp_ns)
-        listener.listen(0.1)
+        listener.listen(0.05)
     listener.listen_on()
     assert listener.unanswered == []
     assert listener.answered == 24
