@@ -417,6 +417,10 @@ class Config:
         "mapping", "mapping: build a map, or extend the loaded one; localization: only find out "
         "where the robot is in the loaded one.", choices=("mapping", "localization"),
     )
+    autostart: bool = param(
+        True, "Configure and activate the node as it starts; false: leave that to "
+        "nav2_lifecycle_manager or ros2 lifecycle set."
+    )
     load_map: str = param(
         "", "Name of a saved map below map_directory to begin with; empty: none."
     )

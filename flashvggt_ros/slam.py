@@ -31,6 +31,7 @@ from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.mapping.rig_adjustment import RigAdjustment
 from flashvggt_ros.mapping.shared_view import shared_view
+from flashvggt_ros.mapping.standstill import Standstill
 from flashvggt_ros.robot import UNKNOWN_ROBOT, Robot, RobotState
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Slam(Generic[CacheT]):
     def reset(self) -> None:
         """Forget everything that was seen, but for a loaded map."""
         self.keyframe_gate = KeyframeGate(self.config.keyframe)
+        self.standstill = Standstill()
         self.chunker = Chunker(self.config.chunk)
         self.map = Map(self.config, self._loaded)
         self.loop_closer = LoopCloser(self.config.loop, self.predictor)
@@ -120,9 +122,12 @@ class Slam(Generic[CacheT]):
         """Take one image as add_frame does, but leave the chunk that it completes to map_chunk."""
         if self.keyframe_gate.accepts(frame):
             self.keyframes += 1
+            self.standstill.begin(frame)
             chunk = self.chunker.push(frame)
         else:
             self.gated += 1
+            if self.keyframe_gate.has_stood:
+                self.standstill.go_on(frame)
             chunk = self.chunker.expire(frame.stamp_ns)
         return self._collected(chunk) if chunk else None
 

@@ -17,6 +17,7 @@ from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = "flashvggt_ros"
 NOT_GIVEN = ""
+RESPAWN_DELAY_S = 2.0
 ARGUMENTS = {
     "image_topics": "Image topic, or a YAML list: [/left/image_raw, /right/image_raw]",
     "params_file": "YAML file of ROS parameters",
@@ -27,11 +28,13 @@ ARGUMENTS = {
     "robot.odometry_topic": "nav_msgs/Odometry, in place of odometry on TF",
     "robot.imu_topic": "sensor_msgs/Imu",
     "robot.depth_topics": "Depth image topic registered to the images, or a YAML list",
+    "autostart": "false: a lifecycle manager configures and activates the node",
     "use_sim_time": "true: take the time from /clock",
     "namespace": "ROS namespace of the node; its topics are then /<namespace>/mapping/...",
     "log_level": "debug, info, warn, error or fatal",
 }
 LISTS = {"image_topics", "robot.depth_topics"}
+FLAGS = {"autostart", "use_sim_time"}
 NOT_PARAMETERS = {"params_file", "namespace", "log_level"}
 
 
@@ -45,6 +48,9 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 "rviz", default_value="false", description="true: show the map in RViz"
+            ),
+            DeclareLaunchArgument(
+                "respawn", default_value="false", description="true: restart the node if it ends"
             ),
             OpaqueFunction(function=_nodes),
         ]
@@ -61,6 +67,8 @@ def _nodes(context: LaunchContext) -> list[Node]:
         namespace=given.get("namespace"),
         parameters=_parameters(given),
         ros_arguments=_log_level(given),
+        respawn=LaunchConfiguration("respawn").perform(context).lower() == "true",
+        respawn_delay=RESPAWN_DELAY_S,
         output="screen",
     )
     rviz = Node(
@@ -84,7 +92,7 @@ def _parameters(given: dict[str, str]) -> list[object]:
         topics = yaml.safe_load(given[name])
         parameters.append({name: topics if isinstance(topics, list) else [topics]})
     for name in set(given) - LISTS - NOT_PARAMETERS:
-        parameters.append(_typed(name, bool if name == "use_sim_time" else str))
+        parameters.append(_typed(name, bool if name in FLAGS else str))
     return parameters
 
 

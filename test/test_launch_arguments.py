@@ -24,8 +24,10 @@ def test_arguments_are_those_of_ros_and_parameters_of_the_node_without_defaults(
     assert arguments >= OF_ROS | {"image_topics", "checkpoint", "device"} | OF_ROBOTS
     assert arguments - OF_ROS <= {parameter.name for parameter in parameters()}
     kinds = {parameter.name: parameter.type for parameter in parameters()}
-    lists, strings = set(constants["LISTS"]), arguments - OF_ROS - set(constants["LISTS"])
-    assert lists <= arguments
+    lists, flags = set(constants["LISTS"]), set(constants["FLAGS"])
+    strings = arguments - OF_ROS - lists - flags
+    assert lists | flags <= arguments
+    assert {kinds[name] for name in flags - OF_ROS} == {bool}
     assert {kinds[name] for name in lists} == {tuple}
     assert {kinds[name] for name in strings} == {str}
     assert set(constants["NOT_PARAMETERS"]) == OF_ROS - {"use_sim_time"}

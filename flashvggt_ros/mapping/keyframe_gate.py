@@ -39,12 +39,13 @@ class KeyframeGate:
     first image of a camera always passes. Later ones pass where the median corner has moved by
     ``min_motion``, or where fewer than ``min_tracked`` of the corners are still seen. An image
     without any contrast never does: it shows nothing. After a keyframe with hardly any corners a
-    coarse thumbnail decides.
+    coarse thumbnail decides. ``has_stood``: the corners of the newest image were where they were.
     """
 
     def __init__(self, config: KeyframeConfig) -> None:
         self._config = config
         self._keyframes: dict[str, _View] = {}
+        self.has_stood = False
 
     def accepts(self, frame: Frame) -> bool:
         """Whether ``frame`` shows something new; if so, later frames are compared with it."""
@@ -52,6 +53,7 @@ class KeyframeGate:
         thumbnail = cv2.resize(gray, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
         thumbnail -= thumbnail.mean()
         image = _normalized(gray)
+        self.has_stood = False
         keyframe = self._keyframes.get(frame.camera)
         if keyframe is not None and not self._shows_new(keyframe, image, thumbnail):
             return False
@@ -71,7 +73,9 @@ class KeyframeGate:
         motion = _track(keyframe, image)
         if len(motion) < max(1, self._config.min_tracked * len(keyframe.corners)):
             return True
-        return bool(np.percentile(motion, FAST) >= self._config.min_motion * image.shape[1])
+        most = self._config.min_motion * image.shape[1]
+        self.has_stood = bool(np.percentile(motion, FAST) < most)
+        return not self.has_stood
 
 
 def _small_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

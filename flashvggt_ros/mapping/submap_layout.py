@@ -48,6 +48,7 @@ class SubmapLayout:
         self.scale_estimate: ScaleEstimate | None = loaded.scale
         self.up: UpDirection | None = loaded.up
         self.loops = loaded.loops
+        self.last_loop_ns = 0  # newest keyframe when the newest loop was closed; 0: none was
         self.loop_factors: set[int] = set()  # ids of those that loop closure found
 
     def place_first(self, submap: Submap, up: UpDirection | None) -> None:
@@ -174,6 +175,9 @@ class SubmapLayout:
         for loop in believed:
             logger.info("loop: submap %d shows what submap %d showed", loop.query, loop.match)
         self.loops += len(believed)
+        if believed:
+            newest = (stamp for submap in submaps[-2:] for stamp in submap.stamps)
+            self.last_loop_ns = max(stamp.stamp_ns for stamp in newest)
         self._take_over(submaps)
         return believed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.exceptions import InvalidTopicNameException
@@ -16,6 +16,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.ros.images import image_converter
+from flashvggt_ros.ros.qos_watch import endpoint_name
+from flashvggt_ros.ros.stream_watch import StreamReport, StreamWatch, drift_problem
 from flashvggt_ros.sensors.intake import CameraIntake, FitCheck
 from flashvggt_ros.sensors.rejected_input import RejectedInput
 
@@ -32,7 +34,7 @@ class CameraInput:
     and changes to the type of whoever publishes on the topic where that differs. Where nobody does,
     but somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead.
     ``take(frame)`` is called with every image, None in place of one that is rejected. Topic names
-    are relative to the node's namespace and can be remapped.
+    are relative to the node's namespace and can be remapped. Nothing comes before open().
     """
 
     def __init__(
@@ -54,23 +56,59 @@ class CameraInput:
             self.topic, config.image, convert_raw=image_converter(), check_fit=check_fit
         )
         self.is_connected = False
+        uses_info = config.predictor.use_camera_info
+        self._info_topic = self._resolved_info_topic(index) if uses_info else ""
+        self._info: Subscription | None = None
+        self._stream = StreamWatch()
         self._subscription: Subscription | None = None
         self._subscribed = ("", "")
         self._polls = 0
-        if config.predictor.use_camera_info:
-            node.create_subscription(
-                CameraInfo, self._info_topic(index), self._on_camera_info, self._qos()
-            )
-        self.connect()
 
     @property
     def problem(self) -> str:
-        """Why no images can come, in words; empty once subscribed to a topic that is published."""
+        """Why no images come, in words; empty while they do, and while none are taken."""
+        if self._subscription is None:
+            return ""
         if not self.is_connected:
             return f"no image publisher on {self.topic} yet"
-        if not self._node.count_publishers(self.topic):
-            return f"nobody publishes on {self.topic}"
-        return ""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        stream = self.stream
+        silence = f"no image on {self.topic} for {stream.silence_s:.1f} s"
+        if not publishers:
+            return f"{silence}, and nobody publishes there: start the camera's driver"
+        if not stream.is_stalled:
+            return ""
+        return (
+            f"{silence}, though it is published by {', '.join(map(endpoint_name, publishers))}: "
+            "check the camera, its driver and the network"
+        )
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What is subscribed to with the reliability that image.qos asks for, while open."""
+        return (self.topic, self._info_topic) if self._info_topic else (self.topic,)
+
+    @property
+    def stream(self) -> StreamReport:
+        """How its images come."""
+        return self._stream.report(self.topic)
+
+    def open(self) -> None:
+        """Begin to take images, also after close()."""
+        if self._info_topic:
+            self._info = self._node.create_subscription(
+                CameraInfo, self._info_topic, self._on_camera_info, self._qos()
+            )
+        self.connect()
+
+    def close(self) -> None:
+        """Take no more images; counts, and the stamps that came, are kept."""
+        for subscription in filter(None, (self._info, self._subscription)):
+            self._node.destroy_subscription(subscription)
+        self._info = self._subscription = None
+        self._subscribed = ("", "")
+        self._polls = 0
+        self.is_connected = False
 
     def connect(self) -> None:
         """Subscribe, and follow the type of the topic's publisher; call it until is_connected."""
@@ -84,6 +122,7 @@ class CameraInput:
         if transport:
             self._subscribe(transport)
             self.is_connected = True
+            self._stream = StreamWatch()  # no silence of before counts
             logger.info("images from %s (%s)", self.topic, transport)
         elif self._polls == 0:
             self._subscribe("compressed" if self.topic.endswith("/compressed") else "raw")
@@ -109,7 +148,7 @@ class CameraInput:
             logger.warning("%s carries %s, not images", topic, publishers[0].topic_type)
         return "raw" if "raw" in carried else next(iter(carried), "")
 
-    def _info_topic(self, index: int) -> str:
+    def _resolved_info_topic(self, index: int) -> str:
         if self._config.image.camera_info_topics:
             topic = self._config.image.camera_info_topics[index]
             return resolved_topic(self._node, "image.camera_info_topics", topic)
@@ -130,8 +169,10 @@ class CameraInput:
         try:
             frame = self.intake.frame(message)
         except RejectedInput:  # the intake counts it and says it once
+            self._stream.arrived()
             self._take(None)
             return
+        self._stream.arrived(frame.stamp_ns)
         self._take(frame)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
@@ -139,6 +180,15 @@ class CameraInput:
             self.intake.set_camera_info(message)
         except RejectedInput:  # the intake counts it and says it once
             return
+
+
+def input_problems(cameras: Sequence[CameraInput], clock_problem: str) -> tuple[str, ...]:
+    """Say what keeps images away: a clock that stands still keeps them all, and is said alone."""
+    if clock_problem:
+        return (clock_problem,)
+    problems = [camera.problem for camera in cameras]
+    problems.append(drift_problem([camera.stream for camera in cameras]))
+    return tuple(filter(None, problems))
 
 
 def resolved_topic(node: Node, parameter: str, topic: str) -> str:

@@ -1,106 +1,25 @@
-"""The node's state in words and numbers: MapStatus on ~/status, DiagnosticArray on /diagnostics."""
+"""The node's state for operators, on /diagnostics; docs/diagnostics.md explains each entry."""
 
 from __future__ import annotations
-
-from collections import Counter
-from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.msg import MapStatus
-from flashvggt_ros.ros.frame_ledger import FrameCounts
+from flashvggt_ros.ros.map_status import cache_limit, queue_limit
 from flashvggt_ros.ros.messages import time_message
-from flashvggt_ros.ros.worker_report import WorkerReport
+from flashvggt_ros.ros.node_state import UNTRAINED, NodeState
+from flashvggt_ros.ros.tf_watch import UNKNOWN
 
-NOT_METRIC = (
-    "the unit of the map is not a meter: drive on, so that the scale can be measured; or give it "
-    "odometry, depth, a rig of cameras or scale.camera_height; or set scale.source to fixed"
-)
-UNKNOWN_SIGMA = -1.0
-UNTRAINED = "untrained weights: the geometry means nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
-    """Which weights run where. ``sha256`` is empty for untrained weights."""
-
-    checkpoint: str
-    sha256: str
-    revision: str
-    is_trained: bool
-    device: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NodeState:
-    """Everything that the two messages are made of.
-
-    ``stamp_ns`` is that of the newest image received, 0 before the first. ``input_problems``,
-    ``robot_problems`` and ``missing_transform`` say what keeps images, the robot's messages or
-    transforms away, empty where nothing does. ``robot_rejected``: messages that could not be used,
-    by topic of the robot and cause. ``no_grid`` says why there is no occupancy grid, if so.
-    """
-
-    stamp_ns: int
-    is_paused: bool
-    counts: FrameCounts
-    rejected: Counter[str]
-    report: WorkerReport
-    input_problems: tuple[str, ...]
-    missing_transform: str
-    robot_problems: tuple[str, ...]
-    robot_rejected: dict[str, Counter[str]]
-    map_points: int
-    no_grid: str
-    model: ModelIdentity
-    backends: dict[str, str]
-
-
-def map_status(state: NodeState, config: Config) -> MapStatus:
-    """The message for ~/status."""
-    code, text = _state(state, config)
-    counts, report = state.counts, state.report
-    scale = report.scale_estimate
-    return MapStatus(
-        header=Header(stamp=time_message(state.stamp_ns), frame_id=config.tf.map_frame),
-        state=code,
-        message=text,
-        frames_received=counts.received,
-        frames_used=counts.used,
-        frames_gated=counts.gated,
-        frames_dropped=counts.dropped,
-        frames_rejected=counts.rejected,
-        rejected_causes=sorted(state.rejected),
-        rejected_counts=[state.rejected[cause] for cause in sorted(state.rejected)],
-        queue_length=counts.waiting,
-        submaps=report.submaps,
-        map_points=state.map_points,
-        cache_frames=report.cache_frames,
-        cache_bytes=report.cache_bytes,
-        cache_limit_bytes=int(config.predictor.max_cache_mb * 1e6),
-        chunk_latency_s=report.latency_s,
-        chunk_latency_p95_s=report.latency_p95_s,
-        scale=report.scale,
-        scale_sigma=scale.sigma if scale else UNKNOWN_SIGMA,
-        scale_source=scale.source if scale else "fixed",
-        is_metric=scale is not None,
-        up_source=report.up_source,
-        loops=report.loops,
-        is_localized=report.is_joined,
-        checkpoint=state.model.checkpoint,
-        checkpoint_sha256=state.model.sha256,
-        is_trained=state.model.is_trained,
-        device=state.model.device,
-    )
+OTHER_CLOCK = "unknown: the images' stamps are not on this clock"
+NO_TF = "unknown: no pose is on TF"
 
 
 def diagnostic_array(state: NodeState, config: Config, node_name: str) -> DiagnosticArray:
-    """The message for /diagnostics: images, model, mapping, scale, robot, transforms."""
+    """The message for /diagnostics: images, topics, model, mapping, scale, robot, transforms."""
     statuses = [
-        _images(state), _model(state), _mapping(state), _scale(state, config), _robot(state),
-        _transforms(state),
+        _images(state, config), _topics(state), _model(state, config), _mapping(state),
+        _scale(state, config), _robot(state), _transforms(state),
     ]  # fmt: skip
     for status in statuses:
         status.name = f"{node_name}: {status.name}"
@@ -108,29 +27,7 @@ def diagnostic_array(state: NodeState, config: Config, node_name: str) -> Diagno
     return DiagnosticArray(header=Header(stamp=time_message(state.stamp_ns)), status=statuses)
 
 
-def _unit_problem(state: NodeState, config: Config) -> str:
-    """Say that the map's unit is no meter where one was to be measured; empty otherwise."""
-    is_wanted = config.scale.source != "fixed" and state.report.submaps > 0
-    return NOT_METRIC if is_wanted and state.report.scale_estimate is None else ""
-
-
-def _state(state: NodeState, config: Config) -> tuple[int, str]:
-    if state.report.error:
-        text = f"{state.report.error}; mapping goes on, the log has the details"
-        return MapStatus.ERROR, text
-    if state.is_paused:
-        return MapStatus.PAUSED, "paused: images are dropped; call ~/pause with false to go on"
-    problems = [*state.input_problems, *state.robot_problems, state.missing_transform]
-    if not state.model.is_trained:
-        problems.append(UNTRAINED)
-    problems += [state.report.rig_problem, _unit_problem(state, config)]
-    text = "; ".join(problem for problem in problems if problem)
-    if not state.counts.received:
-        return MapStatus.WAITING, text or "no image has arrived yet"
-    return MapStatus.MAPPING, text or "mapping"
-
-
-def _images(state: NodeState) -> DiagnosticStatus:
+def _images(state: NodeState, config: Config) -> DiagnosticStatus:
     counts = state.counts
     values: dict[str, object] = {
         "received [frames]": counts.received,
@@ -139,21 +36,43 @@ def _images(state: NodeState) -> DiagnosticStatus:
         "dropped [frames]": counts.dropped,
         "rejected [frames]": counts.rejected,
         "waiting [frames]": counts.waiting,
+        "waiting, at most [frames]": queue_limit(config),
+        "time jumped back [times]": state.jumps_back,
+        **{f"dropped: {cause} [frames]": counts.drops[cause] for cause in sorted(counts.drops)},
         **{f"rejected: {cause} [messages]": state.rejected[cause] for cause in state.rejected},
     }
+    for stream in state.streams:
+        values[f"{stream.topic}: rate [Hz]"] = f"{stream.rate_hz:.1f}"
+        values[f"{stream.topic}: newest image [s ago]"] = f"{stream.silence_s:.1f}"
     problems = list(state.input_problems)
     if state.is_paused:
         problems.append("paused")
     if counts.rejected:
         problems.append(f"{counts.rejected} images rejected")
-    return _status("images", "; ".join(problems), "images arrive", values)
+    all_well = "images arrive" if state.is_active else "inactive: no image is taken"
+    return _status("images", "; ".join(problems), all_well, values)
 
 
-def _model(state: NodeState) -> DiagnosticStatus:
+def _topics(state: NodeState) -> DiagnosticStatus:
+    """Who publishes what is subscribed to, and whether it can arrive."""
+    values: dict[str, object] = {
+        f"publishers of {topic}": publishers for topic, publishers in state.qos.publishers.items()
+    }
+    return _status("topics", "; ".join(state.qos.problems), "all offers match", values)
+
+
+def _model(state: NodeState, config: Config) -> DiagnosticStatus:
+    memory, report = state.memory, state.report
+    filled = report.cache_bytes / cache_limit(config)
     values: dict[str, object] = {
         "checkpoint": state.model.checkpoint,
         "sha256": state.model.sha256,
         "device": state.model.device,
+        "host memory [MB]": round(memory.host_bytes / 1e6),
+        "GPU memory [MB]": round(memory.gpu_bytes / 1e6),
+        "descriptor cache [frames]": report.cache_frames,
+        "descriptor cache [bytes]": report.cache_bytes,
+        "descriptor cache [% of its limit]": f"{100 * filled:.1f}",
         **{f"backend: {name}": used for name, used in state.backends.items()},
     }
     return _status("model", "" if state.model.is_trained else UNTRAINED, "trained weights", values)
@@ -161,6 +80,7 @@ def _model(state: NodeState) -> DiagnosticStatus:
 
 def _mapping(state: NodeState) -> DiagnosticStatus:
     report = state.report
+    last_loop = f"{report.last_loop_ns * 1e-9:.3f}" if report.last_loop_ns else "none yet"
     values: dict[str, object] = {
         "chunks": report.chunks,
         "chunk latency [s]": f"{report.latency_s:.3f}",
@@ -168,9 +88,8 @@ def _mapping(state: NodeState) -> DiagnosticStatus:
         "chunk latency, 95th percentile [s]": f"{report.latency_p95_s:.3f}",
         "submaps": report.submaps,
         "map cloud [points]": state.map_points,
-        "descriptor cache [frames]": report.cache_frames,
-        "descriptor cache [bytes]": report.cache_bytes,
         "loops": report.loops,
+        "last loop [stamp, s]": last_loop,
         "up": report.up_source,
         "occupancy grid": state.no_grid or "published",
     }
@@ -189,7 +108,7 @@ def _scale(state: NodeState, config: Config) -> DiagnosticStatus:
         "standard deviation [%]": f"{100 * scale.sigma:.2g}" if scale else "unknown",
     }
     all_well = f"measured: {scale.source}" if scale else "not measured"
-    return _status("scale", _unit_problem(state, config), all_well, values)
+    return _status("scale", state.unit_problem(config), all_well, values)
 
 
 def _robot(state: NodeState) -> DiagnosticStatus:
@@ -206,8 +125,22 @@ def _robot(state: NodeState) -> DiagnosticStatus:
 
 
 def _transforms(state: NodeState) -> DiagnosticStatus:
-    problems = filter(None, (state.missing_transform, state.report.rig_problem))
-    return _status("transforms", "; ".join(problems), "nothing is missing", {})
+    """What is on TF, how old it is, and what listeners may count on."""
+    tf = state.tf
+    unknown = OTHER_CLOCK if tf.newest_ns else NO_TF
+
+    def seconds(value: float) -> str:
+        return unknown if value == UNKNOWN else f"{value:.3f}"
+
+    values: dict[str, object] = {
+        "TF age [s]": seconds(tf.age_s),
+        "TF behind the newest image [s]": f"{tf.behind_s:.3f}" if tf.newest_ns else NO_TF,
+        "TF tolerance [s]": f"{tf.tolerance_s:.3f}",
+        "image to TF, median [s]": seconds(tf.latency_p50_s),
+        "image to TF, 95th percentile [s]": seconds(tf.latency_p95_s),
+    }
+    problems = filter(None, (state.missing_transform, state.tf_problem, state.report.rig_problem))
+    return _status("transforms", "; ".join(problems), "nothing is missing", values)
 
 
 def _status(name: str, problem: str, all_well: str, values: dict[str, object]) -> DiagnosticStatus:

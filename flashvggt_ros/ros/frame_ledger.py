@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+DROPS = frozenset(
+    {
+        "queue_full",  # the model is behind the images
+        "paused",
+        "inactive",  # they still waited when the node was deactivated
+        "failed",  # the model, or the keyframe gate, failed on it
+        "reset",  # it still waited when the map began anew
+        "stopped",  # mapping had ended by itself
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameCounts:
-    """Images since the start: received = used + gated + dropped + rejected + waiting."""
+    """Images since the start: received = used + gated + dropped + rejected + waiting.
+
+    ``drops``: those that were good but are not mapped, by cause, one of DROPS.
+    """
 
     received: int = 0
     used: int = 0
     gated: int = 0
-    dropped: int = 0
     rejected: int = 0
+    drops: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def dropped(self) -> int:
+        """Images that were good but are not mapped."""
+        return sum(self.drops.values())
 
     @property
     def waiting(self) -> int:
@@ -35,25 +56,33 @@ class FrameLedger:
         return self._counts
 
     def add(
-        self,
-        *,
-        received: int = 0,
-        used: int = 0,
-        gated: int = 0,
-        dropped: int = 0,
-        rejected: int = 0,
+        self, *, received: int = 0, used: int = 0, gated: int = 0, rejected: int = 0
     ) -> None:
         """Count images; raises ValueError when more are settled than were received."""
         with self._lock:
             counts = self._counts
-            new = replace(
-                counts,
-                received=counts.received + received,
-                used=counts.used + used,
-                gated=counts.gated + gated,
-                dropped=counts.dropped + dropped,
-                rejected=counts.rejected + rejected,
+            self._settle(
+                replace(
+                    counts,
+                    received=counts.received + received,
+                    used=counts.used + used,
+                    gated=counts.gated + gated,
+                    rejected=counts.rejected + rejected,
+                )
             )
-            if new.waiting < 0:
-                raise ValueError(f"more images settled than received: {new}")
-            self._counts = new
+
+    def drop(self, cause: str, count: int = 1) -> None:
+        """Count images as dropped; raises as add() does, and KeyError for an unknown cause."""
+        if cause not in DROPS:
+            raise KeyError(cause)
+        if not count:
+            return
+        with self._lock:
+            drops = dict(self._counts.drops)
+            drops[cause] = drops.get(cause, 0) + count
+            self._settle(replace(self._counts, drops=MappingProxyType(drops)))
+
+    def _settle(self, counts: FrameCounts) -> None:
+        if counts.waiting < 0:
+            raise ValueError(f"more images settled than received: {counts}")
+        self._counts = counts

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -17,52 +18,32 @@ from flashvggt_ros.config import Config
 from flashvggt_ros.mapping.map_archive import save_map
 from flashvggt_ros.mapping.map_io import safe_map_folder
 from flashvggt_ros.mapping.map_manifest import MapModel
-from flashvggt_ros.ros.worker import Worker
+from flashvggt_ros.ros.completion import Completion
+from flashvggt_ros.ros.session import MappingSession
 from flashvggt_ros.slam import Slam
 from flashvggt_ros.srv import LoadMap, SaveMap
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 0.005
-
-
-class Completion:
-    """Awaits a future of the worker's thread inside a service callback.
-
-    Executors resume a waiting coroutine again and again without a pause; waiting a few
-    milliseconds here keeps that from taking the processor from the model, and images are taken in
-    between.
-    """
-
-    def __init__(self, future: Future) -> None:
-        self._future = future
-
-    def __await__(self) -> Generator[None, None, Any]:
-        while not concurrent.futures.wait([self._future], timeout=POLL_S).done:
-            yield
-        return self._future.result()
+NOT_CONFIGURED = "there is no map while the node is unconfigured: configure it"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class MapServices:
-    """Serves ~/reset, ~/pause, ~/save_map and ~/load_map.
+    """Serves ~/reset, ~/pause, ~/save_map and ~/load_map, in every state of the node.
 
     Jobs wait behind the images that came before them; images are taken in meanwhile. reset drops
-    the images that wait. ``on_reset`` is called in the executor's thread before.
+    the images that wait. ``session`` is asked anew each time: None while the node is unconfigured.
     """
 
     def __init__(
         self,
         node: Node,
         config: Callable[[], Config],
-        worker: Worker,
-        model: MapModel,
-        on_reset: Callable[[], None],
+        session: Callable[[], MappingSession | None],
     ) -> None:
-        self.is_paused = False
         self._config = config
-        self._worker = worker
-        self._model = model
-        self._on_reset = on_reset
+        self._session = session
         # A service that awaits keeps its group busy: in the node's own one, images would wait too.
         group = ReentrantCallbackGroup()
         node.create_service(Trigger, "~/reset", self._reset, callback_group=group)
@@ -73,14 +54,17 @@ class MapServices:
     async def _reset(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        self._on_reset()
         response.success, response.message = await self._answer(
-            self._worker.reset(self._config()), lambda _: "the map is empty"
+            lambda session: session.reset(), lambda _: "the map is empty"
         )
         return response
 
     def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self.is_paused = request.data
+        session = self._session()
+        if session is None:
+            response.message = NOT_CONFIGURED
+            return response
+        session.is_paused = request.data
         response.success = True
         response.message = "paused: images are dropped" if request.data else "mapping"
         logger.info("%s", response.message)
@@ -89,44 +73,60 @@ class MapServices:
     async def _save_map(
         self, request: SaveMap.Request, response: SaveMap.Response
     ) -> SaveMap.Response:
-        try:
-            folder = safe_map_folder(self._config().map_directory, request.name)
-        except ValueError as error:
-            response.message = str(error)
-            return response
-        saved = self._worker.submit(lambda slam: self._save(slam, folder, request.overwrite))
-        response.success, response.message = await self._answer(saved, lambda text: text)
+        response.success, response.message = await self._answer(
+            lambda session: self._save(session, request), lambda text: text
+        )
         if response.success:
-            response.folder = str(folder)
+            response.folder = str(self._folder(request.name))
         return response
 
     async def _load_map(
         self, request: LoadMap.Request, response: LoadMap.Response
     ) -> LoadMap.Response:
-        try:
-            folder = safe_map_folder(self._config().map_directory, request.name)
-        except ValueError as error:
-            response.message = str(error)
-            return response
-        loaded = self._worker.load_map(folder, self._model)
         response.success, response.message = await self._answer(
-            loaded, lambda _: f"{request.name} is loaded; where the robot is in it is looked for"
+            lambda session: session.worker.load_map(
+                self._folder(request.name), session.map_model
+            ),
+            lambda _: f"{request.name} is loaded; where the robot is in it is looked for",
         )
+        if not response.success:
+            response.message = f"{request.name} is not loaded: {response.message}"
         return response
 
-    async def _answer(self, future: Future, say: Callable[[Any], str]) -> tuple[bool, str]:
-        """Wait for a job; return success and message."""
+    async def _answer(
+        self, begin: Callable[[MappingSession], Future], say: Callable[[Any], str]
+    ) -> tuple[bool, str]:
+        """Begin a job and wait for it; return success and message."""
+        session = self._session()
+        if session is None:
+            return False, NOT_CONFIGURED
         try:
-            return True, say(await Completion(future))
+            return True, say(await Completion(begin(session)))
         except concurrent.futures.CancelledError:
-            return False, "the node is shutting down"
+            return False, session.worker.fatal or "the node is shutting down"
         except (OSError, ValueError, RuntimeError) as error:
             return False, str(error)
 
-    def _save(self, slam: Slam, folder: Path, overwrite: bool) -> str:
-        """Write the map; runs in the worker's thread."""
-        saved = save_map(folder, slam.map, slam.config, self._model, overwrite=overwrite)
-        counts = saved.counts
-        text = f"{counts.poses} poses and {counts.points} points written"
-        logger.info("%s to %s", text, folder)
-        return text
+    def _folder(self, name: str) -> Path:
+        return safe_map_folder(self._config().map_directory, name)
+
+    def _save(self, session: MappingSession, request: SaveMap.Request) -> Future:
+        folder, model, overwrite = self._folder(request.name), session.map_model, request.overwrite
+        return session.worker.submit(lambda slam: _write(slam, folder, model, overwrite))
+
+
+def _write(slam: Slam, folder: Path, model: MapModel, overwrite: bool) -> str:
+    """Write the map; runs in the worker's thread."""
+    try:
+        saved = save_map(folder, slam.map, slam.config, model, overwrite=overwrite)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OSError(
+            f"nothing was saved, and an older map of that name is whole: {error}; make room, or "
+            "let map_directory be on another disk"
+        ) from error
+    counts = saved.counts
+    text = f"{counts.poses} poses and {counts.points} points written"
+    logger.info("%s to %s", text, folder)
+    return text

@@ -1,203 +1,278 @@
-"""The mapping node: image topics in, TF poses and PointCloud2 maps out."""
+"""The mapping node: image topics in, TF poses and PointCloud2 maps out; a managed node."""
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections import Counter
-from functools import partial
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
-from flashvggt_ros.chunk_predictor import ChunkPredictor
 from flashvggt_ros.config import Config
-from flashvggt_ros.frame import Frame
-from flashvggt_ros.mapping.map_io import safe_map_folder
-from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.msg import MapStatus
-from flashvggt_ros.ros import backends
-from flashvggt_ros.ros.camera_input import CameraInput
-from flashvggt_ros.ros.diagnostics import (
-    UNTRAINED,
-    ModelIdentity,
-    NodeState,
-    diagnostic_array,
-    map_status,
-)
-from flashvggt_ros.ros.frame_ledger import FrameLedger
-from flashvggt_ros.ros.initial_pose import InitialPoseInput
+from flashvggt_ros.ros.bond import ManagerBond
+from flashvggt_ros.ros.completion import Ended
+from flashvggt_ros.ros.diagnostics import diagnostic_array
+from flashvggt_ros.ros.gpu import free_unused_memory
+from flashvggt_ros.ros.graph_conflicts import GraphConflicts
+from flashvggt_ros.ros.lifecycle_report import LifecycleReport, bare_status, node_diagnostic
 from flashvggt_ros.ros.log_forwarding import forward_logs, stop_forwarding
 from flashvggt_ros.ros.map_services import MapServices
+from flashvggt_ros.ros.map_status import map_status
+from flashvggt_ros.ros.node_entities import NodeEntities
 from flashvggt_ros.ros.parameters import declare_parameters, on_change
-from flashvggt_ros.ros.publishers import LATCHED, MapPublishers
-from flashvggt_ros.ros.robot import RosRobot
-from flashvggt_ros.ros.transforms import PatientTransforms, TransformTree
-from flashvggt_ros.ros.worker import Worker
-from flashvggt_ros.sensors.intake import FitCheck, fits_any
-from flashvggt_ros.slam import Slam
+from flashvggt_ros.ros.publishers import LATCHED
+from flashvggt_ros.ros.session import LoadedModel, MappingSession
+from flashvggt_ros.ros.transforms import TransformTree
 
 logger = logging.getLogger(__name__)
 
 NODE_NAME = "mapping"
-CONNECT_PERIOD_S = 0.1
 TF_CACHE_S = 60.0  # poses come a queue and a chunk later than the transforms they need
-STOP_TIMEOUT_S = 0.8  # longest wait for the chunk in progress at shutdown
+STOP_TIMEOUT_S = 0.8  # longest wait for the chunk in progress when the process ends
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class MappingNode(Node):
+def _logged(transition: Callable) -> Callable:
+    """Log what a transition raises: rclpy goes on to on_error without a word."""
+
+    @functools.wraps(transition)
+    def logged(self: MappingNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(self, state)
+        except Exception:
+            logger.exception("%s failed", transition.__name__)
+            raise
+
+    return logged
+
+
+class MappingNode(LifecycleNodeMixin, Node):
     """Converts and queues images in the executor's thread; a worker thread maps them.
 
-    Construct it (parameters), then start() it with a model (topics, worker), spin it, and stop()
-    it before destroy_node(). Timers run on the steady clock, so that a simulation clock that
-    stands still stops neither TF nor status.
+    Between configure and cleanup it has a session: model, worker, map. What takes long is done
+    before a transition that was asked for by ~/change_state or start_up(), in another thread: the
+    executor goes on, and the state changes once it is done. Status, diagnostics, parameters and
+    services are there in every state; stop() it before destroy_node().
     """
 
-    def __init__(self, **node_arguments: Any) -> None:
-        """Declare the parameters; raises ValueError that says which one is out of its limits."""
-        super().__init__(NODE_NAME, **node_arguments)
+    def __init__(self, load: Callable[[Config], LoadedModel], **node_arguments: Any) -> None:
+        """Declare the parameters; raises ValueError that says which one is out of its limits.
+
+        ``load`` makes the model in configure, in a thread of its own. It may raise ValueError,
+        OSError, ImportError and RuntimeError: the node then stays unconfigured and says why.
+        """
+        Node.__init__(self, NODE_NAME, **node_arguments)
         self._log_handler = forward_logs(self.get_logger())
         try:
             self.config: Config = declare_parameters(self)
         except ValueError:
-            self.destroy_node()
+            stop_forwarding(self._log_handler)
+            Node.destroy_node(self)
             raise
-        self._worker: Worker | None = None
+        self.failure = ""
+        self._fatal = ""
+        self._load = load
+        self._loading: Future[LoadedModel] | None = None
+        self.session: MappingSession | None = None
+        self._is_changing = False
+        # A transition that awaits keeps its group busy: in the node's own, all else would wait.
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        self._change_at_once = self._service_change_state.callback
+        self._service_change_state.callback = self._change_state
+        self._bond = ManagerBond(self)
+        self._tree = TransformTree(self, cache_s=TF_CACHE_S)
+        self._conflicts = GraphConflicts(self, self._tree.sent)
         self._status = self.create_publisher(MapStatus, "~/status", LATCHED)
-        starting = MapStatus(state=MapStatus.STARTING, checkpoint=self.config.checkpoint)
-        starting.header.frame_id = self.config.tf.map_frame
-        starting.message = f"loading {self.config.checkpoint}"
-        self._status.publish(starting)
-
-    def start(
-        self,
-        predictor: ChunkPredictor,
-        model: ModelIdentity,
-        check_fit: FitCheck = fits_any,
-    ) -> None:
-        """Begin to map with ``predictor``: subscribe, publish, serve.
-
-        ``check_fit`` raises ValueError for an image that the predictor cannot take.
-        """
-        self._model = model
-        self._backends = backends.in_use()
-        self._newest_ns = 0
-        self._has_reset = False
-        self._ledger = FrameLedger()
-        transforms = PatientTransforms(
-            TransformTree(self, cache_s=TF_CACHE_S), lambda: self.config.tf.lookup_timeout
-        )
-        self.robot = RosRobot(self, self.config, transforms)
-        self._outputs = MapPublishers(self, lambda: self.config, transforms)
-        slam = Slam(self.config, predictor, self.robot)
-        map_model = MapModel(model.checkpoint, model.sha256, model.revision)
-        if self.config.load_map:
-            folder = safe_map_folder(self.config.map_directory, self.config.load_map)
-            slam.load_map(folder, map_model)
-        self._worker = Worker(slam, self.config.image.queue_size, self._ledger, self._outputs)
-        self._map_services = MapServices(
-            self, lambda: self.config, self._worker, map_model, self._on_reset
-        )
-        self._initial_pose = InitialPoseInput(self, lambda: self.config.tf, self._worker)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._cameras = [
-            CameraInput(self, index, self.config, partial(self._take, index), check_fit)
-            for index in range(len(self.config.image_topics))
-        ]
-        self._start_timers()
-        on_change(self, lambda: self.config, self._change)
-        self._worker.start()
-        self._say_start()
+        self._map_services = MapServices(self, lambda: self.config, lambda: self.session)
+        self._status_timer = self.create_timer(
+            self.config.publish.status_period,
+            self._publish_status,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        on_change(self, lambda: self.config, self._apply, lambda: self._is_configured)
+        self._entities = NodeEntities(self)
+        self._publish_status()
 
     @property
     def fatal(self) -> str:
-        """Why mapping ended by itself; empty while it goes on."""
-        return self._worker.fatal if self._worker else ""
+        """Why the process is to end; empty while it goes on."""
+        return self._fatal or (self.session.worker.fatal if self.session else "")
+
+    @property
+    def exit_code(self) -> int:
+        """With what the process is to end: 0 while ``fatal`` is empty."""
+        if self._fatal or self.session is None:
+            return 1 if self._fatal else 0
+        return self.session.worker.exit_code
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a thread loads a model."""
+        return self._loading is not None and not self._loading.done()
+
+    async def start_up(self) -> None:
+        """Configure and activate, as a lifecycle manager would; where that fails, ``fatal``."""
+        self._is_changing = True
+        try:
+            await Ended(self._begin_loading())
+            if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
+                self._fatal = self.failure
+                logger.critical("the node ends: %s", self.failure)
+        finally:
+            self._is_changing = False
 
     def stop(self) -> bool:
         """Stop publishing and mapping; return whether the worker's thread has ended."""
-        stopped = True
-        if self._worker is not None:
-            self._outputs.close()
-            stopped = self._worker.stop(STOP_TIMEOUT_S)
-        return stopped
+        if self.fatal:
+            self._publish_status()
+        self._status_timer.cancel()
+        self._bond.loosen()
+        return self.session is None or self.session.close(STOP_TIMEOUT_S)
 
     def destroy_node(self) -> None:
         """Release everything; stop() comes first."""
         stop_forwarding(self._log_handler)
+        self._tree.close()
         super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()  # else the name stays in the graph
 
-    def _start_timers(self) -> None:
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        config = self.config
-        self._tf_timer = self.create_timer(1.0 / config.tf.rate, self._repeat_tf, clock=steady)
-        self._status_timer = self.create_timer(
-            config.publish.status_period, self._publish_status, clock=steady
-        )
-        self._connect_timer = self.create_timer(CONNECT_PERIOD_S, self._connect, clock=steady)
+    @_logged
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Get a model, the worker's thread, and a map if one is to be loaded."""
+        self.failure = ""
+        loading, self._loading = self._begin_loading(), None
+        try:
+            model = loading.result()
+            self.session = MappingSession(self, lambda: self.config, model, self._tree)
+        except (ValueError, OSError, ImportError, RuntimeError) as error:
+            self.failure = str(error)
+            logger.error("not configured: %s", error)
+            self._entities.destroy_newer()
+            free_unused_memory()
+            return FAILURE
+        self._publish_status()
+        return SUCCESS
 
-    def _take(self, index: int, frame: Frame | None) -> None:
-        """Account for one image and queue it; runs in the executor's thread, never waits."""
-        assert self._worker is not None
-        if frame is None:
-            self._ledger.add(received=1, rejected=1)
-            return
-        is_newer = frame.stamp_ns > self._newest_ns
-        self._newest_ns = frame.stamp_ns if is_newer or self._has_reset else self._newest_ns
-        self._has_reset = False
-        if index == 0:
-            self._outputs.poses.placer.first_camera = frame.camera
-        if self._map_services.is_paused or self._worker.fatal:
-            self._ledger.add(received=1, dropped=1)
-            return
-        self._ledger.add(received=1)
-        self._worker.put_frame(frame)
+    @_logged
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take images and publish."""
+        assert self.session is not None
+        self.session.activate()
+        self._bond.tie()
+        self._publish_status()
+        return SUCCESS
 
-    def _on_reset(self) -> None:
-        for camera in self._cameras:
-            camera.intake.reset()
-        self.robot.clear()
-        self._has_reset = True  # stamps may begin anew
+    @_logged
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take no images, and publish no poses; the map and the model are kept."""
+        assert self.session is not None
+        self._bond.loosen()
+        self.session.deactivate()
+        logger.info("inactive")
+        self._publish_status()
+        return SUCCESS
 
-    def _change(self, config: Config) -> None:
+    @_logged
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the map and the model, and free their memory."""
+        self._release()
+        logger.info("unconfigured: model and map are freed")
+        self._publish_status()
+        return SUCCESS
+
+    @_logged
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything; the process goes on until it gets a signal."""
+        self._release()
+        self._publish_status()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin anew, unconfigured, after a transition that raised something unforeseen."""
+        self.failure = self.failure or "a transition failed; the log says why"
+        self._release()
+        self._publish_status()
+        return SUCCESS
+
+    async def _change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        """Answer ~/change_state; what takes long comes before the transition itself."""
+        if self._is_changing:
+            logger.warning("a transition is refused: another one is under way")
+            return response
+        self._is_changing = True
+        try:
+            if (work := self._work_before(request.transition)) is not None:
+                await Ended(work)
+            return self._change_at_once(request, response)
+        finally:
+            self._is_changing = False
+
+    def _work_before(self, transition: Transition) -> Future | None:
+        """Begin with what a transition waits for: a model to load, the worker's last chunk."""
+        for number, label, *_ in self._state_machine.available_transitions:
+            if transition.label != label if transition.label else transition.id != number:
+                continue
+            if label == "configure":
+                return self._begin_loading()
+            if label in ("cleanup", "shutdown") and self.session is not None:
+                return ThreadPoolExecutor(1).submit(self.session.worker.stop, None)
+        return None  # at once, or refused
+
+    def _begin_loading(self) -> Future[LoadedModel]:
+        if self._loading is None:
+            self._loading = ThreadPoolExecutor(1).submit(self._load, self.config)
+            self._publish_status()
+        return self._loading
+
+    def _release(self) -> None:
+        """End the session, whatever its worker does, and take down what it has on the node."""
+        self._bond.loosen()
+        if self.session is not None:
+            self.session.close(None)
+            self.session.release()
+        self.session = None
+        self._entities.destroy_newer()
+        free_unused_memory()
+
+    @property
+    def _state(self) -> str:
+        """The label of the node's state; while it changes, of where it comes from or goes to."""
+        return str(self._state_machine.current_state[1])
+
+    @property
+    def _is_configured(self) -> bool:
+        """Whether parameters that configure reads are in use."""
+        return self.session is not None or self._loading is not None
+
+    def _apply(self, config: Config) -> None:
         self.config = config
-        self._tf_timer.timer_period_ns = int(1e9 / config.tf.rate)
         self._status_timer.timer_period_ns = int(1e9 * config.publish.status_period)
-
-    def _repeat_tf(self) -> None:
-        self._outputs.repeat_transform(self._newest_ns)
-
-    def _connect(self) -> None:
-        for camera in self._cameras:
-            camera.connect()
-        if all(camera.is_connected for camera in self._cameras):
-            self._connect_timer.cancel()
+        if self.session is not None:
+            self.session.apply(config)
 
     def _publish_status(self) -> None:
-        assert self._worker is not None
-        state = NodeState(
-            stamp_ns=self._newest_ns,
-            is_paused=self._map_services.is_paused,
-            counts=self._ledger.counts,
-            rejected=sum((camera.intake.rejected for camera in self._cameras), Counter()),
-            report=self._worker.report,
-            input_problems=tuple(camera.problem for camera in self._cameras if camera.problem),
-            missing_transform=self._outputs.poses.missing,
-            robot_problems=self.robot.problems,
-            robot_rejected=self.robot.rejected,
-            map_points=self._outputs.map_points,
-            no_grid=self._outputs.no_grid,
-            model=self._model,
-            backends=self._backends,
-        )
-        self._status.publish(map_status(state, self.config))
         name = self.get_fully_qualified_name()
-        self._diagnostics.publish(diagnostic_array(state, self.config, name))
-
-    def _say_start(self) -> None:
-        logger.info("mapping with %s on %s", self._model.checkpoint, self._model.device)
-        logger.info("%s", ", ".join(f"{name}: {used}" for name, used in self._backends.items()))
-        if not self._model.is_trained:
-            logger.warning("%s", UNTRAINED)
-        self._publish_status()
+        conflicts = self._conflicts.problems()
+        failure = self.fatal or self.failure
+        report = LifecycleReport(self._state, self._loading is not None, failure, conflicts)
+        if self.session is None:
+            self._status.publish(bare_status(report, self.config))
+            diagnostics = DiagnosticArray()
+        else:
+            state = self.session.state(conflicts)
+            self._status.publish(map_status(state, self.config))
+            diagnostics = diagnostic_array(state, self.config, name)
+        diagnostics.status.append(node_diagnostic(report, name))
+        self._diagnostics.publish(diagnostics)

@@ -1,11 +1,9 @@
-"""The life of the mapping node: parameters, the model, spinning, and an orderly end."""
+"""The life of the mapping node's process: ROS, spinning, and an orderly end."""
 
 from __future__ import annotations
 
 import os
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -14,37 +12,45 @@ from rclpy.signals import SignalHandlerOptions
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
-from flashvggt_ros.ros.diagnostics import ModelIdentity
 from flashvggt_ros.ros.node import NODE_NAME, MappingNode
+from flashvggt_ros.ros.node_state import ModelIdentity
+from flashvggt_ros.ros.session import LoadedModel
 from flashvggt_ros.ros.stop_request import StopRequest
 
-if TYPE_CHECKING:
-    from flashvggt_ros.model.predictor import FlashVGGTPredictor
-
 SPIN_TIMEOUT_S = 0.1  # longest time until a signal is acted upon
-LOAD_POLL_S = 0.05  # the same while the model loads
 
 
 def run(args: list[str] | None, stop: StopRequest) -> int:
-    """Run the node until ``stop`` is set; return 0, or 1 after an error that was said."""
+    """Run the node until ``stop`` is set; return 0, or another code after an error that was said.
+
+    75 (EX_TEMPFAIL): the GPU was lost, and a new process may get it back. 1: any other error.
+    """
     if stop.is_set:
         return 0
     node: MappingNode | None = None
-    loading: Future[FlashVGGTPredictor] | None = None
     code = 0
     try:
         _init(args)
-        node = MappingNode()
-        loading = ThreadPoolExecutor(1).submit(_load, node.config)
-        if _has_loaded(loading, stop):
-            _start(node, loading.result())
-            _spin(node, stop)
-        code = 1 if node.fatal else 0
+        node = MappingNode(load_model)
+        _spin(node, stop)
+        code = node.exit_code
     except (ValueError, OSError, ImportError) as error:
         get_logger(NODE_NAME).fatal(str(error))
         code = 1
-    _shut_down(node, code, is_loading=loading is not None and not loading.done())
+    _shut_down(node, code)
     return code
+
+
+def load_model(config: Config) -> LoadedModel:
+    """Load what a configuration asks for; raises what load_predictor raises."""
+    let_idle_threads_sleep()
+    from flashvggt_ros.model.predictor import load_predictor  # torch: seconds, after the parameters
+
+    predictor = load_predictor(config)
+    card = predictor.card
+    device = f"{predictor.device} ({predictor.precision.name})"
+    identity = ModelIdentity(card.name, card.sha256, card.revision, card.is_trained, device)
+    return LoadedModel(predictor, identity, predictor.preprocessor.canvas)
 
 
 def _init(args: list[str] | None) -> None:
@@ -54,42 +60,26 @@ def _init(args: list[str] | None) -> None:
         raise ValueError(f"the ROS arguments cannot be read: {error}") from error
 
 
-def _load(config: Config) -> FlashVGGTPredictor:
-    let_idle_threads_sleep()
-    from flashvggt_ros.model.predictor import load_predictor  # torch: seconds, after the parameters
-
-    return load_predictor(config)
-
-
-def _has_loaded(loading: Future[FlashVGGTPredictor], stop: StopRequest) -> bool:
-    """Wait for the model, which loads in a thread; False when asked to stop before."""
-    while not (stop.is_set or loading.done()):
-        wait([loading], timeout=LOAD_POLL_S)
-    return not stop.is_set
-
-
-def _start(node: MappingNode, predictor: FlashVGGTPredictor) -> None:
-    card = predictor.card
-    device = f"{predictor.device} ({predictor.precision.name})"
-    model = ModelIdentity(card.name, card.sha256, card.revision, card.is_trained, device)
-    node.start(predictor, model, predictor.preprocessor.canvas)
-
-
 def _spin(node: MappingNode, stop: StopRequest) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    if node.config.autostart:
+        executor.create_task(node.start_up)
     while not (stop.is_set or node.fatal):
         executor.spin_once(timeout_sec=SPIN_TIMEOUT_S)
     executor.shutdown()
 
 
-def _shut_down(node: MappingNode | None, code: int, is_loading: bool) -> None:
+def _shut_down(node: MappingNode | None, code: int) -> None:
     """Leave in order; a load, or a chunk longer than STOP_TIMEOUT_S, is abandoned."""
-    has_stopped = node.stop() if node is not None else True
+    is_busy = False
     if node is not None:
+        has_stopped = node.stop()
+        is_busy = node.is_loading or not has_stopped
         node.destroy_node()
     rclpy.try_shutdown()
-    if is_loading or not has_stopped:  # a thread that outlives the interpreter aborts the process
+    # A thread that outlives the interpreter aborts the process, and so may a GPU that is lost.
+    if is_busy or code not in (0, 1):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -64,7 +64,6 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
         type=_TYPES[parameter.type].value,
         description=parameter.doc,
         additional_constraints=" ".join(_constraints(parameter)),
-        read_only=not parameter.name.startswith(AT_ONCE + AFTER_RESET),
     )
     low, high = parameter.low, parameter.high
     if low is None or high is None:
@@ -77,16 +76,26 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
     return message
 
 
-def on_change(node: Node, current: Callable[[], Config], accept: Callable[[Config], None]) -> None:
+def on_change(
+    node: Node,
+    current: Callable[[], Config],
+    accept: Callable[[Config], None],
+    is_configured: Callable[[], bool],
+) -> None:
     """Call ``accept`` with the new configuration whenever parameters change.
 
     A change that breaks a limit, alone or together with other parameters, is refused with the
-    reason. Which parameters may change at all, and when it takes effect, their descriptors say.
+    reason; so is one of what was read in configure, while the node is configured. When a change
+    takes effect, descriptors say.
     """
 
     def check(changes: list[RosParameter]) -> SetParametersResult:
         own = {parameter.name for parameter in parameters()}
         values = {change.name: change.value for change in changes if change.name in own}
+        held = [name for name in values if not name.startswith(AT_ONCE + AFTER_RESET)]
+        if held and is_configured():
+            reason = f"{', '.join(held)} cannot change while the node is configured: clean it up"
+            return SetParametersResult(successful=False, reason=f"{reason}, or restart it")
         try:
             config = build_config({**flatten(current()), **values})
         except ValueError as error:
@@ -107,6 +116,8 @@ def _constraints(parameter: Parameter) -> list[str]:
         constraints.append(f"One of: {', '.join(parameter.choices)}.")
     if parameter.name.startswith(AFTER_RESET):
         constraints.append("A change takes effect with the next call of ~/reset.")
+    elif not parameter.name.startswith(AT_ONCE):
+        constraints.append("May change while the node is unconfigured.")
     return constraints
 
 

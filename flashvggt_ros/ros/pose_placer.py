@@ -131,7 +131,8 @@ class EdgeRepeater:
 
     map->odom is carried to the stamp of the newest image received: odometry may be newer than the
     map, and the correction holds until there is a better one. Poses (map->base, map->camera) are
-    repeated with the stamp they were measured at: to date them on would invent a standstill.
+    repeated with the stamp they were measured at, or that of the newest image that shows the same
+    as their keyframe: to date them on further would invent a standstill.
     """
 
     def __init__(self, odom_frame: str) -> None:
@@ -152,10 +153,11 @@ class EdgeRepeater:
         if self._newest is not None:
             self._newest = self._newest.moved(T_parent_parent)
 
-    def edge(self, newest_image_ns: int) -> Edge | None:
+    def edge(self, newest_image_ns: int, stands_until_ns: int = 0) -> Edge | None:
         """Return what to send now; None before the first pose."""
         newest = self._newest
-        if newest is None or newest.child != self._odom_frame:
-            return newest
-        stamp_ns = max(newest.stamp_ns, newest_image_ns)
+        if newest is None:
+            return None
+        is_pose = newest.child != self._odom_frame
+        stamp_ns = max(newest.stamp_ns, stands_until_ns if is_pose else newest_image_ns)
         return Edge(newest.parent, newest.child, newest.T_parent_child, stamp_ns)

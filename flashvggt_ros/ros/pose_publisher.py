@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from nav_msgs.msg import Odometry
@@ -18,6 +18,7 @@ from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.ros.correction_limiter import CorrectionLimiter
 from flashvggt_ros.ros.messages import odometry_message
 from flashvggt_ros.ros.pose_placer import Edge, EdgeRepeater, Placement, PosePlacer
+from flashvggt_ros.ros.tf_watch import TfWatch
 from flashvggt_ros.ros.transforms import PatientTransforms
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,9 @@ class PosePublisher:
         self.placer = PosePlacer(frames, transforms.lookup, self._root)
         self._repeater = EdgeRepeater(frames.odom_frame)
         self._limiter = CorrectionLimiter()
+        self.watch = TfWatch(node.get_clock())
+        self._is_held = False
+        self._repeated: FrameStamp | None = None  # the keyframe whose pose is repeated
         self._lock = threading.Lock()  # what is repeated and its correction belong together
         self._publisher = node.create_publisher(Odometry, "~/odometry", ODOMETRY_DEPTH)
         self._roots: dict[str, str] = {}
@@ -76,35 +80,56 @@ class PosePublisher:
             edges = [
                 edge
                 for frame, placed in zip(update.new, placements, strict=True)
-                for edge in self._send_odometry(frame.stamp_ns, placed)
+                for edge in self._send_odometry(frame, placed)
             ]
             self._broadcast(edges)
+            for frame, placed in zip(update.new, placements, strict=True):
+                if placed.edges:
+                    self.watch.placed(frame.stamp_ns)
 
     def follow(self, current_map: Map) -> None:
         """Let what is repeated go where the map is now, which has moved without a new keyframe."""
         with self._lock:
             self._follow(current_map)
 
-    def repeat(self, newest_image_ns: int) -> None:
-        """Send the newest transform again; ``newest_image_ns`` is the newest image's stamp."""
+    def repeat(self, newest_image_ns: int, stands_until_ns: Mapping[FrameStamp, int]) -> None:
+        """Send the newest transform again; see EdgeRepeater and, by keyframe, Standstill."""
         with self._lock:
-            edge = self._repeater.edge(newest_image_ns)
+            until_ns = stands_until_ns.get(self._repeated, 0) if self._repeated else 0
+            edge = self._repeater.edge(newest_image_ns, until_ns)
             if edge is not None:
                 rate = self._config().tf.max_correction_rate
                 moved = self._limiter.correction(self._T_map_robot, edge.stamp_ns, rate)
                 self._broadcast([edge.moved(moved)])
 
+    def suspend(self) -> None:
+        """Send no transform until there is a new pose; from any thread."""
+        with self._lock:
+            self._forget_pose()
+
+    def hold(self) -> None:
+        """Send no transform until clear(): the stamps of all poses so far mean nothing any more."""
+        with self._lock:
+            self._is_held = True
+
     def clear(self) -> None:
         """Start anew after a reset: no transform until a new pose, which may lie anywhere."""
         with self._lock:
-            self._repeater.update(None)
+            self._is_held = False
+            self._forget_pose()
             self._limiter = CorrectionLimiter()
             self._last = None
             self._is_metric = False
         self.missing = ""
 
-    def _send_odometry(self, stamp_ns: int, placed: Placement) -> list[Edge]:
+    def _forget_pose(self) -> None:
+        self._repeater.update(None)
+        self._repeated = None
+        self.watch.clear()
+
+    def _send_odometry(self, frame: FrameStamp, placed: Placement) -> list[Edge]:
         """Publish one pose where it is shown; return its edges there."""
+        stamp_ns = frame.stamp_ns
         tf = self._config().tf
         T_shown_map = self._limiter.correction(placed.T_map_child, stamp_ns, tf.max_correction_rate)
         T_shown_child = T_shown_map @ placed.T_map_child
@@ -114,6 +139,7 @@ class PosePublisher:
         for edge in placed.edges:
             if edge.stamp_ns >= self._repeater.stamp_ns:
                 self._repeater.update(edge)
+                self._repeated = frame
                 self._T_map_robot = placed.T_map_child
         return [edge.moved(T_shown_map) for edge in placed.edges]
 
@@ -141,7 +167,11 @@ class PosePublisher:
             self._limiter.absorb(T_before, T_after)
 
     def _broadcast(self, edges: list[Edge]) -> None:
-        if self._config().tf.publish:
+        tf = self._config().tf
+        if edges and tf.publish and not self._is_held:
+            self.watch.sent(
+                (edge.stamp_ns for edge in edges), edges[-1].child == tf.odom_frame
+            )
             self._transforms.broadcast(
                 [(edge.parent, edge.child, edge.T_parent_child, edge.stamp_ns) for edge in edges]
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
@@ -14,7 +14,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.frame import MapUpdate
+from flashvggt_ros.frame import FrameStamp, MapUpdate
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.ros.clouds import cloud_message, points_message
@@ -36,7 +36,8 @@ LATCHED = QoSProfile(
 class MapPublishers:
     """Publishes poses per keyframe, clouds per chunk, and the whole map at a bounded rate.
 
-    Called from the worker's thread, but for repeat_transform() and close(), which the executor's
+    Nothing goes out before open(), nor between suspend() and open(). Called from the worker's
+    thread, but for repeat_transform(), suspend(), close() and withdraw(), which the executor's
     thread calls. ``config`` is asked anew each time, so that parameters may change. ``no_grid``
     says why there is no occupancy grid, empty where there is one.
     """
@@ -54,8 +55,8 @@ class MapPublishers:
         self._map_cloud = node.create_publisher(PointCloud2, "~/map_cloud", LATCHED)
         self._grid = node.create_publisher(OccupancyGrid, "map", LATCHED)
         self._path_poses = PathPoses(self._map_frame, self._config().publish.max_path)
-        self._open = threading.Lock()  # held while publishing, so that close() does not cut in
-        self._is_closed = False
+        self._lock = threading.Lock()  # held while publishing, so that suspend() does not cut in
+        self._is_open = self._is_closed = False
         self._map_limit, self._grid_limit = RateLimit(), RateLimit()
         self._newest_ns = 0  # newest keyframe of the map
         self._has_sent_map = self._has_sent_grid = False
@@ -67,8 +68,8 @@ class MapPublishers:
         placements = self.poses.place(update, current_map)
         self._transforms.renew()
         self._newest_ns = max([self._newest_ns, *(frame.stamp_ns for frame in update.new)])
-        with self._open:
-            if self._is_closed:
+        with self._lock:
+            if not self._is_open:
                 return
             self.poses.send(update, placements, current_map)
             if update.new and self._cloud.get_subscription_count():
@@ -81,16 +82,20 @@ class MapPublishers:
 
     def publish_moved(self, current_map: Map) -> None:
         """Let TF glide to where the newest pose is in a map that has moved without a new one."""
-        with self._open:
-            if not self._is_closed:
+        with self._lock:
+            if self._is_open:
                 self.poses.follow(current_map)
+
+    def lose_pose(self) -> None:
+        """Send no transform until there is a new pose: where the robot is now is not known."""
+        self.poses.suspend()
 
     def publish_due(self, current_map: Map) -> float | None:
         """Send path, map cloud and grid when they changed and their period is over.
 
         Returns the seconds until more may be sent, None when nothing changed.
         """
-        if not current_map.frames:
+        if not (current_map.frames and self._is_open):
             return None
         periods = self._config().publish
         waits = [
@@ -103,7 +108,7 @@ class MapPublishers:
         """Start anew after a reset: empty outputs, and no transform until a new pose."""
         self.poses.clear()
         self._path_poses = PathPoses(self._map_frame, self._config().publish.max_path)
-        with self._open:
+        with self._lock:
             if not self._is_closed:
                 self._send_nothing()
         self._map_limit.reset()
@@ -113,15 +118,35 @@ class MapPublishers:
         self.map_points = 0
         self.no_grid = "nothing is mapped yet"
 
-    def repeat_transform(self, newest_image_ns: int) -> None:
+    def repeat_transform(
+        self, newest_image_ns: int, stands_until_ns: Mapping[FrameStamp, int]
+    ) -> None:
         """Send the newest transform again; ``newest_image_ns`` is the newest image's stamp."""
-        self.poses.repeat(newest_image_ns)
+        if self._is_open:
+            self.poses.repeat(newest_image_ns, stands_until_ns)
+
+    def open(self) -> None:
+        """Publish from now on; the whole map is due anew, a transform comes with the next pose."""
+        self._map_limit.reset()
+        self._grid_limit.reset()
+        with self._lock:
+            self._is_open = not self._is_closed
+
+    def suspend(self) -> None:
+        """Publish nothing until open(); returns once nothing is being published."""
+        with self._lock:
+            self._is_open = False
+        self.poses.suspend()
 
     def close(self) -> None:
         """Publish nothing from now on; returns once nothing is being published."""
-        with self._open:
-            self._is_closed = True
-        self._transforms.close()
+        with self._lock:
+            self._is_open, self._is_closed = False, True
+
+    def withdraw(self) -> None:
+        """Put empty maps in the place of those that were sent; after close(), by its thread."""
+        with self._lock:
+            self._send_nothing()
 
     def _publish_map(self, current_map: Map, period: float) -> float | None:
         wait = self._map_limit.wait(current_map.version, period)
@@ -130,8 +155,8 @@ class MapPublishers:
         points_map, colors = current_map.cloud()
         poses = self._poses_of(current_map)
         cloud = cloud_message(points_map, colors, self._map_frame, self._newest_ns)
-        with self._open:
-            if not self._is_closed:
+        with self._lock:
+            if self._is_open:
                 self._path.publish(path_message(poses, self._map_frame))
                 self._map_cloud.publish(cloud)
                 self._has_sent_map = True
@@ -155,8 +180,8 @@ class MapPublishers:
         if grid is None or not grid.cells.size:
             self._grid_limit.skip(current_map.version)
             return None
-        with self._open:
-            if not self._is_closed:
+        with self._lock:
+            if self._is_open:
                 self._grid.publish(grid_message(grid, self._map_frame, self._newest_ns))
                 self._has_sent_grid = True
         self._grid_limit.sent(current_map.version)

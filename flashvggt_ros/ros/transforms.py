@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import yaml
+from geometry_msgs.msg import TransformStamped
 from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -14,6 +16,7 @@ from rclpy.time import Time
 
 from flashvggt_ros.ros import backends
 from flashvggt_ros.ros.messages import matrix, transform_stamped
+from flashvggt_ros.ros.sent_transforms import SentTransforms
 
 POLL_S = 0.005
 LATEST = 0  # as a stamp: the newest transform there is
@@ -34,7 +37,8 @@ class TransformTree:
         self._tf2_ros = backends.tf2_ros().module
         cache_time = Duration(nanoseconds=int(cache_s * 1e9))
         self._buffer = self._tf2_ros.Buffer(cache_time=cache_time, node=node)
-        self._listener = self._tf2_ros.TransformListener(self._buffer, node)
+        self.sent = SentTransforms()
+        self._listener = self._tf2_ros.TransformListener(_Heard(self._buffer, self.sent), node)
         self._broadcaster = self._tf2_ros.TransformBroadcaster(node)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
@@ -71,11 +75,29 @@ class TransformTree:
             for parent, child, T, stamp_ns in edges
         ]
         if transforms:
+            self.sent.add(transforms)
             self._broadcaster.sendTransform(transforms)
+
+    def clear(self) -> None:
+        """Forget what was heard, but for static transforms: time begins anew."""
+        self._buffer.clear()
 
     def close(self) -> None:
         """Stop listening; what was heard can still be looked up."""
         self._listener.unregister()
+
+
+class _Heard:
+    """A buffer as a listener fills it; compares what comes with what this node said."""
+
+    def __init__(self, buffer: Any, sent: SentTransforms) -> None:
+        self.set_transform_static = buffer.set_transform_static
+        self._buffer = buffer
+        self._sent = sent
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        self._sent.hear(transform)
+        self._buffer.set_transform(transform, authority)
 
 
 class PatientTransforms:
@@ -87,7 +109,6 @@ class PatientTransforms:
     def __init__(self, tree: TransformTree, timeout: Callable[[], float]) -> None:
         self.root = tree.root
         self.broadcast = tree.broadcast
-        self.close = tree.close
         self._tree = tree
         self._timeout = timeout
         self._left = timeout()

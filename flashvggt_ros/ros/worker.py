@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame, MapUpdate
-from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros.frame_ledger import FrameLedger
+from flashvggt_ros.ros.gpu import is_gpu_lost, is_out_of_memory
+from flashvggt_ros.ros.map_output import MapOutput
 from flashvggt_ros.ros.work_queue import Arrival, Job, WorkQueue
 from flashvggt_ros.ros.worker_report import WorkerReport, worker_report
 from flashvggt_ros.slam import Slam
@@ -25,26 +27,8 @@ logger = logging.getLogger(__name__)
 FAILURES_TO_GIVE_UP = 3  # in a row: then the cause does not pass by itself
 SAY_AGAIN_S = 30.0
 LATENCIES = 100  # newest chunks that the percentile is taken over
-
-
-class MapOutput(Protocol):
-    """Where the worker sends what it maps; called from the worker's thread only."""
-
-    def publish_update(self, update: MapUpdate, current_map: Map) -> None:
-        """Publish what a chunk changed."""
-        ...
-
-    def publish_moved(self, current_map: Map) -> None:
-        """Publish where the newest keyframe is now: the map has moved without a new one."""
-        ...
-
-    def publish_due(self, current_map: Map) -> float | None:
-        """Publish what is rate-limited and due; return the seconds until more is due, if any."""
-        ...
-
-    def clear(self) -> None:
-        """Forget what was published: the map was reset."""
-        ...
+EXIT_RESTART = os.EX_TEMPFAIL  # 75: another process may do what this one no longer can
+GPU_LOST = "the GPU is lost to this process, which ends; a restart may get it back"
 
 
 class Worker:
@@ -55,7 +39,8 @@ class Worker:
     ``submap.max_rest``, the time without a keyframe after which a submap is finished. A failing
     chunk is logged, its images are counted as dropped, and mapping goes on in a fresh submap; out
     of memory, the same images are tried again in chunks of half the size. After three failures in
-    a row the thread ends and ``fatal`` says why; it is empty before.
+    a row, or one that no retry can help, the thread ends: ``fatal`` says why, and ``exit_code`` how
+    the process is to end; empty and 0 before.
     """
 
     def __init__(
@@ -66,6 +51,7 @@ class Worker:
         output: MapOutput,
     ) -> None:
         self.fatal = ""
+        self.exit_code = 0
         self._slam = slam
         self._ledger = ledger
         self._output = output
@@ -89,18 +75,22 @@ class Worker:
         """Begin to work."""
         self._thread.start()
 
-    def stop(self, timeout: float) -> bool:
+    def stop(self, timeout: float | None) -> bool:
         """Ask the thread to end after what it does; return whether it ended in time [s]."""
         self._queue.close()
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def release(self) -> None:
+        """Let go of model and map, whoever still holds the worker; after stop()."""
+        del self._slam
+
     def put_frame(self, frame: Frame) -> None:
         """Queue an image, already counted as received; never waits."""
         dropped = self._queue.put_frame(frame)
         if dropped:
-            self._ledger.add(dropped=dropped)
+            self._ledger.drop("queue_full", dropped)
             self._say_behind(dropped)
 
     def submit(self, run: Callable[[Slam], Any]) -> Future:
@@ -111,9 +101,13 @@ class Worker:
         """
         return self._queue.put_job(lambda slam: self._run_on_whole_map(slam, run))
 
+    def drop_waiting(self, cause: str) -> None:
+        """Drop the images that wait; ``cause`` is one of the ledger's DROPS."""
+        self._ledger.drop(cause, self._queue.discard_frames())
+
     def reset(self, config: Config) -> Future:
         """Forget the map and go on with ``config``; images that wait are dropped at once."""
-        self._ledger.add(dropped=self._queue.discard_frames())
+        self.drop_waiting("reset")
         return self._queue.put_job(lambda slam: self._reset(slam, config))
 
     def load_map(self, folder: Path, model: MapModel) -> Future:
@@ -173,9 +167,10 @@ class Worker:
         finally:
             if slam.keyframes > kept:
                 self._hold(arrival)
-            else:  # gated, or the gate itself failed on it
-                is_gated = slam.gated > gated
-                self._ledger.add(gated=int(is_gated), dropped=int(not is_gated))
+            elif slam.gated > gated:
+                self._ledger.add(gated=1)
+            else:  # the gate itself failed on it
+                self._ledger.drop("failed")
         self._publish(update)
 
     def _run(self, job: Job) -> None:
@@ -222,15 +217,18 @@ class Worker:
 
     def _recover(self, failure: Exception, was_job: bool) -> None:
         """Bring slam into a state in which the next chunk can succeed, or give up."""
-        self._error = f"{type(failure).__name__}: {failure}"
+        what = f"{type(failure).__name__}: {failure}"
+        self._error = f"{what}; mapping goes on, the log has the details"
         self._is_retrying = False
         is_chunk_lost = len(self._slam.waiting) != len(self._held)
-        if was_job and not is_chunk_lost:
+        if was_job and not is_chunk_lost and not is_gpu_lost(failure):
             return  # the caller was told, and no image is concerned
         self._failures += 1
+        if is_gpu_lost(failure):
+            self._give_up(f"{GPU_LOST} ({what})", EXIT_RESTART)
+            return
         if self._failures >= FAILURES_TO_GIVE_UP and not self._may_halve(failure):
-            self.fatal = f"mapping failed {self._failures} times in a row, last: {self._error}"
-            logger.critical("%s", self.fatal)
+            self._give_up(f"mapping failed {self._failures} times in a row, last: {what}", 1)
             return
         if not is_chunk_lost:
             return  # no chunk is concerned: an output or the gate failed
@@ -244,9 +242,19 @@ class Worker:
                 self._slam.config.chunk.size,
             )
         else:
-            self._ledger.add(dropped=len(self._held))
+            self._ledger.drop("failed", len(self._held))
             self._held.clear()
+            self._output.lose_pose()
+            self._error += "; there is no pose on TF until a chunk is mapped"
             logger.error("a chunk was lost; going on in a fresh submap")
+
+    def _give_up(self, reason: str, exit_code: int) -> None:
+        """End the thread after this."""
+        self._output.lose_pose()
+        self._error = reason
+        self.report = self._snapshot()
+        self.exit_code, self.fatal = exit_code, reason
+        logger.critical("%s", reason)
 
     def _may_halve(self, failure: Exception) -> bool:
         return is_out_of_memory(failure) and self._slam.can_halve_chunks
@@ -263,7 +271,7 @@ class Worker:
 
     def _begin(self) -> None:
         """Forget what belonged to the map before."""
-        self._ledger.add(dropped=len(self._held))
+        self._ledger.drop("reset", len(self._held))
         self._held.clear()
         self._rests_since = float("inf")
         self._error = ""
@@ -289,12 +297,3 @@ class Worker:
 
     def _snapshot(self) -> WorkerReport:
         return worker_report(self._slam, self._error, self._chunks, self._latencies)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that the memory of the GPU or of the machine did not suffice."""
-    import torch
-
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.mapping.metric_scale import ScaleEstimate
 from flashvggt_ros.slam import Slam
 
@@ -15,11 +16,13 @@ from flashvggt_ros.slam import Slam
 class WorkerReport:
     """The worker as its status shows it; ``error`` is empty while all is well.
 
-    ``latency_s``: newest chunk, last image received to poses published; ``latency_p50_s`` and
-    ``latency_p95_s``: percentiles over the recent chunks [s]. ``scale``: meters per unit of the
-    newest submap, as it is measured by ``scale_estimate``, None where it is not. ``up_source`` says
-    what knows which way is up; ``is_joined`` whether the newest submap hangs on the rest.
-    ``rig_problem``: which cameras images see elsewhere than TF has them; empty if none.
+    ``latency_s``: newest chunk, last image received to poses published; ``latency_p50_s``,
+    ``latency_p95_s`` and ``latency_max_s``: percentiles of the recent chunks, the longest one [s].
+    ``scale``: meters per unit of the newest submap, as it is measured by ``scale_estimate``, None
+    where it is not. ``up_source`` says what knows which way is up; ``is_joined`` whether the newest
+    submap hangs on the rest. ``last_loop_ns``: newest keyframe's stamp when the newest loop was
+    closed, 0 before the first. ``stands_until_ns``: see Standstill. ``rig_problem``: which cameras
+    images see elsewhere than TF has them; empty if none.
     """
 
     error: str
@@ -30,12 +33,15 @@ class WorkerReport:
     scale_estimate: ScaleEstimate | None
     up_source: str
     loops: int
+    last_loop_ns: int
     is_joined: bool
     rig_problem: str
     chunks: int
     latency_s: float
     latency_p50_s: float
     latency_p95_s: float
+    latency_max_s: float
+    stands_until_ns: dict[FrameStamp, int]
 
 
 def worker_report(
@@ -53,10 +59,13 @@ def worker_report(
         scale_estimate=layout.scale_estimate,
         up_source=layout.up.source if layout.up else "assumed",
         loops=layout.loops,
+        last_loop_ns=layout.last_loop_ns,
         is_joined=slam.map.live.is_joined and slam.map.is_localized,
         rig_problem=slam.rig.problem,
         chunks=chunks,
         latency_s=float(latencies[-1]),
         latency_p50_s=float(np.percentile(latencies, 50)),
         latency_p95_s=float(np.percentile(latencies, 95)),
+        latency_max_s=float(latencies.max()),
+        stands_until_ns=slam.standstill.until_ns,
     )

@@ -16,12 +16,8 @@ from flashvggt_ros.sensors.image_decoding import (
     decode_compressed,
     decode_image,
 )
-from flashvggt_ros.sensors.rejected_input import (
-    RejectedInput,
-    Rejections,
-    check_stamp,
-    read_header,
-)
+from flashvggt_ros.sensors.rejected_input import RejectedInput, Rejections, read_header
+from flashvggt_ros.sensors.stamp_order import StampOrder
 
 __all__ = ["CameraIntake", "FitCheck", "RejectedInput", "fits_any"]
 
@@ -38,8 +34,8 @@ class CameraIntake:
 
     Every refusal is counted in ``rejected`` by its cause and logged once per cause. Stamps must
     grow: a repeated or older one is refused, and so is every message of a bag that starts over
-    until ``reset`` is called. Topics whose last name begins with ``image_rect`` carry rectified
-    images (image_proc's convention). Not thread-safe.
+    until ``reset`` is called; ``order`` finds that it does. Topics whose last name begins with
+    ``image_rect`` carry rectified images (image_proc's convention). Not thread-safe.
 
     ``convert_raw`` makes RGB (H, W, 3) uint8 of a raw message whose fields have been checked;
     ``check_fit`` says which images the model can take.
@@ -54,6 +50,7 @@ class CameraIntake:
     ) -> None:
         self.topic = topic
         self.accepted = 0
+        self.order = StampOrder()
         self._rejections = Rejections(topic)
         self._max_megapixels = limits.max_megapixels
         self._convert_raw = convert_raw
@@ -61,7 +58,6 @@ class CameraIntake:
         self._is_rectified = any(part.startswith("image_rect") for part in topic.split("/"))
         self._calibration: Calibration | None = None
         self._is_mismatch_counted = False
-        self._last_stamp_ns = 0
 
     @property
     def rejected(self) -> Counter[str]:
@@ -70,7 +66,7 @@ class CameraIntake:
 
     def reset(self) -> None:
         """Accept any stamp next, and say again what is wrong; counts and calibration stay."""
-        self._last_stamp_ns = 0
+        self.order.clear()
         self._rejections.say_again()
 
     def set_camera_info(self, message: Any) -> None:
@@ -98,13 +94,13 @@ class CameraIntake:
         except RejectedInput as rejection:
             self._rejections.add(rejection)
             raise
-        self._last_stamp_ns = stamp_ns
+        self.order.accept(stamp_ns)
         self.accepted += 1
         return Frame(stamp_ns, camera, image, self._calibration_of(image))
 
     def _header(self, message: Any) -> tuple[int, str]:
         stamp_ns, frame = read_header(message)
-        check_stamp(stamp_ns, self._last_stamp_ns, "image")
+        self.order.check(stamp_ns, "image")
         return stamp_ns, frame or self.topic.lstrip("/")  # a frame is never without a name
 
     def _decode(self, message: Any) -> RgbImage:

@@ -136,3 +136,14 @@ def test_min_motion_sets_how_far_the_image_must_move() -> None:
 def test_images_of_any_size_are_decided(size: tuple[int, int], rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
     assert decisions([image, image, image]) == [True, False, False]
+
+
+def test_only_corners_that_stay_prove_that_the_camera_stands() -> None:
+    gate = KeyframeGate(KeyframeConfig())
+    first, other = photograph(), photograph(yaw=0.9)
+    black = np.zeros_like(first)
+    stood = []
+    for number, image in enumerate((first, first, black, first, other, other)):
+        gate.accepts(Frame(number, "camera", image, None))
+        stood.append(gate.has_stood)
+    assert stood == [False, True, False, True, False, True]

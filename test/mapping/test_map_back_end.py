@@ -120,6 +120,8 @@ def test_a_place_seen_again_and_again_takes_no_more_memory_nor_submaps():
     assert kept[3] <= kept[1] + 1 < 0.5 * slam.map.live.index
     assert factors[3] <= factors[1] + 4
     assert slam.map.layout.graph.nodes == tuple(submap.index for submap in slam.map.submaps)
+    last_loop = slam.map.layout.last_loop_ns
+    assert last_loop in {stamp.stamp_ns for stamp in world.stamps[60:]}
     trajectory = slam.map.trajectory()
     assert trajectory.frames == world.stamps
     places = world.T_world_camera[:, :3, 3]

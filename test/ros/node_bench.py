@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from flashvggt_ros.msg import MapStatus
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry, Path
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
@@ -20,10 +21,12 @@ from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.chunk_predictor import ChunkPredictor
+from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame
-from flashvggt_ros.ros.diagnostics import ModelIdentity
 from flashvggt_ros.ros.messages import stamp_ns, time_message
 from flashvggt_ros.ros.node import MappingNode
+from flashvggt_ros.ros.node_state import ModelIdentity
+from flashvggt_ros.ros.session import LoadedModel, MappingSession
 from flashvggt_ros.sensors.intake import FitCheck, fits_any
 from flashvggt_ros.worlds import World
 
@@ -105,12 +108,17 @@ class Listener:
 
 
 class NodeBench:
-    """The mapping node and a listener, spun together; parameters as ``chunk__size=4``."""
+    """The mapping node and a listener, spun together; parameters as ``chunk__size=4``.
+
+    ``is_started``: the node is active, else unconfigured. ``load`` stands in for ``predictor``.
+    """
 
     def __init__(
         self,
         predictor: ChunkPredictor,
         check_fit: FitCheck = fits_any,
+        is_started: bool = True,
+        load: Callable[[Config], LoadedModel] | None = None,
         **parameters: Any,
     ) -> None:
         values = {
@@ -125,13 +133,30 @@ class NodeBench:
             Parameter(name.replace("__", "."), value=value)
             for name, value in (values | parameters).items()
         ]
-        self.node = MappingNode(use_global_arguments=False, parameter_overrides=overrides)
+        self.node = MappingNode(
+            load or (lambda config: LoadedModel(predictor, TRUTH, check_fit)),
+            use_global_arguments=False,
+            parameter_overrides=overrides,
+        )
         self.helper = Node("helper", use_global_arguments=False)
         self.listener = Listener(self.helper)
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.executor.add_node(self.helper)
-        self.node.start(predictor, TRUTH, check_fit)
+        if is_started:
+            assert self.node.trigger_configure() == TransitionCallbackReturn.SUCCESS, self.failure
+            assert self.node.trigger_activate() == TransitionCallbackReturn.SUCCESS, self.failure
+
+    @property
+    def session(self) -> MappingSession:
+        """What the node has while it is configured."""
+        assert self.node.session is not None
+        return self.node.session
+
+    @property
+    def failure(self) -> str:
+        """Why the node's last transition failed."""
+        return self.node.failure
 
     def spin(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -168,6 +193,20 @@ class NodeBench:
         status = self.listener.status
         assert status is not None
         return status
+
+    def diagnosed(self, name: str) -> DiagnosticStatus:
+        """What /diagnostics says next under this name."""
+        found: list[DiagnosticStatus] = []
+        heard = self.listener.heard["/diagnostics"]
+
+        def is_heard() -> bool:
+            parts = [part for message in heard for part in message.status]
+            found[:] = [part for part in parts if part.name == f"/mapping: {name}"]
+            return bool(found)
+
+        heard.clear()
+        self.spin_until(is_heard)
+        return found[-1]
 
     def call(self, kind: type, name: str, request: Any) -> Any:
         """Call a service and return its response."""

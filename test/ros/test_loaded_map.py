@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flashvggt_ros.srv import LoadMap, SaveMap
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.lifecycle import TransitionCallbackReturn
 from ros.node_bench import NodeBench
 
 from flashvggt_ros.mapping.map_archive import load_map
@@ -133,6 +134,9 @@ def test_an_initial_pose_places_the_robot(map_bench: Callable[..., NodeBench]) -
     assert not it.listener.status.is_localized
 
 
-def test_a_map_that_is_not_there_ends_the_start(map_bench: Callable[..., NodeBench]) -> None:
-    with pytest.raises(FileNotFoundError, match="no such map"):
-        map_bench(AGAIN, load_map="cellar")
+def test_a_map_that_is_not_there_is_refused_in_configure(
+    map_bench: Callable[..., NodeBench]
+) -> None:
+    it = map_bench(AGAIN, is_started=False, load_map="cellar")
+    assert it.node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert "no such map" in it.failure

@@ -131,12 +131,12 @@ def test_a_map_that_moves_while_nothing_new_is_seen_takes_tf_along(bench: Any) -
     def move(slam: Slam) -> None:
         for submap in slam.map.submaps:
             submap.S_map_submap = Sim3.from_pose(shift, 1.0) @ submap.S_map_submap
-        it.node._outputs.publish_moved(slam.map)
+        it.session.outputs.publish_moved(slam.map)
 
-    it.node._worker.submit(move).result(10)
+    it.session.worker.submit(move).result(10)
     it.spin(0.3)  # no image: no time passes
     np.testing.assert_allclose(matrix(it.listener.transforms[-1].transform), before, atol=1e-9)
-    it.node._outputs.poses._limiter.correction(before, STAMPS[7] + 10_000_000_000, 0.2)
+    it.session.outputs.poses._limiter.correction(before, STAMPS[7] + 10_000_000_000, 0.2)
     it.spin(0.3)
     np.testing.assert_allclose(
         matrix(it.listener.transforms[-1].transform), shift @ before, atol=1e-9
@@ -258,17 +258,18 @@ def test_a_failing_chunk_is_reported_and_mapping_goes_on(bench: Any) -> None:
 
 def test_status_and_diagnostics_say_which_model_runs_and_what_is_missing(bench: Any) -> None:
     it = bench()
-    it.spin_until(lambda: it.listener.heard["/diagnostics"])
-    it.spin_until(lambda: it.listener.status.state == MapStatus.WAITING)
+    it.spin_until(lambda: it.listener.status and it.listener.status.state == MapStatus.WAITING)
     status = it.listener.status
     assert "no image publisher on /image" in status.message
     assert (status.checkpoint, status.is_trained, status.device) == ("truth", True, "cpu")
     assert (status.scale_source, status.is_metric) == ("fixed", False)
+    assert "no image publisher" in it.diagnosed("images").message
     parts = {part.name: part for part in it.listener.heard["/diagnostics"][-1].status}
     assert set(parts) == {
         f"/mapping: {name}"
-        for name in ("images", "model", "mapping", "scale", "robot", "transforms")
+        for name in (
+            "images", "topics", "model", "mapping", "scale", "robot", "transforms", "node"
+        )
     }
-    assert "no image publisher" in parts["/mapping: images"].message
     values = {value.key for value in parts["/mapping: model"].values}
     assert "backend: cv_bridge" in values

@@ -6,17 +6,16 @@ from typing import Any
 import cv2
 import pytest
 import rclpy
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
-from rclpy.parameter import Parameter
-from ros.node_bench import RELIABLE, TRUTH, image_message, total
+from ros.node_bench import RELIABLE, image_message, total
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.model.model_config import PRESETS
 from flashvggt_ros.model.preprocess import Preprocessor
 from flashvggt_ros.ros.messages import time_message
-from flashvggt_ros.ros.node import MappingNode
-from flashvggt_ros.worlds import TruthPredictor, make_world, walk
+from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(16))
 STAMPS = [frame.stamp_ns for frame in WORLD.frames]
@@ -149,13 +148,7 @@ def test_an_image_that_the_model_cannot_take_is_rejected_alone(bench: Any) -> No
     assert list(status.rejected_causes) == ["unfit_for_model"]
 
 
-@pytest.mark.usefixtures("ros")
-def test_a_topic_name_that_is_none_is_refused_at_the_start() -> None:
-    topics = Parameter("image_topics", value=["bad?name"])
-    node = MappingNode(use_global_arguments=False, parameter_overrides=[topics])
-    try:
-        with pytest.raises(ValueError, match="'bad\\?name', which is no topic name"):
-            node.start(TruthPredictor(WORLD), TRUTH)
-    finally:
-        assert node.stop()
-        node.destroy_node()
+def test_a_topic_name_that_is_none_is_refused_in_configure(bench: Any) -> None:
+    it = bench(is_started=False, image_topics=["bad?name"])
+    assert it.node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert "'bad?name', which is no topic name" in it.failure

@@ -120,6 +120,29 @@ def test_a_bad_start_is_said_without_a_traceback_and_exits_with_1(
     assert "Traceback" not in output
 
 
+def test_a_node_without_autostart_waits_unconfigured_for_its_manager() -> None:
+    process = start("autostart:=false", "checkpoint:=/nowhere/weights.safetensors")
+    watcher = Node("watcher", use_global_arguments=False)
+    status: list[MapStatus] = []
+    watcher.create_subscription(MapStatus, "/mapping/status", status.append, LATCHED)
+    executor = SingleThreadedExecutor()
+    executor.add_node(watcher)
+    try:
+        end = time.monotonic() + 60
+        while len(status) < 3:
+            assert process.poll() is None and time.monotonic() < end
+            executor.spin_once(timeout_sec=0.1)
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=20)[0]
+    finally:
+        process.kill()
+        process.wait()
+        executor.shutdown()
+        watcher.destroy_node()
+    assert process.returncode == 0, output
+    assert {one.state for one in status} == {MapStatus.UNCONFIGURED}
+
+
 def test_a_signal_while_the_checkpoint_loads_stops_the_node_cleanly() -> None:
     process = start("checkpoint:=untrained", "device:=cpu")
     domain = Node("watcher", use_global_arguments=False)

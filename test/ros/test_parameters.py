@@ -26,13 +26,14 @@ class Declared:
             ],
         )
         self.config = Config()
+        self.is_configured = True
 
     def __enter__(self) -> "Declared":
         return self
 
     def declare(self) -> Config:
         self.config = declare_parameters(self.node)
-        on_change(self.node, lambda: self.config, self._accept)
+        on_change(self.node, lambda: self.config, self._accept, lambda: self.is_configured)
         return self.config
 
     def _accept(self, config: Config) -> None:
@@ -131,12 +132,15 @@ def test_an_accepted_change_reaches_the_configuration() -> None:
         assert declared.config.chunk.size == 16
 
 
-def test_what_only_a_restart_can_change_is_read_only() -> None:
+def test_what_configure_reads_can_change_only_while_unconfigured() -> None:
     with Declared() as declared:
         declared.declare()
         for name, value in (("checkpoint", "other"), ("tf.base_frame", "base_link")):
             successful, reason = declared.set(name, value)
-            assert not successful and "read-only" in reason
+            assert not successful and f"{name} cannot change while the node is" in reason
+        declared.is_configured = False
+        assert declared.set("tf.base_frame", "base_link")[0]
+        assert declared.config.tf.base_frame == "base_link"
 
 
 def test_every_parameter_is_described_with_unit_range_and_choices() -> None:

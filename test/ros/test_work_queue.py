@@ -75,13 +75,28 @@ def test_closing_cancels_the_jobs_that_wait_and_those_that_come() -> None:
 def test_the_ledger_keeps_its_balance() -> None:
     ledger = FrameLedger()
     ledger.add(received=5)
-    ledger.add(used=1, gated=1, dropped=1)
+    ledger.add(used=1, gated=1)
+    ledger.drop("paused")
     ledger.add(rejected=1)
     counts = ledger.counts
     assert counts.waiting == 1
     assert counts.received == (
         counts.used + counts.gated + counts.dropped + counts.rejected + counts.waiting
     )
+
+
+def test_the_ledger_knows_why_each_image_was_dropped() -> None:
+    ledger = FrameLedger()
+    ledger.add(received=6)
+    before = ledger.counts
+    ledger.drop("queue_full", 3)
+    ledger.drop("paused")
+    ledger.drop("failed", 0)
+    ledger.drop("queue_full")
+    assert dict(ledger.counts.drops) == {"queue_full": 4, "paused": 1}
+    assert (ledger.counts.dropped, before.dropped) == (5, 0)
+    with pytest.raises(KeyError):
+        ledger.drop("no reason")
 
 
 def test_the_ledger_refuses_to_settle_more_than_was_received() -> None:

@@ -50,7 +50,7 @@ class Recorder:
     def __init__(self) -> None:
         self.updates: list[MapUpdate] = []
         self.moved: list[int] = []  # version of the map each time
-        self.cleared = 0
+        self.cleared = self.lost = 0
 
     def publish_update(self, update: MapUpdate, current_map: Map) -> None:
         self.updates.append(update)
@@ -60,6 +60,9 @@ class Recorder:
 
     def publish_due(self, current_map: Map) -> float | None:
         return None
+
+    def lose_pose(self) -> None:
+        self.lost += 1
 
     def clear(self) -> None:
         self.cleared += 1

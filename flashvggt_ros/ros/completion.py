@@ -1,0 +1,34 @@
+"""Waiting for another thread without holding up the executor."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Generator
+from concurrent.futures import Future
+from typing import Any
+
+POLL_S = 0.005
+
+
+class Ended:
+    """Awaits the end of a future of another thread inside a callback, however it ends.
+
+    Executors resume a waiting coroutine again and again without a pause; waiting a few
+    milliseconds here keeps that from taking the processor from the model, and images are taken in
+    between.
+    """
+
+    def __init__(self, future: Future) -> None:
+        self._future = future
+
+    def __await__(self) -> Generator[None, None, Any]:
+        while not concurrent.futures.wait([self._future], timeout=POLL_S).done:
+            yield
+
+
+class Completion(Ended):
+    """Awaits the result of a future of another thread inside a callback."""
+
+    def __await__(self) -> Generator[None, None, Any]:
+        yield from super().__await__()
+        return self._future.result()

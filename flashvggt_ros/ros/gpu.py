@@ -1,0 +1,50 @@
+"""What can happen to the GPU and to memory, and how to give memory back."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from types import ModuleType
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that the memory of the GPU or of the machine did not suffice."""
+    import torch
+
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError)
+        and ("can't allocate memory" in str(error) or "CUDA error: out of memory" in str(error))
+    )
+
+
+def is_gpu_lost(error: BaseException) -> bool:
+    """Whether ``error`` says that this process can no longer use the GPU.
+
+    After an error of the driver or of a kernel every further call fails: the CUDA context is gone,
+    and only a new process gets another. torch names such errors by this text in all its releases.
+    """
+    return (
+        isinstance(error, RuntimeError)
+        and "CUDA error" in str(error)
+        and not is_out_of_memory(error)
+    )
+
+
+def free_unused_memory() -> None:
+    """Give back what nothing refers to any more, also what torch and glibc keep for later."""
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+    cuda = cuda_in_use()
+    if cuda is not None:
+        cuda.empty_cache()
+
+
+def cuda_in_use() -> ModuleType | None:
+    """``torch.cuda`` if this process uses a GPU; never imports torch, nor makes it begin to."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not hasattr(cuda, "is_initialized"):  # a thread may be importing it
+        return None
+    return cuda if cuda.is_initialized() else None

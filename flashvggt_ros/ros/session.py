@@ -1,0 +1,212 @@
+"""What the mapping node has between configure and cleanup: the model, the map, its topics."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from flashvggt_ros.chunk_predictor import ChunkPredictor
+from flashvggt_ros.config import Config
+from flashvggt_ros.frame import Frame
+from flashvggt_ros.mapping.map_io import safe_map_folder
+from flashvggt_ros.mapping.map_manifest import MapModel
+from flashvggt_ros.ros import backends
+from flashvggt_ros.ros.camera_input import CameraInput, input_problems
+from flashvggt_ros.ros.clock_watch import ClockWatch
+from flashvggt_ros.ros.frame_ledger import FrameLedger
+from flashvggt_ros.ros.fresh_start import FreshStart
+from flashvggt_ros.ros.initial_pose import InitialPoseInput
+from flashvggt_ros.ros.memory_use import memory_use
+from flashvggt_ros.ros.node_state import UNTRAINED, ModelIdentity, NodeState
+from flashvggt_ros.ros.publishers import MapPublishers
+from flashvggt_ros.ros.qos_watch import QosWatch
+from flashvggt_ros.ros.robot import RosRobot
+from flashvggt_ros.ros.transforms import PatientTransforms, TransformTree
+from flashvggt_ros.ros.worker import Worker
+from flashvggt_ros.sensors.intake import FitCheck
+from flashvggt_ros.slam import Slam
+
+logger = logging.getLogger(__name__)
+
+CONNECT_PERIOD_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedModel:
+    """A model that is ready: ``check_fit`` raises ValueError for an image that it cannot take."""
+
+    predictor: ChunkPredictor
+    identity: ModelIdentity
+    check_fit: FitCheck
+
+
+class MappingSession:
+    """Maps with one model: inactive at first, then active and inactive in turn, at last closed.
+
+    Made in configure: raises ValueError and OSError for topic names and a map to load that are
+    none. All but the worker runs in the executor's thread. While it is inactive no image is taken
+    and no transform is sent; the map stays, and the worker still saves or loads one. Timers run on
+    the steady clock, so that a simulation clock that stands still stops no TF. What it puts up on
+    the node, the node takes down after close().
+    """
+
+    def __init__(
+        self, node: Node, config: Callable[[], Config], model: LoadedModel, tree: TransformTree
+    ) -> None:
+        self.is_active = False
+        self.is_paused = False
+        self.ledger = FrameLedger()
+        self._config = config
+        self._model = model.identity
+        self._backends = backends.in_use()
+        self._tree = tree
+        self._newest_ns = 0
+        self._has_reset = False
+        transforms = PatientTransforms(tree, lambda: config().tf.lookup_timeout)
+        self.robot = RosRobot(node, config(), transforms)
+        self._cameras = [
+            CameraInput(node, index, config(), partial(self._take, index), model.check_fit)
+            for index in range(len(config().image_topics))
+        ]
+        self.outputs = MapPublishers(node, config, transforms)
+        slam = Slam(config(), model.predictor, self.robot)
+        identity = model.identity
+        self.map_model = MapModel(identity.checkpoint, identity.sha256, identity.revision)
+        if config().load_map:
+            folder = safe_map_folder(config().map_directory, config().load_map)
+            slam.load_map(folder, self.map_model)
+        self.worker = Worker(slam, config().image.queue_size, self.ledger, self.outputs)
+        self._initial_pose = InitialPoseInput(node, lambda: config().tf, self.worker)
+        self._qos_watch = QosWatch(node)
+        self._fresh_start = FreshStart(
+            self.worker, config, self._start_over, self.outputs.poses.clear
+        )
+        self._clock_watch = ClockWatch(node, self._fresh_start.on_clock_jump)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._tf_timer = node.create_timer(1.0 / config().tf.rate, self._repeat_tf, clock=steady)
+        self._connect_timer = node.create_timer(CONNECT_PERIOD_S, self._connect, clock=steady)
+        self.worker.start()
+        self._say_start()
+
+    def activate(self) -> None:
+        """Subscribe to the cameras and publish, the whole map first if there is one."""
+        self.is_active = True
+        self.worker.submit(lambda slam: self.outputs.open())
+        for camera in self._cameras:
+            camera.open()
+        self._connect_timer.reset()
+        logger.info("active, mapping with %s on %s", self._model.checkpoint, self._model.device)
+
+    def deactivate(self) -> None:
+        """Take no more images, drop those that wait, and send no more poses; the map stays."""
+        self.is_active = False
+        for camera in self._cameras:
+            camera.close()
+        self.outputs.suspend()
+        self.worker.drop_waiting("inactive")
+
+    def reset(self) -> Future:
+        """Forget the map; images that wait are dropped."""
+        self._forget_stamps()
+        return self.worker.reset(self._config())
+
+    def apply(self, config: Config) -> None:
+        """Take up parameters that were changed."""
+        self._tf_timer.timer_period_ns = int(1e9 / config.tf.rate)
+
+    def close(self, timeout: float | None) -> bool:
+        """Publish and map no more; return whether the worker's thread has ended in time [s].
+
+        None: however long that takes.
+        """
+        self.is_active = False
+        self._clock_watch.close()
+        self.outputs.close()
+        return self.worker.stop(timeout)
+
+    def release(self) -> None:
+        """Put empty maps in the place of those that were published, free all; after close()."""
+        self.outputs.withdraw()
+        self.worker.release()  # timers that were destroyed hold the session for a while
+
+    def state(self, conflicts: tuple[str, ...]) -> NodeState:
+        """Everything that status and diagnostics say; ``conflicts`` with other nodes, in words."""
+        report, clock = self.worker.report, self._clock_watch
+        return NodeState(
+            stamp_ns=self._newest_ns,
+            is_active=self.is_active,
+            is_paused=self.is_paused,
+            counts=self.ledger.counts,
+            rejected=sum((camera.intake.rejected for camera in self._cameras), Counter()),
+            report=report,
+            streams=tuple(camera.stream for camera in self._cameras),
+            conflicts=conflicts,
+            input_problems=input_problems(self._cameras, clock.problem),
+            qos=self._qos_watch.report({topic for cam in self._cameras for topic in cam.topics}),
+            tf=self.outputs.poses.watch.report(
+                self._newest_ns, clock.is_on_clock, report.latency_max_s, self._config()
+            ),
+            jumps_back=self._fresh_start.jumps,
+            memory=memory_use(),
+            missing_transform=self.outputs.poses.missing,
+            robot_problems=self.robot.problems,
+            robot_rejected=self.robot.rejected,
+            map_points=self.outputs.map_points,
+            no_grid=self.outputs.no_grid,
+            model=self._model,
+            backends=self._backends,
+        )
+
+    def _take(self, index: int, frame: Frame | None) -> None:
+        """Account for one image and queue it; runs in the executor's thread, never waits."""
+        if frame is None:
+            self.ledger.add(received=1, rejected=1)
+            self._fresh_start.on_refused(self._cameras[index].intake.order, self._clock_watch)
+            return
+        self._clock_watch.note(frame.stamp_ns)
+        is_newer = frame.stamp_ns > self._newest_ns
+        self._newest_ns = frame.stamp_ns if is_newer or self._has_reset else self._newest_ns
+        self._has_reset = False
+        if index == 0:
+            self.outputs.poses.placer.first_camera = frame.camera
+        self.ledger.add(received=1)
+        if self.is_paused or self.worker.fatal:
+            self.ledger.drop("stopped" if self.worker.fatal else "paused")
+            return
+        self.worker.put_frame(frame)
+
+    def _forget_stamps(self) -> None:
+        """Let stamps begin anew; no transform is sent until the worker has begun anew, too."""
+        for camera in self._cameras:
+            camera.intake.reset()
+        self.outputs.poses.hold()
+        self.robot.clear()
+        self._has_reset = True
+
+    def _start_over(self) -> None:
+        """Time begins anew: forget what was heard, too."""
+        self._forget_stamps()
+        self._tree.clear()
+
+    def _repeat_tf(self) -> None:
+        self.outputs.repeat_transform(self._newest_ns, self.worker.report.stands_until_ns)
+
+    def _connect(self) -> None:
+        if not self.is_active or all(camera.is_connected for camera in self._cameras):
+            self._connect_timer.cancel()
+            return
+        for camera in self._cameras:
+            camera.connect()
+
+    def _say_start(self) -> None:
+        logger.info("configured: %s on %s", self._model.checkpoint, self._model.device)
+        logger.info("%s", ", ".join(f"{name}: {used}" for name, used in self._backends.items()))
+        if not self._model.is_trained:
+            logger.warning("%s", UNTRAINED)

@@ -1,0 +1,52 @@
+"""When stamps that go back mean that time has begun anew."""
+
+import pytest
+
+from flashvggt_ros.sensors.rejected_input import RejectedInput
+from flashvggt_ros.sensors.stamp_order import RUN, StampOrder
+
+SECOND = 1_000_000_000
+
+
+def refuse(order: StampOrder, *stamps_ns: int) -> int:
+    """Let stamps be refused; return how far time has jumped back then [ns]."""
+    for stamp_ns in stamps_ns:
+        with pytest.raises(RejectedInput):
+            order.check(stamp_ns, "image")
+    return order.jump_back_ns
+
+
+def at(stamp_ns: int) -> StampOrder:
+    order = StampOrder()
+    order.check(stamp_ns, "image")
+    order.accept(stamp_ns)
+    return order
+
+
+def test_a_run_of_old_stamps_that_grow_is_a_jump_back() -> None:
+    order = at(100 * SECOND)
+    stamps = [10 * SECOND + n for n in range(RUN)]
+    assert refuse(order, *stamps[:-1]) == 0
+    assert refuse(order, stamps[-1]) == 100 * SECOND - stamps[-1]
+    order.clear()
+    order.check(stamps[-1], "image")
+    assert order.jump_back_ns == 0
+
+
+def test_messages_that_are_late_by_less_than_a_second_never_are() -> None:
+    order = at(100 * SECOND)
+    assert refuse(order, *(99 * SECOND + n for n in range(3 * RUN))) == 0
+
+
+def test_old_stamps_in_no_order_or_between_new_ones_never_are() -> None:
+    order = at(100 * SECOND)
+    assert refuse(order, *([10 * SECOND] * 3 * RUN)) == 0
+    for n in range(3 * RUN):
+        refuse(order, 20 * SECOND + n)
+        order.check((101 + n) * SECOND, "image")
+        order.accept((101 + n) * SECOND)
+    assert order.jump_back_ns == 0
+
+
+def test_stamps_of_zero_are_no_time() -> None:
+    assert refuse(at(100 * SECOND), *([0] * 3 * RUN)) == 0
