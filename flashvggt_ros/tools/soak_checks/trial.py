@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
+import os
 import resource
 import time
 import traceback
@@ -55,6 +57,7 @@ def run_trials(make: MakeTrial, count: int) -> Outcome:
     """
     outcome = Outcome()
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"{__package__}.fuzzing"])
     while outcome.trials < count:
         ours, theirs = context.Pipe(duplex=False)
         child = context.Process(target=_run, args=(make, outcome.trials, count, theirs))
@@ -89,6 +92,8 @@ def _listen(results: Connection, outcome: Outcome) -> bool:
 
 def _run(make: MakeTrial, first: int, count: int, results: Connection) -> None:
     trial = make()
+    logging.disable(logging.CRITICAL)  # thousands of refusals
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libpng and libjpeg speak for themselves
     _limit_memory()
     for number in range(first, count):
         results.send(measured(trial, number))
