@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ def print_rows(rows: Iterable[Row], *, is_json: bool) -> int:
         printed.append(row)
         if not is_json:
             tqdm.write(format_row(row))
+            sys.stdout.flush()
     kept = sum(row.finding.is_ok for row in printed)
     if is_json:
         print(json.dumps([_as_json(row) for row in printed], indent=2, allow_nan=False))
