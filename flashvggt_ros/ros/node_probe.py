@@ -44,7 +44,7 @@ class NodeProbe:
 
     ``info_topic``: camera_info that comes with each image, for the stamps alone. ``clouds``: so
     many subscribers of map_cloud. ``save``: name of a map to save again and again; empty: none.
-    ``saves``: how often that was confirmed.
+    ``saves``: how often that was confirmed. Prints "saved", and how many images are "waiting".
     """
 
     def __init__(self, node: Node, target: str, info_topic: str, clouds: int, save: str) -> None:
@@ -111,6 +111,9 @@ class NodeProbe:
         }
 
     def _on_status(self, message: MapStatus) -> None:
+        last = self.status
+        if last is None or last.queue_length != message.queue_length:
+            print(f"waiting {message.queue_length}", flush=True)
         self._statuses.append((time.monotonic(), message))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

@@ -30,7 +30,7 @@ KILLS, QUICK_KILLS = 100, 1
 LATEST_S = 2.0  # from a save to the kill; another save begins at once
 MAP = "room"
 OF_ROS = ("fastdds", "lttng")  # in the names of what ROS itself has in shared memory
-LEFT_BY_ROS = 8  # files that it leaves of each killed process, and of each port that it waited at
+LEFT_BY_ROS = 8  # files of each process: those of killed ones stay, and others use them again
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -60,7 +60,7 @@ def check_kills(is_quick: bool) -> Iterator[Finding]:
     yield Finding("most unfinished saves beside a map after a kill", damage.litter, 1, "")
     yield Finding("unfinished saves after one more save", len(damage.left), 0, "")
     yield Finding("files of our own left in shared memory", len(new) - of_ros, 0, "")
-    yield Finding("files of ROS left there, for each kill", of_ros / kills, LEFT_BY_ROS, "")
+    yield Finding("files of ROS left there, of each process", of_ros / (kills + 3), LEFT_BY_ROS, "")
 
 
 def _kill(kills: int, folder: Path) -> Damage:

@@ -20,6 +20,7 @@ from flashvggt_ros.tools.sample_bag import Recipe, make_sample_bag
 
 WARM_UP = 0.3  # share of a run after which memory is looked at
 START_TIMEOUT_S = 120.0
+SETTLE_S = 2.5  # for the last images to come, and a chunk that is not full to be mapped
 POLL_S = 0.5
 
 
@@ -68,7 +69,8 @@ def measure(load: Load, bag: Path, folder: Path) -> dict[str, Any]:
                 child.check_running()
             memory.append((time.monotonic() - begun, resident(node.pid)))
             time.sleep(POLL_S)
-        time.sleep(8.0)  # the queue runs empty
+        time.sleep(SETTLE_S)
+        wait(lambda: _waiting(folder / "probe.log") == 0, (node, probe))
     measured: dict[str, Any] = json.loads(report.read_text("utf-8"))
     sent = int((folder / "feed.log").read_text("utf-8").split()[-1])
     return {**measured, "sent": sent * load.cameras, "memory": memory}
@@ -130,6 +132,11 @@ def growth(memory: Sequence[tuple[float, int]]) -> float:
     last = memory[-1][0]
     warm = [size for when, size in memory if when > WARM_UP * last] or [memory[-1][1]]
     return float(memory[-1][1] - warm[0])
+
+
+def _waiting(log: Path) -> int:
+    lines = [line for line in _text(log).splitlines() if line.startswith("waiting ")]
+    return int(lines[-1].split()[1]) if lines else 0
 
 
 def _text(path: Path) -> str:
