@@ -4,11 +4,12 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from recorded_bag import compressed_image, pose_stamped, write_bag
 
-from flashvggt_ros.tools.sample_bag import Recipe, make_sample_bag
 from flashvggt_ros.tools.soak_checks import kills, live_node
 from flashvggt_ros.tools.soak_checks.live_node import Load, growth, measure
 from flashvggt_ros.tools.soak_checks.load import findings
+from flashvggt_ros.worlds import make_world, walk
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed"
@@ -18,8 +19,13 @@ TIMED = ("later than", "slowest", "period", "memory", "lost")  # of a machine th
 
 
 def few_images(folder: Path) -> Path:
-    make_sample_bag(folder / "images", Recipe(seconds=0.8, rate=10.0, width=160, height=120))
-    return folder / "images"
+    """A bag of a walk with its true poses, as sample_images makes, but not rendered."""
+    world = make_world(walk(12))
+    messages = [("/image/compressed", frame.stamp_ns, compressed_image(frame))
+                for frame in world.frames]
+    messages += [("/pose", frame.stamp_ns, pose_stamped(T, frame.stamp_ns))
+                 for frame, T in zip(world.frames, world.T_world_camera, strict=True)]
+    return write_bag(folder / "images", messages)
 
 
 def test_a_node_under_load_accounts_for_every_image_and_answers(tmp_path: Path) -> None:
