@@ -45,18 +45,20 @@ class ImageFeed:
     """Publishes images on each topic, all with one stamp, and camera_info beside them.
 
     ``size``: (width, height) they are scaled to, or None; ``is_raw``: as Image, not as JPEG;
-    ``is_still``: the first one only. Messages are ready as bytes in which only the stamp changes.
+    ``is_still``: the first one only; ``is_reliable``: not best effort. Messages
+    are ready as bytes in which only the stamp changes.
     camera_info has no calibration: who is interested in stamps alone can listen to it. Where the
     bag knows the camera's pose, the robot's odometry is on TF: odom->base_link->camera_optical.
     """
 
     def __init__(
         self, node: Node, bag: Bag, topics: Sequence[str], size: tuple[int, int] | None,
-        *, is_raw: bool, is_still: bool,
+        *, is_raw: bool, is_still: bool, is_reliable: bool,
     ) -> None:
         self._images = _messages(bag, size, is_raw=is_raw, most=1 if is_still else None)
         kind = Image if is_raw else CompressedImage
-        self._publishers = [node.create_publisher(kind, topic, FEW) for topic in topics]
+        qos = QoSProfile(depth=2) if is_reliable else FEW
+        self._publishers = [node.create_publisher(kind, topic, qos) for topic in topics]
         self._infos = [
             node.create_publisher(CameraInfo, f"{topic.rpartition('/')[0]}/camera_info", FEW)
             for topic in topics
@@ -153,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Bag(arguments.bag) as bag:
             size = tuple(arguments.size) if arguments.size else None
             feed = ImageFeed(node, bag, arguments.topics, size, is_raw=arguments.raw,
-                             is_still=arguments.still)
+                             is_still=arguments.still, is_reliable=arguments.reliable)
         while not (feed.is_heard or stop.is_set):
             time.sleep(0.05)
         time.sleep(0.5)  # for the discovery of camera_info
@@ -176,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=float("inf"), metavar="S")
     parser.add_argument("--size", type=int, nargs=2, metavar=("W", "H"))
     parser.add_argument("--raw", action="store_true", help="sensor_msgs/Image instead of JPEG")
+    parser.add_argument("--reliable", action="store_true", help="instead of best effort")
     parser.add_argument("--still", action="store_true", help="the first image again and again")
     return parser
 
