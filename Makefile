@@ -21,7 +21,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PATH := $(venv)/bin:$(PATH)
 export VIRTUAL_ENV := $(venv)
 
-.PHONY: help setup demo pictures test lint colcon clean
+.PHONY: help setup demo pictures test soak lint colcon clean
 .DELETE_ON_ERROR:
 
 help: ## Show the targets
@@ -38,6 +38,9 @@ pictures: demo ## Renew the pictures of the demo in docs/images
 
 test: setup ## Run the tests
 	$(python) -m pytest
+
+soak: setup ## Break, kill and load the node for hours; ONLY="kills steady" for some of it
+	$(python) -m flashvggt_ros.tools.soak_report $(foreach check,$(ONLY),--only $(check))
 
 lint: $(stamps)/dependencies ## Check style (ruff) and types (mypy)
 	$(python) -m ruff check .

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast, get_type_hints
 
+LONGEST_SHOWN = 100  # of a value that is refused [characters]
 ParameterValue = bool | int | float | str | tuple[str, ...]
 Record = TypeVar("Record")
 
@@ -50,12 +51,14 @@ class Parameter:
         below = self.low is not None and value < self.low  # type: ignore[operator]
         above = self.high is not None and value > self.high  # type: ignore[operator]
         if below or above:
-            raise ValueError(f"{self.name} is {value}: it must be within {self.low} to {self.high}")
+            raise ValueError(
+                f"{self.name} is {_shown(value)}: it must be within {self.low} to {self.high}"
+            )
         entries = value if isinstance(value, tuple) else (value,)
         for entry in entries if self.choices else ():
             if entry not in self.choices:
                 raise ValueError(
-                    f"{self.name} is '{entry}': it must be one of {', '.join(self.choices)}"
+                    f"{self.name} is {_shown(entry)}: it must be one of {', '.join(self.choices)}"
                 )
         return value
 
@@ -64,11 +67,27 @@ class Parameter:
             if all(isinstance(entry, str) for entry in value):
                 return tuple(value)
         elif self.type is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+            return _as_float(value)
         elif isinstance(value, (bool, int, float, str)) and type(value) is self.type:
             return value
         wanted = "list of str" if self.type is tuple else self.type.__name__
-        raise ValueError(f"{self.name} is {value!r}: it must be of type {wanted}")
+        raise ValueError(f"{self.name} is {_shown(value)}: it must be of type {wanted}")
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _shown(value: Any) -> str:
+    """Return a value as text, of which no more than the beginning where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def declared(section: type, prefix: str = "") -> Iterator[Parameter]:

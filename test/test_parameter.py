@@ -52,3 +52,21 @@ def test_a_value_deep_inside_is_refused_with_its_full_name(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         build(Rig, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("camera.lens.focal", 10**400, "camera.lens.focal is inf: it must be a finite number"),
+        ("cameras", 10**5000, "a number of thousands of digits: it must be within 1 to 9"),
+        ("cameras", "x" * 10**6, "...: it must be of type int"),
+        ("camera.lens.coatings", ["x" * 10**6], "...: it must be one of"),
+    ],
+    ids=["float", "integer", "text", "choice"],
+)
+def test_a_value_of_absurd_size_is_refused_in_a_few_words(
+    name: str, value: object, said: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        build(Rig, {name: value})
+    assert len(str(caught.value)) < 300

@@ -48,10 +48,10 @@ def read_arrays(
                 key: _read(_stored(archive, members[f"{key}.npy"]), key, spec, lengths)
                 for key, spec in specs.items()
             }
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{name} is damaged: {error}") from None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    except Exception as error:  # whatever zipfile and NumPy trip over in a damaged file
+        raise ValueError(f"{name} is damaged: {error!r}") from None
 
 
 def _stored(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -18,6 +19,8 @@ from flashvggt_ros.mapping.keyframe import Keyframe
 from flashvggt_ros.mapping.submap import View
 from flashvggt_ros.mapping.submap_alignment import SubmapAlignment, align_submaps
 from flashvggt_ros.mapping.view_agreement import SeenView, correlate, gray_image, reproject
+
+logger = logging.getLogger(__name__)
 
 STEP = 1e-6  # of numeric derivatives
 # Between two groups a run errs this many times as much as between keyframes of one group, of which
@@ -93,7 +96,11 @@ def measure_loop(
     S_match_query = S_match_run @ inverse(S_query_run). The images must be of one size.
     """
     groups = (match, query)
-    frames = [keyframe.frame() for group in groups for keyframe in group.keyframes]
+    try:
+        frames = [keyframe.frame() for group in groups for keyframe in group.keyframes]
+    except ValueError as error:  # of a loaded map
+        logger.warning("a place is not compared: %s", error)
+        return None
     if len({frame.image.shape for frame in frames}) > 1:
         return None
     run = predictor.predict(frames, predictor.new_cache())

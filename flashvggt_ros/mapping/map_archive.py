@@ -51,7 +51,8 @@ PICTURE_FOLDER = "keyframes"
 FOR_OTHERS = ("pose_graph.g2o", "trajectory.tum", "map.ply")
 REQUIRED = (*FOR_OTHERS, *ARRAY_FILES)
 GRID_FILES = (YAML, PGM)
-LARGEST_MANIFEST, LARGEST_FILE = 2**28, 2**34  # [bytes]
+LARGEST_FILE = 2**34  # [bytes]
+PLAIN_MANIFEST, MANIFEST_ENTRY = 2**20, 300  # most of it, and of what it says of a picture [bytes]
 MOST_KEYFRAMES = 1_000_000
 
 
@@ -182,11 +183,18 @@ def _manifest(folder: Path) -> MapManifest:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: there is no such map")
     try:
-        return read_manifest(_content(path, LARGEST_MANIFEST))
+        return read_manifest(_content(path, _largest_manifest(folder)))
     except FileNotFoundError:
         raise FileNotFoundError(f"{folder} has no {MANIFEST}: it is no saved map") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _largest_manifest(folder: Path) -> int:
+    """Bytes that it may have: JSON takes many times the memory, so that it is not read unseen."""
+    pictures = folder / PICTURE_FOLDER
+    count = sum(1 for _ in os.scandir(pictures)) if pictures.is_dir() else 0
+    return PLAIN_MANIFEST + MANIFEST_ENTRY * min(count, MOST_KEYFRAMES)
 
 
 def _check_names(folder: Path, manifest: MapManifest) -> None:
@@ -221,13 +229,15 @@ def _checked(folder: Path, name: str, manifest: MapManifest) -> bytes:
 def _content(path: Path, most: int) -> bytes:
     """Return what a regular file holds; ValueError where that is more than ``most`` bytes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{path} is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path} is not a regular file")
-        if status.st_size > most:
-            raise ValueError(f"{path} has {status.st_size} bytes, more than {most}")
-        return file.read(status.st_size)
+        size = status.st_size
+        if size > most:
+            raise ValueError(f"{path} has {size} bytes, more than {most}")
+        return file.read(size)
 
 
 def _check_counts(snapshot: MapSnapshot, counts: MapCounts) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flashvggt_ros.geometry import se3
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+LATEST_S = 2**33  # of a stamp: its nanoseconds fit into 64 bits [s]
 PLY_VERTEX = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 PLY_PROPERTIES = (
     *(f"property float {axis}" for axis in "xyz"),
@@ -40,7 +41,8 @@ def write_ply(path: Path, points: NDArray[np.float32], colors: NDArray[np.uint8]
 def read_ply(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Read the points (M, 3) and RGB colors (M, 3) of a PLY file as ``write_ply`` writes it.
 
-    Raises ValueError for a PLY file of another layout, or one that ends too early.
+    Raises ValueError for a PLY file of another layout, one that ends too early, and points that
+    are not finite.
     """
     content = Path(path).read_bytes()
     end = content.find(b"end_header\n")
@@ -55,6 +57,8 @@ def read_ply(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     if len(body) < wanted:
         raise ValueError(f"{path} ends after {len(body)} of {wanted} bytes of points")
     vertices = np.frombuffer(body[:wanted], PLY_VERTEX)
+    if not np.isfinite(vertices["position"]).all():
+        raise ValueError(f"{path} has points that are not finite")
     return vertices["position"].copy(), vertices["color"].copy()
 
 
@@ -78,26 +82,36 @@ def write_tum(path: Path, stamps_ns: Sequence[int], T_map_camera: NDArray[np.flo
 def read_tum(path: Path) -> tuple[list[int], NDArray[np.float64]]:
     """Read stamps [ns] and poses (K, 4, 4) of a file in TUM format; lines with # are comments.
 
-    Raises ValueError, with the line, for anything that is not eight finite numbers.
+    Raises ValueError, with the line, for anything that is not a stamp and a pose.
     """
     stamps_ns: list[int] = []
     rows: list[list[float]] = []
-    with Path(path).open(encoding="utf-8") as file:
+    with Path(path).open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             entries = line.split("#")[0].replace(",", " ").split()
             if not entries:
                 continue
             try:
-                stamp, *values = [Decimal(entry) for entry in entries]
-                stamps_ns.append(int((stamp * 10**9).to_integral_value()))
-                rows.append([float(value) for value in values])
-                is_pose = len(values) == 7 and all(value.is_finite() for value in values)
-            except (InvalidOperation, OverflowError, ValueError):
-                is_pose = False
-            if not is_pose:
-                raise ValueError(f"{path}, line {number}: not a pose in TUM format: {line.strip()}")
+                stamp_ns, values = _read_pose(entries)
+            except (ArithmeticError, ValueError):
+                raise ValueError(
+                    f"{path}, line {number}: not a pose in TUM format: {line.strip()[:200]}"
+                ) from None
+            stamps_ns.append(stamp_ns)
+            rows.append(values)
     numbers = np.array(rows, np.float64).reshape(-1, 7)
     return stamps_ns, se3.pose(se3.matrix_from_quaternion(numbers[:, 3:]), numbers[:, :3])
+
+
+def _read_pose(entries: Sequence[str]) -> tuple[int, list[float]]:
+    """Return stamp [ns] and x y z qx qy qz qw; ValueError or ArithmeticError where it is none."""
+    stamp = Decimal(entries[0])
+    values = [float(entry) for entry in entries[1:]]
+    if not abs(stamp) < LATEST_S or len(values) != 7 or not np.isfinite(values).all():
+        raise ValueError(entries)
+    if not 1e-6 < np.abs(values[3:]).max() < 1e6:
+        raise ValueError("no rotation")
+    return int((stamp * 10**9).to_integral_value()), values
 
 
 def safe_map_folder(map_directory: str | Path, name: str) -> Path:

@@ -6,6 +6,8 @@ import numpy as np
 
 from flashvggt_ros.mapping.graph_arrays import FARTHEST, Arrays, check_rotations
 
+LARGEST_SIDE = 4096  # of a keyframe's picture [px]: predictor.width goes to half of it
+
 
 def check_arrays(
     placed: Arrays, seen: Arrays, shown: Arrays, cameras: int, pictures: int
@@ -48,7 +50,7 @@ def _check_carriers(placed: Arrays) -> None:
 
 def _check_images(seen: Arrays, shown: Arrays) -> None:
     sizes, side = seen["sketch_size"], np.iinfo(np.int16).max
-    if (sizes < 1).any() or (sizes > side).any() or (seen["camera_size"] > side).any():
+    if (sizes < 1).any() or (sizes > side).any() or (seen["camera_size"] > LARGEST_SIDE).any():
         raise ValueError("the size of an image is impossible")
     if sizes.prod(axis=1).sum() != len(seen["sketch_depth"]):
         raise ValueError("its depth sketches have another size than their cameras")

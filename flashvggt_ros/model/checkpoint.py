@@ -103,7 +103,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             with safe_open(path, "pt") as file:
                 tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
                 return tensors, file.metadata() or {}
-        except SafetensorError as error:
+        except (SafetensorError, OSError, ValueError, MemoryError) as error:
             raise ValueError(f"{path} is not a sound safetensors file: {error}") from error
     if path.suffix not in (".pt", ".pth"):
         raise ValueError(f"{path} is neither a .pt nor a .safetensors file")
@@ -115,8 +115,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(
             f"{path} was refused: it holds more than tensors, which could run code, or is damaged"
         ) from error
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is not a sound .pt file: {error}") from error
+    except Exception as error:  # of a damaged file: whatever the unpickler trips over
+        raise ValueError(f"{path} is not a sound .pt file: {error!r}") from error
     return _tensors(path, content), {}
 
 
@@ -144,7 +144,10 @@ def _tensors(path: Path, content: object) -> dict[str, Tensor]:
 
 def _config_of(path: Path, weights: dict[str, Tensor], metadata: dict[str, str]) -> ModelConfig:
     if "config" in metadata:
-        return ModelConfig.from_json(metadata["config"])
+        try:
+            return ModelConfig.from_json(metadata["config"])
+        except ValueError as error:
+            raise ValueError(f"{path} has metadata 'config' that is {error}") from None
     released = PRESETS["flashvggt-r2"]
     token = weights.get("aggregator.camera_token")
     if token is None or token.shape != (1, 2, 1, released.width):
@@ -162,6 +165,7 @@ def _build(config: ModelConfig, weights: dict[str, Tensor], path: Path) -> Flash
         model = FlashVGGT(config)
     weights = without_ignored(weights, path)
     _check_names(model.state_dict(), weights, path)
+    _check_numbers(weights, path)
     model.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
     model.aggregator.set_normalization("cpu")
     return model.eval().requires_grad_(False)
@@ -199,11 +203,20 @@ def _check_names(wanted: Mapping[str, Tensor], found: dict[str, Tensor], path: P
         raise ValueError(f"{path} does not fit the model; tensors {'; '.join(said)}")
 
 
+def _check_numbers(weights: dict[str, Tensor], path: Path) -> None:
+    """Refuse tensors of another kind than floating point, and NaN and Inf, which a sum keeps."""
+    wrong = [name for name, value in weights.items()
+             if not value.is_floating_point() or not value.float().sum().isfinite()]
+    if wrong:
+        raise ValueError(f"{path} has weights that are not finite numbers: {_some(wrong)}")
+
+
 def _check_digest(path: Path, digest: str, expected: Mapping[str, str]) -> None:
     """Compare with the hashes expected, and with the .sha256 file beside it, if there is one."""
     sidecar = path.with_name(f"{path.name}.sha256")
     if sidecar.is_file():
-        expected = {**expected, sidecar.name: (sidecar.read_text().split() or ["no hash"])[0]}
+        words = sidecar.read_text(errors="replace").split() or ["no hash"]
+        expected = {**expected, sidecar.name: words[0]}
     for source, wanted in expected.items():
         if wanted and wanted.lower() != digest:
             raise ValueError(

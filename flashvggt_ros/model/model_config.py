@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+LARGEST_SIZE, LARGEST_DEPTH = 65_536, 128  # of a model, beyond all that a machine can run
+
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
@@ -59,6 +61,12 @@ class ModelConfig:
         self._check_blocks()
 
     def _check_sizes(self) -> None:
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            largest = LARGEST_DEPTH if entry.name.endswith("depth") else LARGEST_SIZE
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not isinstance(value, str) and not all(0 <= size <= largest for size in numbers):
+                raise ValueError(f"{entry.name} is {value}: it must be within 0 to {largest}")
         for name in ("patch_size", "image_width", "position_grid", "width", "depth", "heads",
                      "encoder_heads", "camera_heads", "kv_downfactor", "keyframe_every",
                      "camera_iterations"):
@@ -101,14 +109,28 @@ class ModelConfig:
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
         """Invert to_json; raises ValueError for unknown or ill-typed sizes."""
+        defaults = {entry.name: entry.default for entry in dataclasses.fields(cls)}
         try:
             sizes: dict[str, Any] = json.loads(text)
-            tuples = {
-                name: tuple(value) for name, value in sizes.items() if isinstance(value, list)
-            }
-            return cls(**(sizes | tuples))
-        except (TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a model config: {error}") from error
+            return cls(**{
+                name: _typed(value, name, defaults[name]) for name, value in sizes.items()
+            })
+        except KeyError as error:
+            raise ValueError(f"not a model config: {error} is no size of a model") from None
+        except (AttributeError, RecursionError, ValueError, OverflowError) as error:
+            raise ValueError(f"not a model config: {error}") from None
+
+
+def _typed(value: Any, name: str, default: Any) -> Any:
+    """Return a value from JSON in the type of a size's default; ValueError for another type."""
+    if isinstance(default, tuple):
+        if isinstance(value, list) and [type(size) for size in value] == [int] * len(default):
+            return tuple(value)
+    elif type(default) is float and type(value) in (int, float):
+        return float(value)
+    elif type(value) is type(default):
+        return value
+    raise ValueError(f"{name} is {str(value)[:60]!r}, which has another type than {default!r}")
 
 
 PRESETS: dict[str, ModelConfig] = {

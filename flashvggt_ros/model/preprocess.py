@@ -17,6 +17,8 @@ from flashvggt_ros.geometry.camera import Calibration, Pinhole
 from flashvggt_ros.model.model_config import ModelConfig
 from flashvggt_ros.model.undistortion import UndistortionMap, undistortion_map
 
+MOST_MAPS = 32  # kept for undistortion: a driver may send another calibration with each image
+
 
 class ImageSizeError(ValueError):
     """An image that is too small, or too elongated, for the model."""
@@ -114,7 +116,7 @@ class ModelImage:
 
 
 class Preprocessor:
-    """Undistorts, cuts and scales, in one interpolation; remembers maps per camera."""
+    """Undistorts, cuts and scales, in one interpolation; remembers the newest maps."""
 
     def __init__(
         self, config: ModelConfig, *, width: int, use_calibration: bool, most_detail: int = 1
@@ -202,6 +204,8 @@ class Preprocessor:
             return _scale(image, crop), np.ones((crop.canvas.height, crop.canvas.width), bool)
         key = (calibration, crop)
         if key not in self._maps:
+            while len(self._maps) >= MOST_MAPS:
+                del self._maps[next(iter(self._maps))]
             self._maps[key] = undistortion_map(calibration, crop.to_model(calibration.pinhole))
         return self._maps[key].apply(image), self._maps[key].is_seen
 

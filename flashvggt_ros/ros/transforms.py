@@ -57,7 +57,10 @@ class TransformTree:
 
     def root(self, frame: str, world: str) -> str:
         """Return the topmost frame that ``frame`` hangs on, or itself; ``world`` does not count."""
-        known = yaml.safe_load(self._buffer.all_frames_as_yaml())
+        try:
+            known = yaml.safe_load(self._buffer.all_frames_as_yaml())
+        except yaml.YAMLError:  # tf2 does not escape names: one with a quote or a line break
+            known = None
         known = known if isinstance(known, dict) else {}
         passed = {frame}
         while frame in known:

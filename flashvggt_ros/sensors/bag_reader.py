@@ -71,13 +71,11 @@ class Bag:
         self.path = Path(path).expanduser()
         self._reader = _open(self.path)
         self._typestore = get_typestore(Stores.LATEST)
-        connections = self._reader.connections
-        self.topics = tuple(
-            BagTopic(name, info.msgtype or "", info.msgcount, _is_latched(info.connections))
-            for name, info in sorted(self._reader.topics.items())
-        )
-        self.start_ns = self._reader.start_time if connections else 0
-        self.end_ns = self._reader.end_time if connections else 0
+        try:
+            self.topics, self.start_ns, self.end_ns = _contents(self._reader)
+        except Exception as error:
+            self._reader.close()
+            raise BagError(f"{self.path} is damaged: {_reason(error)}") from error
 
     @property
     def image_topics(self) -> tuple[ImageTopic, ...]:
@@ -180,6 +178,17 @@ def _open(path: Path) -> Reader:
         hint = "; 'ros2 bag reindex' or 'mcap recover' repairs recordings that were cut off"
         raise BagError(f"{path} is not a readable rosbag2: {_reason(error)}{hint}") from error
     return reader
+
+
+def _contents(reader: Reader) -> tuple[tuple[BagTopic, ...], int, int]:
+    """Return the topics, and when the recording began and ended [ns]."""
+    topics = tuple(
+        BagTopic(name, info.msgtype or "", int(info.msgcount), _is_latched(info.connections))
+        for name, info in sorted(reader.topics.items())
+    )
+    if not reader.connections:
+        return topics, 0, 0
+    return topics, int(reader.start_time), int(reader.end_time)
 
 
 def _storage(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +24,7 @@ from flashvggt_ros.sensors.rejected_input import (
 from flashvggt_ros.sensors.stamped_track import TopicTrack
 
 WIDTH = 160  # about, of depth images as they are kept [px]: a scale needs no more
+MOST_PIXELS = WIDTH * 4 * WIDTH  # of those that are higher than wide
 MOST_BYTES = 64_000_000  # of one topic's images
 MILLIMETER = 1e-3
 RAW_ENCODINGS = ("16UC1", "mono16", "32FC1")
@@ -130,19 +132,20 @@ def decode_compressed_depth(encoding: str, stream: bytes) -> DepthImage:
         return _meters(picked, MILLIMETER)
     if not (np.isfinite(first) and np.isfinite(second)):
         raise RejectedInput("not_finite", f"the depth parameters are {first} and {second}")
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         depth = first / (picked.astype(np.float64) - second)
     return _meters(np.where(picked > 0, depth, 0), 1.0)
 
 
 def _thinned(values: NDArray[Any]) -> NDArray[Any]:
-    step = max(1, round(values.shape[1] / WIDTH))
-    first = min(step // 2, values.shape[0] - 1)
-    return values[first::step, step // 2 :: step]
+    height, width = values.shape
+    step = max(1, round(width / WIDTH), math.isqrt(height * width // MOST_PIXELS))
+    row, column = min(step // 2, height - 1), min(step // 2, width - 1)
+    return values[row::step, column::step]
 
 
 def _meters(values: NDArray[Any], unit: float) -> DepthImage:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # signaling NaN
         depth = np.asarray(values, np.float32) * np.float32(unit)
     is_measured = np.isfinite(depth) & (depth > 0)
     return np.where(is_measured, depth, np.float32(0))

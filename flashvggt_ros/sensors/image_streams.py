@@ -20,6 +20,10 @@ _END_OF_IMAGE = 0xD9
 _START_OF_SCAN = 0xDA
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE = frozenset(range(0xD0, 0xD9)) | {0x01}
+_FILL = re.compile(rb"\xff+")
+# A stream of a few bytes may ask for hours: decoders go through the whole image for each scan.
+MOST_SCANS = 100  # of a JPEG; progressive ones have about ten
+MOST_PARTS = 100_000  # segments of a JPEG, chunks of a PNG
 # In entropy-coded data a 0xFF is followed by a stuffed zero or a restart marker; any other follower
 # ends it.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -28,8 +32,8 @@ _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 def jpeg_size(stream: memoryview) -> tuple[int, int]:
     """Return (width, height) of a JPEG; RejectedInput unless its segments run to the end marker."""
     size: tuple[int, int] | None = None
-    at = 2
-    while True:
+    at, scans = 2, 0
+    for _ in range(MOST_PARTS):
         marker, at = _next_marker(stream, at)
         if marker == _END_OF_IMAGE:
             break
@@ -42,10 +46,10 @@ def jpeg_size(stream: memoryview) -> tuple[int, int]:
             size = _frame_size(stream, at, end)
         at = end
         if marker == _START_OF_SCAN:
-            following = _AFTER_SCAN.search(stream, end)
-            if following is None:
-                raise _truncated("JPEG", len(stream))
-            at = following.start()
+            scans += 1
+            at = _after_scan(stream, end, scans)
+    else:
+        raise RejectedInput("undecodable", f"the JPEG has more than {MOST_PARTS} segments")
     if size is None:
         raise RejectedInput("undecodable", "the JPEG has no frame header")
     return size
@@ -55,7 +59,7 @@ def png_size(stream: memoryview) -> tuple[int, int]:
     """Return (width, height) of a PNG; RejectedInput unless every chunk is whole, to IEND."""
     size: tuple[int, int] | None = None
     at = len(PNG_SIGNATURE)
-    while True:
+    for _ in range(MOST_PARTS):
         if at + 12 > len(stream):
             raise _truncated("PNG", len(stream))
         length, kind = struct.unpack_from(">I4s", stream, at)
@@ -72,17 +76,28 @@ def png_size(stream: memoryview) -> tuple[int, int]:
         if kind == b"IEND":
             return size
         at = end
+    raise RejectedInput("undecodable", f"the PNG has more than {MOST_PARTS} chunks")
 
 
 def _next_marker(stream: memoryview, at: int) -> tuple[int, int]:
     """Return the marker at ``at``, behind any fill bytes, and the position after it."""
     if at < len(stream) and stream[at] != 0xFF:
         raise RejectedInput("undecodable", f"the JPEG has no marker at byte {at}")
-    while at < len(stream) and stream[at] == 0xFF:
-        at += 1
+    fill = _FILL.match(stream, at)
+    at = fill.end() if fill else at
     if at >= len(stream):
         raise _truncated("JPEG", len(stream))
     return stream[at], at + 1
+
+
+def _after_scan(stream: memoryview, at: int, number: int) -> int:
+    """Return where the compressed pixels that begin at ``at`` end; those of scan ``number``."""
+    if number > MOST_SCANS:
+        raise RejectedInput("undecodable", f"the JPEG has more than {MOST_SCANS} scans")
+    following = _AFTER_SCAN.search(stream, at)
+    if following is None:
+        raise _truncated("JPEG", len(stream))
+    return following.start()
 
 
 def _length(stream: memoryview, at: int) -> int:

@@ -14,6 +14,7 @@ from flashvggt_ros.geometry import se3
 from flashvggt_ros.sensors.rejected_input import (
     RejectedInput,
     read_field,
+    read_matrix,
     read_numbers,
     read_quaternion,
 )
@@ -109,8 +110,8 @@ class ImuTrack(TopicTrack[ImuReading]):
 
 
 def _up_by_orientation(message: Any) -> NDArray[np.float64]:
-    covariance = _covariance(message, "orientation_covariance")
-    if covariance[0] < 0 or max(covariance[0], covariance[4]) > MOST_VARIANCE:
+    covariance = read_matrix(message, "orientation_covariance", 3)
+    if covariance[0, 0] < 0 or max(covariance[0, 0], covariance[1, 1]) > MOST_VARIANCE:
         return UNKNOWN
     quaternion = read_field(message, "orientation")
     if not any(read_numbers(quaternion, "xyzw")):
@@ -123,28 +124,16 @@ def _up_by_orientation(message: Any) -> NDArray[np.float64]:
 
 
 def _acceleration(message: Any) -> NDArray[np.float64]:
-    if _covariance(message, "linear_acceleration_covariance")[0] < 0:
+    if read_matrix(message, "linear_acceleration_covariance", 3)[0, 0] < 0:
         return UNKNOWN
     acceleration = read_numbers(read_field(message, "linear_acceleration"), "xyz")
-    if abs(np.linalg.norm(acceleration) - GRAVITY) > REST:
+    if abs(math.hypot(*acceleration) - GRAVITY) > REST:
         return UNKNOWN
-    if _covariance(message, "angular_velocity_covariance")[0] >= 0:
+    if read_matrix(message, "angular_velocity_covariance", 3)[0, 0] >= 0:
         turn_rate = read_numbers(read_field(message, "angular_velocity"), "xyz")
-        if np.linalg.norm(turn_rate) > SLOW:
+        if math.hypot(*turn_rate) > SLOW:
             return UNKNOWN
     return acceleration
-
-
-def _covariance(message: Any, name: str) -> NDArray[np.float64]:
-    try:
-        covariance = np.array(read_field(message, name), np.float64)
-    except (TypeError, ValueError, OverflowError):
-        covariance = np.empty(0)
-    if covariance.shape != (9,):
-        raise RejectedInput("malformed", f"{name} is not nine numbers")
-    if not np.isfinite(covariance).all():
-        raise RejectedInput("not_finite", f"{name} is not finite")
-    return covariance
 
 
 def _mean_acceleration(readings: list[ImuReading]) -> NDArray[np.float64]:

@@ -69,14 +69,15 @@ class CameraIntake:
         self.order.clear()
         self._rejections.say_again()
 
-    def set_camera_info(self, message: Any) -> None:
-        """Take the calibration for the images to come.
+    def set_camera_info(self, message: Any) -> Calibration:
+        """Take the calibration for the images to come, and return it.
 
         Raises RejectedInput; the calibration before it then stays.
         """
         try:
             self._calibration = calibration_from_camera_info(message, self._is_rectified)
             self._is_mismatch_counted = False
+            return self._calibration
         except RejectedInput as rejection:
             self._rejections.add(rejection)
             raise

@@ -11,7 +11,7 @@ from flashvggt_ros.geometry import se3
 from flashvggt_ros.sensors.rejected_input import (
     RejectedInput,
     read_field,
-    read_numbers,
+    read_place,
     read_quaternion,
     read_text,
 )
@@ -52,7 +52,7 @@ class OdometryTrack(TopicTrack[FramedPose]):
                 "frame_missing", "child_frame_id is empty: name the frame that moves"
             )
         pose = read_field(read_field(message, "pose"), "pose")
-        place = read_numbers(read_field(pose, "position"), "xyz")
+        place = read_place(read_field(pose, "position"))
         xyzw = read_quaternion(read_field(pose, "orientation"))
         return ((frame, child), np.concatenate([place, xyzw])), 1
 

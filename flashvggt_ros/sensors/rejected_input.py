@@ -34,8 +34,13 @@ CAUSES = frozenset(
         "not_finite",
         "zero_quaternion",
         "frame_missing",
+        "frame_unknown",  # another one than can be used
+        "too_far",
     }
 )
+
+
+FARTHEST = 1e7  # of anything that a message places [m]: beyond, numbers lose their meaning
 
 
 class RejectedInput(ValueError):  # noqa: N818 - it names the event, not a fault of ours
@@ -114,6 +119,34 @@ def read_numbers(message: Any, names: str) -> NDArray[np.float64]:
     return numbers
 
 
+def read_place(message: Any) -> NDArray[np.float64]:
+    """Return x, y, z of a Point or Vector3 in meters; RejectedInput beyond FARTHEST."""
+    place = read_numbers(message, "xyz")
+    if np.abs(place).max() > FARTHEST:
+        raise RejectedInput(
+            "too_far", f"x, y, z are {place.tolist()}: the limit is {FARTHEST:g} m"
+        )
+    return place
+
+
+def read_matrix(message: Any, name: str, size: int) -> NDArray[np.float64]:
+    """Return a field of size x size numbers, row by row, as a matrix; RejectedInput if not finite.
+
+    Covariances are such fields.
+    """
+    try:
+        numbers = np.array(read_field(message, name), np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, RejectedInput):
+            raise
+        numbers = np.empty(0)
+    if numbers.shape != (size * size,):
+        raise RejectedInput("malformed", f"{name} is not {size * size} numbers")
+    if not np.isfinite(numbers).all():
+        raise RejectedInput("not_finite", f"{name} is not finite")
+    return numbers.reshape(size, size)
+
+
 def read_quaternion(message: Any) -> NDArray[np.float64]:
     """Return a geometry_msgs/Quaternion as x, y, z, w of length 1; RejectedInput if zero."""
     xyzw = read_numbers(message, "xyzw")
@@ -128,11 +161,15 @@ def read_quaternion(message: Any) -> NDArray[np.float64]:
 
 def read_header(message: Any) -> tuple[int, str]:
     """Return a message's stamp [ns] and its frame, as tf2 knows it: without a leading slash."""
-    header = read_field(message, "header")
-    stamp = read_field(header, "stamp")
+    stamp = read_field(read_field(message, "header"), "stamp")
     seconds = read_integer(stamp, "sec", 2**31)
     stamp_ns = seconds * 1_000_000_000 + read_integer(stamp, "nanosec", 1_000_000_000)
-    return stamp_ns, read_text(header, "frame_id").lstrip("/")
+    return stamp_ns, read_header_frame(message)
+
+
+def read_header_frame(message: Any) -> str:
+    """Return a message's frame, as tf2 knows it: without a leading slash."""
+    return read_text(read_field(message, "header"), "frame_id").lstrip("/")
 
 
 def check_stamp(stamp_ns: int, last_stamp_ns: int, what: str) -> None:

@@ -17,6 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.geometry import se3
+from flashvggt_ros.sensors.rejected_input import (
+    RejectedInput,
+    read_field,
+    read_header,
+    read_place,
+    read_quaternion,
+    read_text,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -125,22 +133,11 @@ class TransformBuffer:
 
         Bad ones are logged and dropped.
         """
-        parent = message.header.frame_id.removeprefix("/")
-        child = message.child_frame_id.removeprefix("/")
-        stamp = message.header.stamp
-        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-        translation = [float(getattr(message.transform.translation, axis)) for axis in "xyz"]
-        xyzw = [float(getattr(message.transform.rotation, axis)) for axis in "xyzw"]
-        is_rotation = np.isfinite(translation + xyzw).all() and any(xyzw)
-        if not (parent and child and parent != child and is_rotation):
-            logger.error(
-                "ignoring the transform '%s' -> '%s' from %s: translation %s, rotation %s",
-                parent, child, authority, translation, xyzw,
-            )  # fmt: skip
+        try:
+            stamp_ns, parent, child, T_parent_child = _read(message)
+        except RejectedInput as rejection:
+            logger.error("ignoring a transform from %s: %s", authority, rejection)
             return
-        T_parent_child = se3.pose(
-            se3.matrix_from_quaternion(np.array(xyzw)), np.array(translation)
-        )
         with self._lock:
             track = self._tracks.get(child)
             if track is None or track.is_static != is_static:
@@ -244,6 +241,22 @@ class TransformBuffer:
             raise InvalidArgumentException(f'"{name}" {place}: frame_ids cannot start with a "/"')
         if name not in self._names:
             raise LookupException(f'"{name}" {place} does not exist.')
+
+
+def _read(message: Any) -> tuple[int, str, str, NDArray[np.float64]]:
+    """Return stamp, parent, child and T_parent_child of a TransformStamped, or RejectedInput."""
+    stamp_ns, parent = read_header(message)
+    child = read_text(message, "child_frame_id").lstrip("/")
+    way = f"'{parent[:60]}' -> '{child[:60]}'"
+    if not (parent and child and parent != child):
+        raise RejectedInput("frame_missing", f"{way}: parent and child must be two frames")
+    try:
+        transform = read_field(message, "transform")
+        rotation = read_quaternion(read_field(transform, "rotation"))
+        translation = read_place(read_field(transform, "translation"))
+    except RejectedInput as rejection:
+        raise RejectedInput(rejection.cause, f"{way}: {rejection}") from None
+    return stamp_ns, parent, child, se3.pose(se3.matrix_from_quaternion(rotation), translation)
 
 
 def _seconds(stamp_ns: int) -> str:

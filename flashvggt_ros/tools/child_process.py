@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 STOP_TIMEOUT_S = 20.0
+DOMAINS = range(50, 100)  # their ports stay below those that systems hand out
 
 
 class ChildError(RuntimeError):
@@ -37,6 +40,16 @@ class Child:
                 [*program, *arguments], env=dict(env), stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )
+
+    @property
+    def pid(self) -> int:
+        """Its process, which may be one that has started the program again in its place."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it without a warning, as the kernel does when memory is short."""
+        self._process.kill()
+        self._process.wait()
 
     def has_ended(self) -> bool:
         """Say whether it ended well; raises ChildError when it ended badly."""
@@ -83,3 +96,31 @@ class Child:
     def _words(self, event: str) -> str:
         last = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
         return "\n  ".join([f"{self.name} {event}; the end of {self._log}:", *last])
+
+
+def loopback_environment() -> dict[str, str]:
+    """Our environment, on loopback and in a ROS domain that nobody else uses."""
+    env = {**os.environ, "ROS_DOMAIN_ID": str(_free_domain()), "PYTHONUNBUFFERED": "1",
+           "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    if env.get("ROS_DISTRO") == "humble":  # it does not know the discovery range yet
+        env["ROS_LOCALHOST_ONLY"] = "1"
+    return env
+
+
+def _free_domain() -> int:
+    """Find a domain whose first ports are free (RTPS: 7400 + 250 times the domain)."""
+    offset = os.getpid() % len(DOMAINS)
+    for domain in (*DOMAINS[offset:], *DOMAINS[:offset]):
+        ports = [7400 + 250 * domain + number for number in (0, 10, 11)]
+        if all(_is_free(port) for port in ports):
+            return domain
+    raise ChildError(f"no free ROS_DOMAIN_ID in {DOMAINS.start} to {DOMAINS.stop - 1}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True

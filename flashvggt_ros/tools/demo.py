@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +20,7 @@ from flashvggt_ros.mapping.map_io import read_ply, read_tum
 from flashvggt_ros.mapping.trails import Trajectory
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.bag_frames import BagFrames
-from flashvggt_ros.tools.child_process import Child, ChildError
+from flashvggt_ros.tools.child_process import Child, ChildError, loopback_environment
 from flashvggt_ros.tools.evaluate import evaluate, format_table
 from flashvggt_ros.tools.run_folder import RunFolder
 from flashvggt_ros.tools.sample_bag import (
@@ -43,7 +41,6 @@ POLL_S = 0.2
 ERROR_STATE = 4  # flashvggt_ros/msg/MapStatus
 READY_STATES = (1, 2)
 SCORES = ("path_length_m", "ape_sim3_m", "ape_sim3_percent", "map", "map_fitted")
-DOMAINS = range(50, 100)  # their ports stay below those that systems hand out
 EXAMPLES = """example:
   flashvggt_demo --output out/demo
 
@@ -91,7 +88,7 @@ def run_live(
 
     Raises ChildError when a process fails, or frames stay unaccounted for.
     """
-    env = _environment()
+    env = loopback_environment()
     parameters = {"image_topics": f"['{IMAGE_TOPIC}']", "checkpoint": checkpoint, "device": device,
                   "image.queue_size": "1024",  # a slow machine takes its time: nothing is dropped
                   "map.voxel_size": "0.01"}  # a unit of the map is some meters here: fine enough
@@ -249,34 +246,6 @@ def _best_checkpoint() -> str:
         return EMBEDDED
     print("WARNING: no embedded checkpoint: random weights, the geometry will mean nothing")
     return UNTRAINED
-
-
-def _environment() -> dict[str, str]:
-    """Our environment, on loopback and in a ROS domain that nobody else uses."""
-    env = {**os.environ, "ROS_DOMAIN_ID": str(_free_domain()), "PYTHONUNBUFFERED": "1",
-           "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    if env.get("ROS_DISTRO") == "humble":  # it does not know the discovery range yet
-        env["ROS_LOCALHOST_ONLY"] = "1"
-    return env
-
-
-def _free_domain() -> int:
-    """Find a domain whose first ports are free (RTPS: 7400 + 250 times the domain)."""
-    offset = os.getpid() % len(DOMAINS)
-    for domain in (*DOMAINS[offset:], *DOMAINS[:offset]):
-        ports = [7400 + 250 * domain + number for number in (0, 10, 11)]
-        if all(_is_free(port) for port in ports):
-            return domain
-    raise ChildError(f"no free ROS_DOMAIN_ID in {DOMAINS.start} to {DOMAINS.stop - 1}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
-    return True
 
 
 def _parser() -> argparse.ArgumentParser:

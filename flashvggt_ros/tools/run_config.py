@@ -10,9 +10,19 @@ import yaml
 
 from flashvggt_ros.config import parameters
 
+LARGEST_FILE = 200_000  # [bytes]
 NODE_NAME = "mapping"
 # Parameters that every ROS node has and that mean nothing offline.
 ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as ROS reads it: without aliases, with which a small file can be endless."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases (*) are not supported")
+        return super().compose_node(parent, index)
 
 
 def read_parameter_file(path: Path, node: str = NODE_NAME) -> dict[str, Any]:
@@ -23,8 +33,12 @@ def read_parameter_file(path: Path, node: str = NODE_NAME) -> dict[str, Any]:
     ValueError when the file is unreadable or has no section for the node.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise ValueError(f"it has more than {LARGEST_FILE} bytes")
+        document = _loaded(content.decode("utf-8"))
+    except (OSError, ValueError) as error:
         raise ValueError(f"cannot read parameter file {path}: {error}") from error
     sections = dict(_sections(document, "")) if isinstance(document, Mapping) else {}
     matching = [values for name, values in sections.items() if _matches(name, node)]
@@ -52,10 +66,20 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             raise ValueError(f"'{assignment}' is not of the form name=value")
         name = name.strip()
         try:
-            values[name] = text if name in texts else yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            values[name] = text if name in texts else _loaded(text)
+        except ValueError as error:
             raise ValueError(f"the value of '{assignment}' is not YAML: {error}") from error
     return values
+
+
+def _loaded(text: str) -> Any:
+    """Return what a YAML text says; ValueError where it is none."""
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def _sections(document: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -64,7 +88,10 @@ def _sections(document: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, M
         if not isinstance(body, Mapping):
             continue
         if "ros__parameters" in body:
-            yield f"{prefix}{name}", body["ros__parameters"] or {}
+            values = body["ros__parameters"] or {}
+            if not isinstance(values, Mapping):
+                raise ValueError(f"'ros__parameters' of '{prefix}{name}' has no names with values")
+            yield f"{prefix}{name}", values
         else:
             yield from _sections(body, f"{prefix}{name}/")
 

@@ -282,3 +282,10 @@ def test_a_group_around_a_keyframe_stays_within_its_submap(rooms: World) -> None
         assert [k.stamp for k in part.keyframes] == [k.stamp for k in group.keyframes[rows]]
         np.testing.assert_array_equal(part.T_submap_camera, group.T_submap_camera[rows])
     assert len(group.around(3, 40).keyframes) == 10
+
+
+def test_a_picture_that_cannot_be_decoded_is_no_loop(rooms: World) -> None:
+    predictor = TruthPredictor(rooms)
+    (match, query), _ = groups_of(rooms, predictor, range(4), range(30, 34))
+    torn = (replace(match.keyframes[0], picture=b"torn"), *match.keyframes[1:])
+    assert measure_loop(query, replace(match, keyframes=torn), predictor) is None

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,12 @@ def test_what_is_no_manifest_is_refused(copy: Path, text: bytes) -> None:
         load_map(copy, MODEL)
 
 
+def test_a_manifest_larger_than_the_map_can_need_is_not_read(copy: Path) -> None:
+    (copy / "manifest.json").write_bytes(b"[" + b"[]," * 1_000_000 + b"[]]")
+    with pytest.raises(ValueError, match=r"manifest\.json has 3000004 bytes, more than"):
+        load_map(copy, MODEL)
+
+
 def test_a_folder_without_a_manifest_is_no_map(copy: Path) -> None:
     (copy / "manifest.json").unlink()
     with pytest.raises(FileNotFoundError, match="no saved map"):
@@ -309,6 +316,9 @@ ARRAY_LIES: dict[str, tuple[str, dict[str, Callable[[np.ndarray], np.ndarray]], 
     ),
     "an unknown camera": ("keyframes.npz", {"frame_id": lambda a: a + 1}, "unknown camera"),
     "a giant sketch": ("keyframes.npz", {"sketch_size": lambda a: a * 10**6}, "size of an image"),
+    "a giant picture": (
+        "keyframes.npz", {"camera_size": lambda a: put(a, 0, 8000)}, "size of an image"
+    ),
     "a larger sketch": ("keyframes.npz", {"sketch_size": lambda a: a + 1}, "another size"),
     "no focal length": ("keyframes.npz", {"camera": lambda a: 0 * a}, "focal length"),
     "an unknown node": ("submaps.npz", {"edge_nodes": lambda a: a + 9}, "is not one of the"),
@@ -341,4 +351,26 @@ def test_a_picture_of_another_size_is_refused_before_it_is_decoded(copy: Path) -
     (copy / name).write_bytes(picture.replace(size, b"\xff\xff\xff\xff", 1))
     sign(copy, name)
     with pytest.raises(ValueError, match=f"{name} is 65535x65535, its camera 128x96"):
+        load_map(copy, MODEL)
+
+
+def test_a_member_whose_header_is_torn_is_refused(copy: Path) -> None:
+    path = copy / "clouds.npz"
+    path.write_bytes(path.read_bytes().replace(b"'shape': (", b"'shape': ((", 1))
+    sign(copy, "clouds.npz")
+    with pytest.raises(ValueError, match=r"clouds\.npz"):
+        load_map(copy, MODEL)
+    with zipfile.ZipFile(path, "w") as archive:
+        for key in ("points_submap", "colors", "weights"):
+            header = b"{'descr': '<f4', 'fortran_order': False, 'shape': ((3,), }".ljust(118)
+            archive.writestr(f"{key}.npy", b"\x93NUMPY\x01\x00\x76\x00" + header)
+    sign(copy, "clouds.npz")
+    with pytest.raises(ValueError, match=r"clouds\.npz is damaged"):
+        load_map(copy, MODEL)
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(copy: Path) -> None:
+    (copy / "map.ply").unlink()
+    (copy / "map.ply").mkdir()
+    with pytest.raises(ValueError, match=r"map\.ply is not a regular file"):
         load_map(copy, MODEL)

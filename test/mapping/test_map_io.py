@@ -126,3 +126,22 @@ def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
 def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert map_io.safe_map_folder("~/maps", "a") == tmp_path.resolve() / "maps" / "a"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["1e999999999 0 0 0 0 0 0 1", "1e12 0 0 0 0 0 0 1", "nan 0 0 0 0 0 0 1", "1 0 0 0 0 0 0 0",
+     "1 0 0 0 1e-200 0 0 0", "1 1e999 0 0 0 0 0 1", "sNaN 0 0 0 0 0 0 1", "\x80 0 0 0 0 0 0 1"],
+)
+def test_what_is_no_stamp_or_no_rotation_is_refused_with_its_line(tmp_path, line):
+    path = tmp_path / "poses.tum"
+    path.write_bytes(b"0 0 0 0 0 0 0 1\n" + line.encode("latin-1") + b"\n")
+    with pytest.raises(ValueError, match=r"poses\.tum, line 2: not a pose"):
+        map_io.read_tum(path)
+
+
+def test_points_that_are_not_finite_are_refused(tmp_path):
+    points = np.array([[0, 0, 0], [0, np.nan, 0]], np.float32)
+    map_io.write_ply(tmp_path / "a.ply", points, np.zeros((2, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"a\.ply has points that are not finite"):
+        map_io.read_ply(tmp_path / "a.ply")

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import logging
 import pickle
 import subprocess
@@ -228,3 +229,55 @@ def test_loading_does_not_import_torchs_compiler():
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120
     )
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(model, tmp_path, value):
+    model.state_dict()["depth_head.norm.weight"].view(-1)[1] = value
+    path = save(model, tmp_path / "bad.safetensors")
+    with pytest.raises(ValueError, match=r"not finite numbers: depth_head\.norm\.weight"):
+        resolve_checkpoint(str(path))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_weights_that_are_no_floating_point_numbers_are_refused(model, tmp_path, dtype):
+    weights = model.state_dict()
+    weights["depth_head.norm.weight"] = weights["depth_head.norm.weight"].to(dtype)
+    torch.save(weights, tmp_path / "bad.pt")
+    with pytest.raises(ValueError, match=r"depth_head\.norm\.weight"):
+        load_checkpoint(tmp_path / "bad.pt", name="bad", config=model.config)
+
+
+@pytest.mark.parametrize(
+    ("size", "value", "complaint"),
+    [
+        ("depth", 10**9, "must be within 0 to 128"),
+        ("width", 10**30, "must be within 0 to 65536"),
+        ("width", "32", "another type than 1024"),
+        ("width", True, "another type than 1024"),
+        ("mlp_ratio", float("nan"), "must be within"),
+        ("mlp_ratio", 1e300, "must be within"),
+        ("heads", 0, "at least 1"),
+        ("taps", [0, 1], "another type"),
+        ("luck", 1, "'luck' is no size of a model"),
+    ],
+)
+def test_sizes_that_no_model_has_are_refused_at_once(model, tmp_path, size, value, complaint):
+    sizes = {**json.loads(model.config.to_json()), size: value}
+    weights = {name: part.contiguous() for name, part in model.state_dict().items()}
+    path = tmp_path / "odd.safetensors"
+    save_file(weights, path, {"config": json.dumps(sizes)})
+    with pytest.raises(ValueError, match=rf"odd\.safetensors.*{complaint}"):
+        resolve_checkpoint(str(path))
+
+
+def test_a_pt_file_that_is_damaged_anywhere_is_refused_or_still_whole(model, tmp_path):
+    path = save(model, tmp_path / "whole.pt")
+    whole, refused = path.read_bytes(), 0
+    for at in range(0, 4000, 97):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            load_checkpoint(path, name="x", config=model.config)
+        except ValueError as error:
+            refused += str(path) in str(error)
+    assert refused > 30

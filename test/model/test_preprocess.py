@@ -7,7 +7,13 @@ import pytest
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.geometry.camera import Calibration, Pinhole
 from flashvggt_ros.model.model_config import ModelConfig
-from flashvggt_ros.model.preprocess import Canvas, Crop, ImageSizeError, Preprocessor
+from flashvggt_ros.model.preprocess import (
+    MOST_MAPS,
+    Canvas,
+    Crop,
+    ImageSizeError,
+    Preprocessor,
+)
 
 CONFIG = ModelConfig(patch_size=14, kv_downfactor=3, image_width=224)
 
@@ -192,3 +198,13 @@ def test_fine_images_show_what_the_model_sees(coefficients):
     small = cv2.resize(seen.fine, (224, 168), interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(seen.image, cv2.COLOR_RGB2GRAY)
     assert np.abs(small.astype(int) - gray)[2:-2, 2:-2].max() <= 3
+
+
+def test_a_driver_that_changes_the_calibration_with_each_image_takes_no_more_memory():
+    prepared = preprocessor()
+    for number in range(2 * MOST_MAPS):
+        pinhole = Pinhole(200.0, 200.0, 159.5, 119.5, 320, 240)
+        lens = Calibration(pinhole, "plumb_bob", (0.1 + 1e-6 * number, 0.0, 0.0, 0.0, 0.0))
+        frame = frame_of(320, 240, lens)
+        prepared.prepare(frame, prepared.canvas(frame.image))
+    assert len(prepared._maps) == MOST_MAPS

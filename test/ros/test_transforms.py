@@ -113,3 +113,10 @@ def test_a_frame_name_that_tf2_would_not_take_is_refused(trees, name):
     with pytest.raises(ValueError, match="frame name"):
         trees[0].broadcast([(name, "base", pose(), 1)])
     assert check_frame_name("robot1/base_link") == "robot1/base_link"
+
+
+def test_a_frame_whose_name_is_no_yaml_leaves_the_others_usable(trees):
+    speaker, listener, graph = trees
+    speaker.broadcast([("map", "camera", pose(x=1.0), SECOND), ("it's: {", "x\ny", pose(), SECOND)])
+    hear(graph, listener, "map", "camera", SECOND)
+    assert listener.root("camera", "map") == "camera"

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from recorded_bag import (
@@ -133,3 +135,14 @@ def test_bytes_that_are_no_such_message_are_a_value_error(tmp_path):
         broken = type(message)(message.topic, message.type, message.log_ns, message.raw[:40])
         with pytest.raises(ValueError, match="not a sensor_msgs/msg/Image"):
             bag.decode(broken)
+
+
+@pytest.mark.parametrize("line", ["nanoseconds_since_epoch", "message_count"])
+def test_numbers_missing_from_the_metadata_are_a_bag_error(tmp_path, line):
+    path = record(tmp_path / "bag", WORLD.frames)
+    metadata = path / "metadata.yaml"
+    text = metadata.read_text()
+    metadata.write_text(re.sub(rf"({line}:) \d+", r"\1", text))
+    assert metadata.read_text() != text
+    with pytest.raises(BagError, match="bag"), Bag(path) as bag:
+        list(bag.messages())

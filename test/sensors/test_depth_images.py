@@ -180,3 +180,9 @@ def test_memory_is_bounded_however_fast_the_images_come():
     kept = [number for number in range(1000)
             if track.at("camera_optical", START + number * MILLISECOND, 0) is not None]
     assert kept == list(range(1000 - MOST_BYTES // (ramp().size * 4), 1000))
+
+
+def test_an_image_that_is_much_higher_than_wide_is_thinned_too():
+    depth = decoded(raw(np.full((1_000_000, 2), 1500, np.uint16), "16UC1"))
+    assert 0 < depth.nbytes < 2_000_000
+    np.testing.assert_allclose(depth, 1.5, rtol=1e-6)

@@ -147,3 +147,18 @@ def test_a_png_with_fewer_rows_than_its_header_says_is_refused():
     with pytest.raises(RejectedInput) as refusal:
         decode_compressed(compressed(data), 34.0)
     assert refusal.value.cause == "undecodable"
+
+
+def test_a_stream_that_would_take_a_decoder_hours_is_refused_at_once():
+    whole = encoded(".jpg", SMOOTH, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    scan = whole[whole.rfind(b"\xff\xda") : -2]
+    chunk = struct.pack(">I4sI", 0, b"teSt", zlib.crc32(b"teSt"))
+    png = encoded(".png", RGB)
+    for stream, complaint in (
+        (whole[:-2] + 200 * scan + whole[-2:], "more than 100 scans"),
+        (whole[:2] + b"\xff\xe0\x00\x02" * 200_000 + whole[2:], "more than 100000 segments"),
+        (png[:33] + chunk * 200_000 + png[33:], "more than 100000 chunks"),
+    ):
+        with pytest.raises(RejectedInput, match=complaint):
+            decode_compressed(compressed(stream), 34.0)
+    assert decode_compressed(compressed(whole[:2] + b"\xff" * 1000 + whole[2:]), 34.0).any()

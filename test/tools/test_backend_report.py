@@ -8,7 +8,8 @@ import pytest
 
 from flashvggt_ros.tools import backend_report
 from flashvggt_ros.tools.backend_checks.finding import Finding
-from flashvggt_ros.tools.backend_report import CHECKS, Row, format_row, main
+from flashvggt_ros.tools.backend_report import CHECKS, main
+from flashvggt_ros.tools.limit_table import Row, format_row
 
 
 @pytest.mark.parametrize(

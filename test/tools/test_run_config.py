@@ -59,3 +59,29 @@ def test_assignments_take_the_type_that_yaml_gives_them():
 def test_an_assignment_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match=r"form name=value|not YAML"):
         parse_assignments([text])
+
+
+DOUBLING = "".join(f"    a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}\n" for n in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/**:\n  ros__parameters:\n    a0: &a0 {x: 1}\n" + DOUBLING, "aliases"),
+        ("/**: &a {ros__parameters: {b: *a}}\n", "aliases"),
+        ("[" * 20_000, "nested too deeply"),
+        ("/**:\n  ros__parameters: [1]\n", "no names with values"),
+        ("/**: {ros__parameters: {seed: " + "9" * 5000 + "}}\n", "digits"),
+        ("# " + "x" * 300_000, "more than 200000 bytes"),
+        ("/**: \x00", "cannot read parameter file"),
+    ],
+    ids=["doubling", "loop", "nesting", "list", "digits", "size", "nul"],
+)
+def test_a_file_made_to_do_harm_is_refused_at_once(tmp_path, text, words):
+    with pytest.raises(ValueError, match=words):
+        read_parameter_file(parameter_file(tmp_path, text))
+
+
+def test_an_assignment_made_to_do_harm_is_refused_at_once():
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_assignments(["image_topics=" + "[" * 20_000])

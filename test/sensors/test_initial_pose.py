@@ -1,25 +1,30 @@
 """What /initialpose says becomes a pose with honest sigmas, or is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from sensor_messages import header, quaternion, vector
 
 from flashvggt_ros.config import TfConfig
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.ros.initial_pose import initial_pose
-from flashvggt_ros.ros.messages import pose_message
+from flashvggt_ros.sensors.initial_pose import initial_pose
+from flashvggt_ros.sensors.rejected_input import RejectedInput
 
 ON_BASE = TfConfig(base_frame="base_link")
 T = se3.pose(se3.matrix_from_quaternion(np.array([0, 0, 1.0, 1.0])), np.array([1.0, 2.0, 0.0]))
 
 
-def said(frame: str = "map", variances: tuple[float, ...] = (0.25, 0.25, 0, 0, 0, 0.07)):
+def said(
+    frame: str = "map", variances: tuple[float, ...] = (0.25, 0.25, 0, 0, 0, 0.07),
+    xyzw: tuple[float, ...] = (0, 0, 1, 1), x: float = 1,
+) -> SimpleNamespace:
     """As RViz says it."""
-    message = PoseWithCovarianceStamped()
-    message.header.frame_id = frame
-    message.pose.pose = pose_message(T)
-    message.pose.covariance = np.diag(variances).ravel()
-    return message
+    pose = SimpleNamespace(position=vector((x, 2, 0)), orientation=quaternion(xyzw))
+    covariance = np.diag(variances).ravel()
+    return SimpleNamespace(
+        header=header(frame_id=frame), pose=SimpleNamespace(pose=pose, covariance=covariance)
+    )
 
 
 def test_the_base_is_where_rviz_says_and_what_it_does_not_tell_is_unsure() -> None:
@@ -47,12 +52,15 @@ def test_another_frame_is_refused(frame: str) -> None:
         initial_pose(said(frame), ON_BASE)
 
 
-def test_what_is_no_pose_is_refused() -> None:
-    message = said()
-    message.pose.pose.position.x = float("nan")
-    with pytest.raises(ValueError, match="finite"):
-        initial_pose(message, ON_BASE)
-    message = said()
-    message.pose.pose.orientation.z = message.pose.pose.orientation.w = 0.0
-    with pytest.raises(ValueError, match="quaternion"):
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (said(x=float("nan")), "not finite"),
+        (said(x=1e300), "the limit is 1e\\+07 m"),
+        (said(xyzw=(0, 0, 0, 0)), "quaternion"),
+        (said(variances=(float("inf"),) * 6), "covariance is not finite"),
+    ],
+)
+def test_what_is_no_pose_is_refused(message: SimpleNamespace, complaint: str) -> None:
+    with pytest.raises(RejectedInput, match=complaint):
         initial_pose(message, ON_BASE)

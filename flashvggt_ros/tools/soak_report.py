@@ -1,0 +1,50 @@
+"""What the node must endure, tried for as long as it takes: one table.
+
+python -m flashvggt_ros.tools.soak_report
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from flashvggt_ros.tools.backend_checks.finding import Finding
+from flashvggt_ros.tools.limit_table import print_rows, run_findings
+from flashvggt_ros.tools.soak_checks.fuzzing import check_files, check_messages
+from flashvggt_ros.tools.soak_checks.kills import check_kills
+from flashvggt_ros.tools.soak_checks.load import check_load, check_steady, check_still
+
+PROGRAM = "soak_report"
+CHECKS: dict[str, Callable[[bool], Iterator[Finding]]] = {
+    "messages": check_messages,
+    "files": check_files,
+    "kills": check_kills,
+    "steady": check_steady,
+    "load": check_load,
+    "still": check_still,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table, row by row; return 1 if a limit is not kept."""
+    options = _parser().parse_args(argv)
+    names = options.only or list(CHECKS)
+    rows = run_findings({name: CHECKS[name](options.quick) for name in names})
+    return print_rows(rows, is_json=options.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Break what the node is given, kill it, load it, and measure."
+    )
+    parser.add_argument("--quick", action="store_true",
+                        help="less of everything: a minute instead of hours")
+    parser.add_argument("--only", action="append", choices=list(CHECKS), metavar="CHECK",
+                        help=f"one of {', '.join(CHECKS)}; may be given more than once")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
