@@ -54,7 +54,7 @@ class Bend:
         self, points_submap: NDArray[np.float32], share: NDArray[np.float64],
         keyframe: NDArray[np.uint16],
     ) -> NDArray[np.float32]:
-        """Return points (M, 3) seen by keyframes of these numbers (M,), which have a ``share`` (K,)."""
+        """Return points (M, 3); ``keyframe`` (M,): which one sees each, at a ``share`` (K,)."""
         if self.is_none:
             return points_submap
         at = self._at(share)
