@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from flashvggt_ros.geometry.sim3 import Sim3
 TINY = 1e-12  # of a number in a bend: nothing is bent
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # no slots: it keeps what it has worked out
 class Bend:
     """Where the frame of a submap lies at its first and at its last keyframe, seen from its middle.
 
@@ -30,11 +31,15 @@ class Bend:
         """Return that of a submap that is rigid."""
         return cls(Sim3.identity(), Sim3.identity())
 
-    @property
+    @cached_property
     def is_none(self) -> bool:
         """Whether nothing is bent."""
-        ends = np.stack([_numbers(self.S_middle_first), _numbers(self.S_middle_last)])
-        return bool((np.abs(ends) < TINY).all())
+        return bool((np.abs(self._ends) < TINY).all())
+
+    @cached_property
+    def _ends(self) -> NDArray[np.float64]:
+        """Rotation vector, translation, logarithm of the scale (7,) of first and last."""
+        return np.stack([_numbers(self.S_middle_first), _numbers(self.S_middle_last)])
 
     def scales(self, share: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return by how much what is seen at each share (K,) of a submap's life is larger."""
@@ -45,6 +50,8 @@ class Bend:
         self, T_submap_camera: NDArray[np.float64], share: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Return the poses (K, 4, 4) of keyframes that are each at a share (K,)."""
+        if self.is_none:
+            return T_submap_camera
         at = self._at(share)
         turns = Rotation.from_rotvec(at[:, :3]).as_matrix()
         places = np.exp(at[:, 6:]) * np.einsum("kij,kj->ki", turns, T_submap_camera[:, :3, 3])
@@ -64,9 +71,9 @@ class Bend:
         return np.asarray(bent, np.float32)
 
     def _at(self, share: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rotation vector, translation, logarithm of the scale (K, 7) of S_middle_at."""
+        """As ``_ends``, of S_middle_at (K, 7)."""
         along = 2 * np.asarray(share)[:, None] - 1
-        first, last = _numbers(self.S_middle_first), _numbers(self.S_middle_last)
+        first, last = self._ends
         return np.where(along < 0, -along * first, along * last)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,6 +161,7 @@ def robust_weights(
     return weights
 
 
+@functools.cache
 def inlier_limit(freedoms: int) -> float:
     """Squared distance in standard deviations that true factors exceed once in a thousand."""
     return float(chi2.ppf(INLIER, freedoms))

@@ -69,6 +69,11 @@ def bend_submaps(
     """
     nodes = set(graph.nodes)
     placed = [submap for submap in submaps if submap.index in nodes]
+    if not joins:
+        return {
+            submap.index: BentPlace(graph.pose(submap.index), Bend.none())
+            for submap in placed if submap.index not in graph.fixed
+        }
     row = {submap.index: 3 * number for number, submap in enumerate(placed)}
     starts = [S for submap in placed for S in _start(submap, graph)]
     factors: dict[int, Factor] = dict(enumerate(_factors(graph, joins, row)))
