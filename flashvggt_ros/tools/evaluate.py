@@ -22,11 +22,12 @@ from flashvggt_ros.tools.evaluation.inputs import (
     name_inputs,
     pair_inputs,
 )
+from flashvggt_ros.tools.evaluation.ray_cluster import RayCluster
 from flashvggt_ros.tools.evaluation.report import format_markdown, write_reports
-from flashvggt_ros.tools.evaluation.runner import Outcome
+from flashvggt_ros.tools.evaluation.runner import Outcome, RunJobs
 from flashvggt_ros.tools.evaluation.scores import METRICS, evaluate, format_table, write_json
 from flashvggt_ros.tools.evaluation.summary import summarize
-from flashvggt_ros.tools.replay_options import add_parameter_options
+from flashvggt_ros.tools.replay_options import add_parameter_options, parameter_values
 
 PROGRAM = "flashvggt_evaluate"
 EXAMPLES = """examples:
@@ -75,7 +76,11 @@ def _run(arguments: argparse.Namespace) -> int:
     output = Path(arguments.output).expanduser().absolute()
     jobs = _jobs(pairs, output, arguments)
     output.mkdir(parents=True, exist_ok=True)
-    return _score_all(jobs, output)
+    if not arguments.ray:
+        return _score_all(jobs, output, runner.run_here)
+    device = parameter_values(arguments).get("device", "auto")
+    with RayCluster(arguments.ray, device, arguments.ray_cpus) as cluster:
+        return _score_all(jobs, output, lambda jobs, _watch: cluster.run(jobs))
 
 
 def _score_run(run: Path, truth: str, output: Path, surfaces: str) -> int:
@@ -88,11 +93,11 @@ def _score_run(run: Path, truth: str, output: Path, surfaces: str) -> int:
     return 0
 
 
-def _score_all(jobs: Sequence[Job], output: Path) -> int:
+def _score_all(jobs: Sequence[Job], output: Path, run_jobs: RunJobs) -> int:
     """Do the jobs, write the reports; return the exit code."""
     outcomes: dict[str, Outcome] = {}
     with _Bars(len(jobs)) as bars:
-        for outcome in runner.run_here(jobs, bars.watch):
+        for outcome in run_jobs(jobs, bars.watch):
             outcomes[outcome.name] = outcome
             bars.say(_line(outcome))
     summary = summarize([outcomes[job.name] for job in jobs])
@@ -204,6 +209,11 @@ def _parser() -> argparse.ArgumentParser:
                         help="folder for results; default, of one run alone: the run's")
     parser.add_argument("--again", action="store_true",
                         help="replay and score anew what is finished, too")
+    parser.add_argument("--ray", metavar="ADDRESS",
+                        help="spread the inputs over a Ray cluster (extra 'ray'); local: over one "
+                        "of this machine's own")
+    parser.add_argument("--ray-cpus", type=int, default=2, metavar="N",
+                        help="cores for each input on a cluster (default: 2)")
     add_parameter_options(parser.add_argument_group("of the replays, as flashvggt_replay has them"))
     return parser
 

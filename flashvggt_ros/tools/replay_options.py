@@ -73,6 +73,8 @@ def _count(text: str) -> int:
 def replay_config(arguments: argparse.Namespace, bag: Bag) -> Config:
     """Parameters of the run; the image topics are those asked for, or the bag's only one."""
     values = parameter_values(arguments)
+    if arguments.localize:
+        values["mode"] = "localization"
     values["image_topics"] = [topic.name for topic in _topics(arguments, values, bag)]
     return build_config(values)
 
@@ -87,8 +89,6 @@ def parameter_values(arguments: argparse.Namespace) -> dict[str, Any]:
         {name: getattr(arguments, name) for name in ("checkpoint", "device")
          if getattr(arguments, name) is not None}
     )
-    if arguments.localize:
-        values["mode"] = "localization"
     return values
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ class Outcome:
     metrics: dict[str, Any]
     failure: str
     kept: tuple[str, ...]
+
+
+RunJobs = Callable[[Sequence[Job], Watch], Iterable[Outcome]]
+"""Does jobs, here or elsewhere; outcomes come in any order."""
 
 
 def run_here(jobs: Sequence[Job], watch: Watch = watch_nothing) -> Iterator[Outcome]:
