@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -67,24 +68,28 @@ def _tail(log: Path) -> str:
         return file.read().decode("utf-8", errors="replace")
 
 
-class _Lines:
-    """Says how far a replay is, some times a second."""
+class ProgressLines:
+    """Says how far a replay is, some times a second; ends it where nobody listens any more."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._read = 0
         self._said_s = -LINE_PERIOD_S
+        self._parent = os.getppid()
 
     def update(self) -> None:
+        """Count an image."""
         self._read += 1
         if time.monotonic() - self._said_s >= LINE_PERIOD_S or self._read == self._total:
             self._said_s = time.monotonic()
             print(f"progress {self._read} of {self._total}", flush=True)
+            if os.getppid() != self._parent:
+                signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
-def _progress_lines(total: int) -> Iterator[_Lines]:
-    yield _Lines(total)
+def _progress_lines(total: int) -> Iterator[ProgressLines]:
+    yield ProgressLines(total)
 
 
 if __name__ == "__main__":

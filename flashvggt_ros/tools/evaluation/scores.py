@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.mapping.map_io import read_ply, read_tum, write_tum
+from flashvggt_ros.tools.evaluation.depth_accuracy import measure_depth
 from flashvggt_ros.tools.evo_command import MAX_TIME_DIFFERENCE_S, EvoResult, run_evo
 from flashvggt_ros.tools.ground_truth import GroundTruth, read_ground_truth
 from flashvggt_ros.tools.map_accuracy import fit_map, format_map_accuracy, measure_map
 from flashvggt_ros.tools.plots import draw_comparison
 
+logger = logging.getLogger(__name__)
 METRICS, ERRORS, PICTURE = "metrics.json", "errors.json", "evaluation.png"
 LEAST_POSES = 3  # what an alignment needs
 DRIFT_SHARE = 0.1  # of the path: the stretches along which drift is measured
@@ -66,6 +69,8 @@ def evaluate(
     }
     if clouds is not None:
         metrics |= _map_accuracy(*clouds, results["ape_sim3_m"].S_truth_map)
+    if depth := _depth_accuracy(run_folder, report, metrics["scale_factor"]):
+        metrics["depth"] = depth
     if not report.get("checkpoint", {}).get("is_trained", True):
         metrics["warning"] = "untrained weights: the geometry means nothing"
     write_json(output / METRICS, metrics)
@@ -121,6 +126,10 @@ def format_table(metrics: dict[str, Any]) -> str:
         scale = f"scale {fitted['scale_against_path']:.3f} of the path's"
         rows += [format_map_accuracy(metrics["map"], "placed by its path"),
                  format_map_accuracy(fitted, f"fitted to the surfaces ({scale})")]
+    if "depth" in metrics:
+        depth = metrics["depth"]
+        rows.append(f"depth   {depth['abs_rel']:.3f} relative error, "
+                    f"{depth['within_25_percent']:.1%} within 25 %, of {depth['images']} images")
     if "warning" in metrics:
         rows.append(f"WARNING: {metrics['warning']}")
     return "\n".join(rows)
@@ -202,6 +211,15 @@ def _map_accuracy(
             "scale_against_path": float(np.cbrt(volumes)),
         },
     }
+
+
+def _depth_accuracy(run: Path, report: dict[str, Any], scale_factor: float) -> dict[str, float]:
+    """Compare with the depth images of the run's bag; nothing where there are none to read."""
+    try:
+        return measure_depth(run, Path(str(report.get("bag", "no bag"))), scale_factor)
+    except (ValueError, OSError) as error:
+        logger.warning("depth is not compared: %s", error)
+        return {}
 
 
 def _read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
