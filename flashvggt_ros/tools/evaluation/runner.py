@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from flashvggt_ros.tools.evaluation.scores import METRICS, PICTURE, evaluate
 from flashvggt_ros.tools.replay_options import replay_config, replay_parser
 from flashvggt_ros.tools.run_folder import REPORT, RunFolder
 
+logger = logging.getLogger(__name__)
 REPLAY, SCORES = "replay", "scores"
 
 
@@ -62,6 +64,9 @@ def run_job(job: Job, watch: Watch = watch_nothing) -> Outcome:
             finished.add(SCORES, basis)
     except (ValueError, OSError) as error:
         return Outcome(job.name, {}, str(error) or type(error).__name__, tuple(kept))
+    except Exception as error:  # none of one bag's surprises may stop the others
+        logger.exception("%s", job.name)
+        return Outcome(job.name, {}, repr(error), tuple(kept))
     return Outcome(job.name, metrics, "", tuple(kept))
 
 

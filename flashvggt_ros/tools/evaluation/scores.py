@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,9 @@ def evaluate(
     if len(matched) < LEAST_POSES:
         raise ValueError(_mismatch(stamps, truth, len(matched)))
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="flashvggt_truth_") as folder:
-        truth_file = Path(ground_truth).expanduser()  # as it is: then evo by hand says the same
-        if not truth_file.is_file():
-            truth_file = Path(folder, "truth.tum")
-            write_tum(truth_file, truth.stamps_ns, truth.T_world_camera)
+    length = _length(truth.T_world_camera[matched, :3, 3])
+    with _file_of(truth) as truth_file:
         results = _run_all(truth_file, trajectory)
-        length = _length(truth.T_world_camera[matched, :3, 3])
         drift = _drift_percent(truth_file, trajectory, length)
     metrics = {
         "run": str(run_folder),
@@ -152,6 +149,19 @@ CALLS = {
     "rpe_se3_m": ("rpe", "trans_part", False),
     "rpe_rotation_deg": ("rpe", "angle_deg", True),
 }
+
+
+@contextmanager
+def _file_of(truth: GroundTruth) -> Iterator[Path]:
+    """Give the truth's own file, with which evo by hand says the same; of a bag's, one for now."""
+    own = Path(truth.source).expanduser()
+    if own.is_file():
+        yield own
+        return
+    with tempfile.TemporaryDirectory(prefix="flashvggt_truth_") as folder:
+        path = Path(folder, "truth.tum")
+        write_tum(path, truth.stamps_ns, truth.T_world_camera)
+        yield path
 
 
 def _run_all(truth: Path, estimate: Path) -> dict[str, EvoResult]:
