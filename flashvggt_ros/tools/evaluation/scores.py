@@ -51,7 +51,7 @@ def evaluate(
     length = _length(truth.T_world_camera[matched, :3, 3])
     with _file_of(truth) as truth_file:
         results = _run_all(truth_file, trajectory)
-        drift = _drift_percent(truth_file, trajectory, length)
+        drift = measure_drift(truth_file, trajectory, length)
     metrics = {
         "run": str(run_folder),
         "ground_truth": ground_truth,
@@ -178,7 +178,7 @@ def _length(positions: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(np.diff(positions, axis=0), axis=1).sum())
 
 
-def _drift_percent(truth: Path, estimate: Path, length: float) -> float | None:
+def measure_drift(truth: Path, estimate: Path, length: float) -> float | None:
     """Error of a motion by a tenth of the path, in % of it, rmse over all such motions by evo.
 
     None where evo finds no such motions, as on a path that goes nowhere.
@@ -186,7 +186,7 @@ def _drift_percent(truth: Path, estimate: Path, length: float) -> float | None:
     stretch = DRIFT_SHARE * length
     if not stretch:
         return None
-    options = ("--delta", repr(stretch), "--delta_unit", "m", "--all_pairs")
+    options = ("--delta", f"{stretch:.12f}", "--delta_unit", "m", "--all_pairs")
     try:
         result = run_evo("rpe", truth, estimate, "trans_part", with_scale=True, options=options)
     except ValueError:

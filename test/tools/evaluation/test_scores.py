@@ -12,7 +12,7 @@ from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.tools.evaluate import main
-from flashvggt_ros.tools.evaluation.scores import evaluate, format_table
+from flashvggt_ros.tools.evaluation.scores import evaluate, format_table, measure_drift
 from flashvggt_ros.worlds import walk
 
 START = 1_700_000_000_123_456_789
@@ -66,6 +66,7 @@ def test_a_perfect_run_in_another_frame_and_scale_has_no_error_but_the_scale(tmp
     assert metrics["ape_se3_m"]["rmse"] > 0.1
     assert metrics["scale_factor"] == pytest.approx(2.0, rel=1e-6)
     assert metrics["scale_error"] == pytest.approx(-0.5, rel=1e-6)
+    assert metrics["drift_percent"] < 1e-3
     assert metrics["frames_read"] == 80
     assert metrics["frames_placed"] == metrics["matched_poses"] == 60
     assert metrics["frames_interpolated"] == 0
@@ -98,6 +99,19 @@ def test_a_known_error_is_measured_and_the_numbers_are_those_of_evo_by_hand(tmp_
         by_hand = evo_by_hand(tmp_path, metric, truth, run, *options)
         options_said = f"{key} against evo_{metric} {options}"
         assert metrics[key] == pytest.approx(by_hand, abs=1e-6), options_said
+
+
+def test_drift_is_what_evo_says_of_motions_by_a_tenth_of_the_path(tmp_path):
+    poses, _ = shaken(0.05)
+    run = run_folder(tmp_path / "run", in_map_frame(poses))
+    truth = truth_file(tmp_path / "truth.tum")
+    length = np.linalg.norm(np.diff(TRUTH[:, :3, 3], axis=0), axis=1).sum()
+    by_hand = evo_by_hand(tmp_path, "rpe", truth, run, "-s", "--all_pairs", "-u", "m",
+                          "-d", f"{length / 10:.12f}")
+    percent = measure_drift(Path(truth), run / "trajectory.tum", length)
+    assert percent == pytest.approx(1000 * by_hand["rmse"] / length, abs=1e-6)
+    assert 0.1 < percent < 100
+    assert measure_drift(Path(truth), run / "trajectory.tum", 0.0) is None
 
 
 def test_the_map_is_compared_with_true_surfaces_in_the_frame_of_the_truth(tmp_path, capsys):
