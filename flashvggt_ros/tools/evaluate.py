@@ -79,7 +79,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if not arguments.ray:
         return _score_all(jobs, output, runner.run_here)
     device = parameter_values(arguments).get("device", "auto")
-    with RayCluster(arguments.ray, device, arguments.ray_cpus) as cluster:
+    cluster = RayCluster(arguments.ray, device, arguments.ray_cpus)
+    with cluster, _sigterm_as_interrupt():  # again: Ray has set its own handler
         return _score_all(jobs, output, lambda jobs, _watch: cluster.run(jobs))
 
 

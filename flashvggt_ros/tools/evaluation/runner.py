@@ -48,7 +48,7 @@ def run_job(job: Job, watch: Watch = watch_nothing) -> Outcome:
     """
     kept: list[str] = []
     try:
-        job.output.mkdir(parents=True, exist_ok=True)
+        job.output.parent.mkdir(parents=True, exist_ok=True)
         run, bag = (job.path, bag_of(job.path)) if job.is_run else (job.output, job.path)
         finished = FinishedWork(job.output)
         if not job.is_run and _replay(job, finished, watch):
