@@ -9,6 +9,7 @@ venv := $(abspath $(VENV))
 python := $(venv)/bin/python
 stamps := $(venv)/stamps
 requirements := $(wildcard requirements/*.txt)
+optional := %/colcon.txt %/ray.txt
 pip_install := $(python) -m pip install --quiet --disable-pip-version-check
 build_inputs := CMakeLists.txt package.xml setup.py setup.cfg pyproject.toml
 build_folders := cmake config flashvggt_ros launch msg rviz srv
@@ -65,8 +66,8 @@ $(stamps)/environment:
 $(stamps)/dependencies: $(stamps)/environment $(requirements)
 	@echo "Installing dependencies into $(VENV) (torch is large: this can take minutes)"
 	@if $(python) -c 'import torch; print("torch", torch.__version__, "is there: kept")' 2> /dev/null; \
-	then $(pip_install) $(foreach f,$(filter-out %/torch.txt %/colcon.txt,$(requirements)),-r $(f)); \
-	else $(pip_install) $(foreach f,$(filter-out %/colcon.txt,$(requirements)),-r $(f)); fi
+	then $(pip_install) $(foreach f,$(filter-out %/torch.txt $(optional),$(requirements)),-r $(f)); \
+	else $(pip_install) $(foreach f,$(filter-out $(optional),$(requirements)),-r $(f)); fi
 	@touch $@
 
 $(stamps)/colcon: $(stamps)/dependencies

@@ -20,11 +20,11 @@ from flashvggt_ros.mapping.map_io import read_ply, read_tum
 from flashvggt_ros.mapping.trails import Trajectory
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.bag_frames import BagFrames
+from flashvggt_ros.tools.camera_bag import IMAGE_TOPIC
 from flashvggt_ros.tools.child_process import Child, ChildError, loopback_environment
-from flashvggt_ros.tools.evaluate import evaluate, format_table
+from flashvggt_ros.tools.evaluation.scores import evaluate, format_table
 from flashvggt_ros.tools.run_folder import RunFolder
 from flashvggt_ros.tools.sample_bag import (
-    IMAGE_TOPIC,
     SURFACES_FILE,
     TRUTH_FILE,
     Recipe,

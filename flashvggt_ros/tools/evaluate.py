@@ -1,258 +1,221 @@
-"""flashvggt_evaluate: how far a run's trajectory is from the truth, by evo."""
+"""flashvggt_evaluate: how far runs, or bags that it maps first, are from the truth."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import signal
 import sys
-import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
-import numpy as np
-from numpy.typing import NDArray
+from tqdm import tqdm
 
-from flashvggt_ros.mapping.map_io import read_ply, read_tum, write_tum
-from flashvggt_ros.tools.evo_command import MAX_TIME_DIFFERENCE_S, EvoResult, run_evo
-from flashvggt_ros.tools.ground_truth import GroundTruth, read_ground_truth
-from flashvggt_ros.tools.map_accuracy import fit_map, format_map_accuracy, measure_map
-from flashvggt_ros.tools.plots import draw_comparison
+from flashvggt_ros.tools.evaluation import runner
+from flashvggt_ros.tools.evaluation.inputs import (
+    Job,
+    absolute_truth,
+    find_surfaces,
+    find_truth,
+    is_run_folder,
+    name_inputs,
+    pair_inputs,
+)
+from flashvggt_ros.tools.evaluation.ray_cluster import RayCluster
+from flashvggt_ros.tools.evaluation.report import format_markdown, write_reports
+from flashvggt_ros.tools.evaluation.runner import Outcome, RunJobs
+from flashvggt_ros.tools.evaluation.scores import METRICS, evaluate, format_table, write_json
+from flashvggt_ros.tools.evaluation.summary import summarize
+from flashvggt_ros.tools.replay_options import add_parameter_options, parameter_values
 
 PROGRAM = "flashvggt_evaluate"
-LEAST_POSES = 3  # what an alignment needs
 EXAMPLES = """examples:
   flashvggt_evaluate out/office --ground-truth office_truth.tum
   flashvggt_evaluate out/office --ground-truth office_bag:/ground_truth/pose
   flashvggt_evaluate out/office --ground-truth office_bag:/tf:world.camera --output out/scores
   flashvggt_evaluate out/sample --ground-truth sample/groundtruth.tum --surfaces sample/surfaces.ply
+  flashvggt_evaluate bags/* --ground-truth /ground_truth/pose --output out/scores
+  flashvggt_evaluate walk.mcap=walk.tum drive=drive:/gps/pose --output out/scores -p chunk.size:=6
 
 APE is the distance between matched poses after alignment, RPE the error of the motion from one
 matched pose to the next; Sim(3) alignment corrects the scale, SE(3) does not. The numbers are those
-of evo_ape and evo_rpe with --align, and --correct_scale for Sim(3). Writes metrics.json and
-evaluation.png."""
+of evo_ape and evo_rpe with --align, and --correct_scale for Sim(3).
+
+One run is scored beside itself, or in --output: metrics.json, evaluation.png, errors.json,
+report.md and report.html. Of several, and of bags, which are mapped first, each has a folder in
+--output, and the reports there compare them. The same command again goes on where it was stopped.
+Exit code 1: some could not be scored; 2: misuse."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, or 2 when there is nothing to compare."""
+    """Run the command line; return 0, 1 (not all could be scored), 2 (misuse) or 130 (stopped)."""
     arguments = _parser().parse_args(argv)
     try:
-        metrics = evaluate(Path(arguments.run_folder), arguments.ground_truth,
-                           Path(arguments.output or arguments.run_folder), arguments.surfaces)
+        with _sigterm_as_interrupt():
+            return _run(arguments)
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    truths = arguments.ground_truth
+    inputs = arguments.inputs
+    if not inputs and len(truths) > 1:  # --ground-truth TRUTH INPUT...
+        truths, inputs = truths[:1], truths[1:]
+    pairs = pair_inputs(inputs, truths)
+    if len(pairs) == 1 and is_run_folder(pairs[0][0]):
+        run, truth = pairs[0]
+        return _score_run(run, truth, Path(arguments.output or run), arguments.surfaces)
+    if not arguments.output:
+        raise ValueError("several inputs, and bags, need --output DIR for their results")
+    output = Path(arguments.output).expanduser().absolute()
+    jobs = _jobs(pairs, output, arguments)
+    output.mkdir(parents=True, exist_ok=True)
+    if not arguments.ray:
+        return _score_all(jobs, output, runner.run_here)
+    device = parameter_values(arguments).get("device", "auto")
+    cluster = RayCluster(arguments.ray, device, arguments.ray_cpus)
+    with cluster, _sigterm_as_interrupt():  # again: Ray has set its own handler
+        return _score_all(jobs, output, lambda jobs, _watch: cluster.run(jobs))
+
+
+def _score_run(run: Path, truth: str, output: Path, surfaces: str) -> int:
+    bag = runner.bag_of(run)
+    truth = find_truth(truth, bag)
+    metrics = evaluate(run, truth, output, find_surfaces(surfaces, truth, bag) or None)
+    summary = summarize([Outcome(run.resolve().name, metrics, "", ())])
+    write_reports(output, summary, {run.resolve().name: (output, run)})
     print(format_table(metrics))
     return 0
 
 
-def evaluate(
-    run_folder: Path, ground_truth: str, output: Path, surfaces: str | Path | None = None
-) -> dict[str, Any]:
-    """Compare a run with the truth; write metrics.json and evaluation.png; return the metrics.
-
-    ``surfaces``: a PLY file of points on the true surfaces, in the frame of the true poses; the
-    map's points are then compared with them, as their path places them and after a fit. Raises
-    ValueError when there are too few poses at common times, or evo cannot align them.
-    """
-    report, trajectory = _read_run(run_folder)
-    clouds = None if surfaces is None else (
-        read_ply(run_folder / "map.ply")[0], read_ply(Path(surfaces).expanduser())[0]
-    )
-    stamps, T_map_camera = read_tum(trajectory)
-    truth = read_ground_truth(ground_truth)
-    matched = _matched(np.array(stamps, np.int64), np.array(truth.stamps_ns, np.int64))
-    if len(matched) < LEAST_POSES:
-        raise ValueError(_mismatch(stamps, truth, len(matched)))
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="flashvggt_truth_") as folder:
-        truth_file = Path(ground_truth).expanduser()  # as it is: then evo by hand says the same
-        if not truth_file.is_file():
-            truth_file = Path(folder, "truth.tum")
-            write_tum(truth_file, truth.stamps_ns, truth.T_world_camera)
-        results = _run_all(truth_file, trajectory)
-    metrics = {
-        "run": str(run_folder),
-        "ground_truth": ground_truth,
-        "frames_read": report.get("frames_read"),
-        "frames_placed": len(stamps),
-        "frames_interpolated": report.get("frames_interpolated", 0),
-        "matched_poses": len(matched),
-        **_numbers(results, truth.T_world_camera[matched, :3, 3]),
-    }
-    if clouds is not None:
-        metrics |= _map_accuracy(*clouds, results["ape_sim3_m"].S_truth_map)
-    if not report.get("checkpoint", {}).get("is_trained", True):
-        metrics["warning"] = "untrained weights: the geometry means nothing"
-    text = json.dumps(metrics, indent=2, allow_nan=False)
-    (output / "metrics.json").write_text(text + "\n", encoding="utf-8")
-    _draw(output / "evaluation.png", truth, T_map_camera, results, metrics)
-    return metrics
+def _score_all(jobs: Sequence[Job], output: Path, run_jobs: RunJobs) -> int:
+    """Do the jobs, write the reports; return the exit code."""
+    outcomes: dict[str, Outcome] = {}
+    with _Bars(len(jobs)) as bars:
+        for outcome in run_jobs(jobs, bars.watch):
+            outcomes[outcome.name] = outcome
+            bars.say(_line(outcome))
+    summary = summarize([outcomes[job.name] for job in jobs])
+    write_json(output / METRICS, summary)
+    write_reports(output, summary, {job.name: (job.output, job.path) for job in jobs})
+    print(format_markdown(summary), f"written to {output}", sep="\n")
+    return 1 if summary["failed"] else 0
 
 
-def format_table(metrics: dict[str, Any]) -> str:
-    """Return the metrics as text for a terminal."""
-    read = metrics["frames_read"]
-    share = f" of {read} frames read ({metrics['frames_placed'] / read:.0%})" if read else ""
-    between = metrics["frames_interpolated"]
-    rows = [
-        f"placed  {metrics['frames_placed']} frames{share}"
-        + (f", {between} of them between keyframes" if between else ""),
-        f"truth   {metrics['matched_poses']} of them have a true pose, along "
-        f"{metrics['path_length_m']:.3f} m",
-        f"scale   map is {metrics['scale_error']:+.2%} against the truth (factor "
-        f"{metrics['scale_factor']:.6g} corrects it)",
-        "",
-        f"{'':<26}{'rmse':>10}{'mean':>10}{'median':>10}{'max':>10}",
+def _line(outcome: Outcome) -> str:
+    if outcome.failure:
+        return f"{outcome.name}: FAILED: {outcome.failure}"
+    error = outcome.metrics["ape_sim3_m"]["rmse"]
+    kept = f" ({' and '.join(outcome.kept)} done before: kept)" if outcome.kept else ""
+    return f"{outcome.name}: APE {error:.4f} m after Sim(3){kept}"
+
+
+def _jobs(
+    pairs: Sequence[tuple[Path, str]], output: Path, arguments: argparse.Namespace
+) -> list[Job]:
+    names = name_inputs([path for path, _ in pairs])
+    surfaces = str(Path(arguments.surfaces).expanduser().absolute()) if arguments.surfaces else ""
+    return [
+        Job(name, path.absolute(), absolute_truth(truth), output / name, surfaces,
+            _replay_options(arguments), arguments.again)
+        for name, (path, truth) in zip(names, pairs, strict=True)
     ]
-    for key, label in LABELS.items():
-        values = (metrics[key][name] for name in ("rmse", "mean", "median", "max"))
-        rows.append(f"{label:<26}" + "".join(f"{value:>10.4f}" for value in values))
-    rows += ["", f"APE rmse of the path: {metrics['ape_sim3_percent']:.2f} % after Sim(3), "
-                 f"{metrics['ape_se3_percent']:.2f} % after SE(3)"]
-    if "map" in metrics:
-        fitted = metrics["map_fitted"]
-        scale = f"scale {fitted['scale_against_path']:.3f} of the path's"
-        rows += [format_map_accuracy(metrics["map"], "placed by its path"),
-                 format_map_accuracy(fitted, f"fitted to the surfaces ({scale})")]
-    if "warning" in metrics:
-        rows.append(f"WARNING: {metrics['warning']}")
-    return "\n".join(rows)
 
 
-# Name in metrics.json: label, and how evo is called: metric, relation, with scale.
-LABELS = {
-    "ape_sim3_m": "APE, Sim(3) [m]",
-    "ape_se3_m": "APE, SE(3) [m]",
-    "ape_rotation_deg": "APE, rotation [deg]",
-    "rpe_sim3_m": "RPE, Sim(3) [m]",
-    "rpe_se3_m": "RPE, SE(3) [m]",
-    "rpe_rotation_deg": "RPE, rotation [deg]",
-}
-CALLS = {
-    "ape_sim3_m": ("ape", "trans_part", True),
-    "ape_se3_m": ("ape", "trans_part", False),
-    "ape_rotation_deg": ("ape", "angle_deg", True),  # the same rotation aligns with and without
-    "rpe_sim3_m": ("rpe", "trans_part", True),
-    "rpe_se3_m": ("rpe", "trans_part", False),
-    "rpe_rotation_deg": ("rpe", "angle_deg", True),
-}
+def _replay_options(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return the parameters as words for flashvggt_replay, files by their whole paths."""
+    words: list[str] = []
+    for topic in arguments.image_topic or ():
+        words += ["--image-topic", topic]
+    for name in ("params_file", "checkpoint", "device"):
+        value = getattr(arguments, name)
+        if value is not None:
+            file = Path(value).expanduser()
+            words += [f"--{name.replace('_', '-')}",
+                      str(file.absolute()) if name != "device" and file.is_file() else value]
+    if arguments.max_frames:
+        words += ["--max-frames", str(arguments.max_frames)]
+    for assignment in arguments.set:
+        words += ["--set", assignment]
+    return tuple(words)
 
 
-def _run_all(truth: Path, estimate: Path) -> dict[str, EvoResult]:
-    """Every comparison; the processes run two at a time."""
-    with ThreadPoolExecutor(2) as pool:
-        pending = {
-            name: pool.submit(run_evo, metric, truth, estimate, relation, with_scale=with_scale)
-            for name, (metric, relation, with_scale) in CALLS.items()
-        }
-        return {name: future.result() for name, future in pending.items()}
+class _Bars:
+    """Two progress bars: over the inputs, and over the images of the one that is replayed."""
+
+    def __init__(self, total: int) -> None:
+        interval = 0.2 if sys.stderr.isatty() else 10.0
+        self._all = tqdm(total=total, unit="bag", position=0, mininterval=interval)
+        self._one = tqdm(total=0, unit="frame", position=1, leave=False, mininterval=interval,
+                         disable=not sys.stderr.isatty())
+
+    def watch(self, read: int, total: int) -> None:
+        """Show how far the replay of one is."""
+        self._one.total = total
+        self._one.update(read - self._one.n)
+        if not self._one.disable:
+            self._all.refresh()
+
+    def say(self, line: str) -> None:
+        """Count one input, and say what became of it."""
+        self._one.reset(total=0)
+        self._all.write(line, file=sys.stderr)
+        self._all.update()
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._one.close()
+        self._all.close()
 
 
-def _numbers(
-    results: dict[str, EvoResult], true_positions: NDArray[np.float64]
-) -> dict[str, Any]:
-    length = float(np.linalg.norm(np.diff(true_positions, axis=0), axis=1).sum())
-    factor = float(np.cbrt(np.linalg.det(results["ape_sim3_m"].S_truth_map[:3, :3])))
-    numbers: dict[str, Any] = {name: result.statistics for name, result in results.items()}
-    numbers["path_length_m"] = length
-    for alignment in ("sim3", "se3"):
-        rmse = numbers[f"ape_{alignment}_m"]["rmse"]
-        numbers[f"ape_{alignment}_percent"] = 100 * rmse / length if length else 0.0
-    numbers["scale_factor"] = factor
-    numbers["scale_error"] = 1 / factor - 1
-    return numbers
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Stop as with Ctrl-C when asked to end, so that no replay is left behind."""
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
 
-
-def _map_accuracy(
-    points_map: NDArray[np.float32],
-    surfaces: NDArray[np.float32],
-    S_truth_map: NDArray[np.float64],
-) -> dict[str, Any]:
-    """Compare the map with surfaces: where the aligned path puts it, and fitted to them."""
-    S_fitted = fit_map(points_map, surfaces, S_truth_map)
-    volumes = np.linalg.det(S_fitted[:3, :3]) / np.linalg.det(S_truth_map[:3, :3])
-    return {
-        "map": measure_map(points_map, surfaces, S_truth_map),
-        "map_fitted": {
-            **measure_map(points_map, surfaces, S_fitted),
-            "scale_against_path": float(np.cbrt(volumes)),
-        },
-    }
-
-
-def _read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
-    """Return the report (empty where there is none) and the first camera's trajectory."""
-    if not run_folder.is_dir():
-        raise ValueError(f"there is no run folder {run_folder}")
-    report_file = run_folder / "report.json"
-    report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.exists() else {}
-    files = list(report.get("trajectories", {}).values()) or ["trajectory.tum"]
-    trajectory = run_folder / files[0]
-    if not trajectory.is_file():
-        raise ValueError(f"{run_folder} has no {files[0]}: it is not the folder of a run")
-    return report, trajectory
-
-
-def _matched(stamps: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Rows of the truth nearest to each estimate, where they are close enough for evo."""
-    if not len(stamps):
-        return np.empty(0, np.intp)
-    right = np.searchsorted(truth, stamps).clip(1, max(len(truth) - 1, 1))
-    left = right - 1
-    right = right.clip(max=len(truth) - 1)
-    nearest = np.where(stamps - truth[left] <= truth[right] - stamps, left, right)
-    near = np.abs(truth[nearest] - stamps) <= MAX_TIME_DIFFERENCE_S * 1e9
-    return np.unique(nearest[near])
-
-
-def _mismatch(stamps: Sequence[int], truth: GroundTruth, matched: int) -> str:
-    def span(times: Sequence[int]) -> str:
-        if not len(times):
-            return "no poses at all"
-        return f"{len(times)} poses from {min(times) / 1e9:.3f} s to {max(times) / 1e9:.3f} s"
-
-    return (
-        f"only {matched} poses have a true pose within {MAX_TIME_DIFFERENCE_S} s; "
-        f"at least {LEAST_POSES} are needed. The run has {span(stamps)}, "
-        f"the truth has {span(truth.stamps_ns)}"
-    )
-
-
-def _draw(
-    path: Path,
-    truth: GroundTruth,
-    T_map_camera: NDArray[np.float64],
-    results: dict[str, EvoResult],
-    metrics: dict[str, Any],
-) -> None:
-    sim3, se3 = results["ape_sim3_m"], results["ape_se3_m"]
-    S = sim3.S_truth_map
-    aligned = T_map_camera[:, :3, 3] @ S[:3, :3].T + S[:3, 3]
-    up = -truth.T_world_camera[:, :3, 1].mean(axis=0)  # image rows run downwards
-    title = f"APE rmse {metrics['ape_sim3_m']['rmse']:.3f} m after Sim(3)"
-    if "warning" in metrics:
-        title += f"\n{metrics['warning']}"
-    draw_comparison(
-        path, truth.T_world_camera[:, :3, 3], aligned, sim3.timestamps - sim3.timestamps[0],
-        {"after Sim(3)": sim3.errors, "after SE(3)": se3.errors}, int(np.abs(up).argmax()), title,
-    )
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Compare the trajectory of a run with the truth (APE and RPE by evo).",
+        description="Compare runs, or bags that are mapped first, with the truth (APE and RPE by "
+        "evo).",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run_folder", help="folder that flashvggt_replay or the demo wrote")
-    parser.add_argument("--ground-truth", required=True, metavar="FILE.tum|BAG:TOPIC",
-                        help="TUM file, or pose topic of a bag (TF: BAG:TOPIC:parent.child)")
-    parser.add_argument("--surfaces", metavar="FILE.ply",
-                        help="points on the true surfaces, to compare the map with")
-    parser.add_argument("--output", metavar="DIR", help="folder for results; default: the run's")
+    parser.add_argument("inputs", nargs="*", metavar="RUN_OR_BAG[=TRUTH]",
+                        help="folder that flashvggt_replay or the demo wrote, or a bag")
+    parser.add_argument("--ground-truth", nargs="+", default=[], metavar="TRUTH",
+                        help="TUM file, pose topic of a bag BAG:TOPIC (TF: "
+                        "BAG:TOPIC:parent.child), or a TOPIC that each bag has; one for all, or "
+                        "one for each input")
+    parser.add_argument("--surfaces", metavar="FILE.ply", default="",
+                        help="points on the true surfaces, to compare the map with; default: "
+                        "surfaces.ply of the bag, where the truth is the bag's too")
+    parser.add_argument("--output", metavar="DIR",
+                        help="folder for results; default, of one run alone: the run's")
+    parser.add_argument("--again", action="store_true",
+                        help="replay and score anew what is finished, too")
+    parser.add_argument("--ray", metavar="ADDRESS",
+                        help="spread the inputs over a Ray cluster (extra 'ray'); local: over one "
+                        "of this machine's own")
+    parser.add_argument("--ray-cpus", type=int, default=2, metavar="N",
+                        help="cores for each input on a cluster (default: 2)")
+    add_parameter_options(parser.add_argument_group("of the replays, as flashvggt_replay has them"))
     return parser
 
 

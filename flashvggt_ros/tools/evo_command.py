@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,18 +41,20 @@ class EvoResult:
 
 
 def run_evo(
-    metric: str, truth: Path, estimate: Path, relation: str, *, with_scale: bool
+    metric: str, truth: Path, estimate: Path, relation: str, *, with_scale: bool,
+    options: Sequence[str] = (),
 ) -> EvoResult:
     """Run ``evo_ape`` or ``evo_rpe`` on two TUM files after Umeyama alignment, evo's defaults else.
 
-    ``metric``: ape or rpe; ``relation``: trans_part [m] or angle_deg. Raises ValueError with evo's
-    own words when it refuses, and with the remedy when it is not installed.
+    ``metric``: ape or rpe; ``relation``: trans_part [m] or angle_deg; ``options``: more of evo's.
+    Raises ValueError with evo's own words when it refuses, and with the remedy when it is not
+    installed.
     """
     with tempfile.TemporaryDirectory(prefix="flashvggt_evo_") as home:
         archive = Path(home, "result.zip")
         command = [_executable(f"evo_{metric}"), "tum", str(truth), str(estimate), "--align",
                    "--pose_relation", relation, "--t_max_diff", str(MAX_TIME_DIFFERENCE_S),
-                   "--save_results", str(archive), "--no_warnings"]
+                   "--save_results", str(archive), "--no_warnings", *options]
         if with_scale:
             command.append("--correct_scale")
         done = subprocess.run(command, env=_environment(home), capture_output=True, text=True,

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 # Okabe and Ito's palette: told apart under all common kinds of color blindness.
 BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
+PALETTE = (BLUE, ORANGE, GREEN, BLACK, "#CC79A7", "#E69F00", "#56B4E9")
+LINES = ("-", "--", ":", "-.")  # each run has another one too
 METERS, ARBITRARY = "m", "units of the map"
 LEAST_MAP_PIXELS, MOST_MAP_PIXELS = 240, 1200
 NANOSECONDS = 1e-9
@@ -58,11 +60,26 @@ def draw_comparison(
     _mark_ends(top, estimate[:, [across, along]])
     top.set(title="from above", xlabel=f"{'xyz'[across]} [m]", ylabel=f"{'xyz'[along]} [m]")
     top.set_aspect("equal", adjustable="datalim")
-    for (label, values), color in zip(errors.items(), (BLUE, ORANGE), strict=True):
-        error.plot(seconds, values, color=color, label=label)
+    looks = ((BLUE, "-"), (ORANGE, "--"))
+    for (label, values), (color, line) in zip(errors.items(), looks, strict=True):
+        error.plot(seconds, values, color=color, linestyle=line, label=label)
     error.legend(loc="best")
     error.set(title="position error", xlabel="time [s]", ylabel="error [m]")
     error.set_ylim(bottom=0)
+    _finish(figure, path, title)
+
+
+def draw_errors(path: Path, errors: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+                label: str, title: str) -> None:
+    """Write the errors of several runs over time: by name, seconds (E,) and errors (E,)."""
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, (seconds, values)) in enumerate(errors.items()):
+        axes.plot(seconds, values, color=PALETTE[number % len(PALETTE)],
+                  linestyle=LINES[number % len(LINES)], label=name)
+    axes.set(xlabel="time [s]", ylabel=label)
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="best", ncols=1 + len(errors) // 12)
     _finish(figure, path, title)
 
 

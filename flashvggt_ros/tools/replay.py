@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm import tqdm
 
@@ -46,7 +46,20 @@ FAILURES_TO_GIVE_UP = 3  # in a row
 logger = logging.getLogger(__name__)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+class Progress(Protocol):
+    """Shows how far a replay is: ``update`` is called once for each image."""
+
+    def update(self) -> object:
+        """Count an image."""
+
+
+ShowProgress = Callable[[int], AbstractContextManager[Progress]]
+"""Begins to show it, given how many images there are."""
+
+
+def main(
+    argv: Sequence[str] | None = None, show_progress: ShowProgress | None = None
+) -> int:
     """Run the command line; return 0, 1 (nothing or not all mapped), 2 (misuse), 130 (stopped)."""
     arguments = replay_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -64,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print(f"{PROGRAM}: stopped before anything was mapped", file=sys.stderr)
             return 130
-        replay.run(arguments.max_frames)
+        replay.run(arguments.max_frames, show_progress)
         report = replay.write(folder)
     print(format_summary(report, folder.path))
     if report["stopped_by"] == "signal":
@@ -99,12 +112,12 @@ class Replay:
         info_topics = config.image.camera_info_topics
         self._frames = BagFrames(bag, self._topics, config.image, info_topics, check_fit)
 
-    def run(self, max_frames: int = 0) -> None:
+    def run(self, max_frames: int = 0, show_progress: ShowProgress | None = None) -> None:
         """Map all images, or the first ``max_frames`` (0: all). SIGINT and SIGTERM end it early."""
         images = iter(self._frames)
         total = sum(topic.messages for topic in self._topics)
         total = min(total, max_frames) if max_frames else total
-        with StopSignals() as signals, _progress(total) as bar:
+        with StopSignals() as signals, (show_progress or _progress_bar)(total) as bar:
             while not (max_frames and self._frames.read >= max_frames):
                 try:
                     with self.watch.stage("read"):
@@ -211,7 +224,7 @@ class Replay:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[tqdm[None]]:
+def _progress_bar(total: int) -> Iterator[tqdm[None]]:
     """Show a progress bar on a terminal, a line every ten seconds elsewhere."""
     interval = 0.2 if sys.stderr.isatty() else 10.0
     with tqdm(total=total, unit="frame", mininterval=interval, maxinterval=interval) as bar:

@@ -41,20 +41,26 @@ def replay_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bag", help="folder of a rosbag2, or a single .mcap or .db3 file")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
+    add_parameter_options(parser)
+    parser.add_argument("--map", type=Path, metavar="FOLDER",
+                        help="saved map to begin with: it is extended, and stays where it is")
+    parser.add_argument("--localize", action="store_true",
+                        help="do not extend the map, only find out where the bag is in it")
+    return parser
+
+
+def add_parameter_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that say what is mapped and with which parameters."""
     parser.add_argument("--image-topic", action="append", metavar="TOPIC",
                         help="image topic, once per camera; default: the only one in the bag")
     parser.add_argument("--params-file", metavar="FILE", help="ROS parameter file of the node")
     parser.add_argument("--checkpoint", help="as the node's parameter checkpoint")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"))
-    parser.add_argument("--map", type=Path, metavar="FOLDER",
-                        help="saved map to begin with: it is extended, and stays where it is")
-    parser.add_argument("--localize", action="store_true",
-                        help="do not extend the map, only find out where the bag is in it")
     parser.add_argument("--max-frames", type=_count, default=0, metavar="N",
                         help="stop after this many images; 0: read all")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
-                        help="set a parameter of the node, after the file; may be repeated")
-    return parser
+    parser.add_argument("--set", "-p", action="append", default=[], metavar="NAME=VALUE",
+                        help="set a parameter of the node, after the file; may be repeated; "
+                        "NAME:=VALUE, as in ROS, does too")
 
 
 def _count(text: str) -> int:
@@ -66,6 +72,15 @@ def _count(text: str) -> int:
 
 def replay_config(arguments: argparse.Namespace, bag: Bag) -> Config:
     """Parameters of the run; the image topics are those asked for, or the bag's only one."""
+    values = parameter_values(arguments)
+    if arguments.localize:
+        values["mode"] = "localization"
+    values["image_topics"] = [topic.name for topic in _topics(arguments, values, bag)]
+    return build_config(values)
+
+
+def parameter_values(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Parameters that the command line and its file set, by name; the image topics aside."""
     values: dict[str, Any] = {}
     if arguments.params_file:
         values.update(read_parameter_file(Path(arguments.params_file)))
@@ -74,10 +89,7 @@ def replay_config(arguments: argparse.Namespace, bag: Bag) -> Config:
         {name: getattr(arguments, name) for name in ("checkpoint", "device")
          if getattr(arguments, name) is not None}
     )
-    if arguments.localize:
-        values["mode"] = "localization"
-    values["image_topics"] = [topic.name for topic in _topics(arguments, values, bag)]
-    return build_config(values)
+    return values
 
 
 def check_map(arguments: argparse.Namespace, folder: RunFolder) -> None:

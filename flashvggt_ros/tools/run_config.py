@@ -56,7 +56,8 @@ def read_parameter_file(path: Path, node: str = NODE_NAME) -> dict[str, Any]:
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """Turn ``name=value`` texts into parameter values; the value is YAML, as in ``ros2 param``.
 
-    Raises ValueError for a text without ``=`` or with a value that is not YAML.
+    ROS's own ``name:=value`` is taken too. Raises ValueError for a text without ``=`` or with a
+    value that is not YAML.
     """
     texts = {parameter.name for parameter in parameters() if parameter.type is str}
     values: dict[str, Any] = {}
@@ -64,7 +65,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip():
             raise ValueError(f"'{assignment}' is not of the form name=value")
-        name = name.strip()
+        name = name.removesuffix(":").strip()
         try:
             values[name] = text if name in texts else _loaded(text)
         except ValueError as error:

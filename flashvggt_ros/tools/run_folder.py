@@ -23,7 +23,8 @@ REPORT = "report.json"
 MAP_FOLDER = "map"
 OWN_FILES = re.compile(
     r"trajectory(_\w+)?\.(tum|png)|(odometry|keyframes)\.tum|map\.ply"
-    r"|(map_top|scene|evaluation)\.png|status\.jsonl|(report|metrics|record)\.json|\w+\.log"
+    r"|(map_top|scene|evaluation)\.png|status\.jsonl|report\.(md|html)|\w+\.log"
+    r"|(report|metrics|errors|finished|record)\.json|\.\w+\.json\.partial"
 )
 
 

@@ -11,28 +11,20 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 from tqdm import tqdm
 
 from flashvggt_ros import __version__
-from flashvggt_ros.geometry.camera import Pinhole
-from flashvggt_ros.geometry.se3 import quaternion_from_matrix
+from flashvggt_ros.geometry.camera import Calibration, Pinhole
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
+from flashvggt_ros.tools.camera_bag import CameraBag
 from flashvggt_ros.tools.sample_walk import SURFACE_SPACING, render_walk
 
 PROGRAM = "flashvggt_sample_bag"
-IMAGE_TOPIC = "/camera/image_raw/compressed"
-INFO_TOPIC = "/camera/camera_info"
-TRUTH_TOPIC = "/ground_truth/pose"
-CAMERA_FRAME, WORLD_FRAME = "camera_optical", "world"
 TRUTH_FILE, SURFACES_FILE, RECIPE_FILE = "groundtruth.tum", "surfaces.ply", "sample.json"
 START_NS = 1_700_000_000_000_000_000
 JPEG_QUALITY = 90
@@ -126,83 +118,24 @@ def _write(path: Path, recipe: Recipe) -> tuple[NDArray[np.float64], list[int]]:
     T_world_camera, views = render_walk(recipe.seed, recipe.seconds, recipe.frames, recipe.camera)
     surfaces = WeightedCloud.concatenate(())
     stamps_ns = [START_NS + round(index * 1e9 / recipe.rate) for index in range(recipe.frames)]
-    messages = _Messages(recipe.camera)
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        connections = messages.connect(writer)
+    with CameraBag(path, Calibration(recipe.camera, "none", ())) as bag:
         steps = zip(stamps_ns, T_world_camera, views, strict=True)
         for stamp_ns, T, view in tqdm(steps, total=recipe.frames, unit="image", desc="render",
                                       disable=not sys.stderr.isatty()):
-            for topic, message in (
-                (INFO_TOPIC, messages.camera_info(stamp_ns)),
-                (TRUTH_TOPIC, messages.pose(stamp_ns, T)),
-                (IMAGE_TOPIC, messages.image(stamp_ns, view.image)),
-            ):
-                data = messages.store.serialize_cdr(message, connections[topic].msgtype)
-                writer.write(connections[topic], stamp_ns, data)
+            bag.write_truth(stamp_ns, T)
+            bag.write_image(stamp_ns, "jpeg", _jpeg(view.image))
             both = WeightedCloud.concatenate([surfaces, view.surfaces_world])
             surfaces = fuse_voxels(both, SURFACE_SPACING)
     write_ply(path / SURFACES_FILE, surfaces.points, surfaces.colors)
     return T_world_camera, stamps_ns
 
 
-class _Messages:
-    """Makes the messages of the bag's three topics."""
-
-    def __init__(self, camera: Pinhole) -> None:
-        self.store = get_typestore(Stores.LATEST)
-        self._types = self.store.types
-        self._camera = camera
-
-    def connect(self, writer: Writer) -> dict[str, Connection]:
-        """Declare the topics in the bag."""
-        kinds = {
-            IMAGE_TOPIC: "sensor_msgs/msg/CompressedImage",
-            INFO_TOPIC: "sensor_msgs/msg/CameraInfo",
-            TRUTH_TOPIC: "geometry_msgs/msg/PoseStamped",
-        }
-        return {topic: writer.add_connection(topic, kind, typestore=self.store)
-                for topic, kind in kinds.items()}
-
-    def image(self, stamp_ns: int, image: NDArray[np.uint8]) -> Any:
-        """Return a CompressedImage (JPEG) of an RGB image."""
-        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        is_done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
-        if not is_done:
-            raise OSError("OpenCV could not encode a JPEG image")
-        return self._types["sensor_msgs/msg/CompressedImage"](
-            header=self._header(stamp_ns, CAMERA_FRAME), format="jpeg", data=data.reshape(-1)
-        )
-
-    def camera_info(self, stamp_ns: int) -> Any:
-        """Return the CameraInfo of the camera, which has no distortion."""
-        K = self._camera.matrix
-        region = self._types["sensor_msgs/msg/RegionOfInterest"](
-            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-        )
-        return self._types["sensor_msgs/msg/CameraInfo"](
-            header=self._header(stamp_ns, CAMERA_FRAME), height=self._camera.height,
-            width=self._camera.width, distortion_model="plumb_bob", d=np.zeros(5),
-            k=K.reshape(-1), r=np.eye(3).reshape(-1),
-            p=np.hstack([K, np.zeros((3, 1))]).reshape(-1), binning_x=0, binning_y=0, roi=region,
-        )
-
-    def pose(self, stamp_ns: int, T_world_camera: NDArray[np.float64]) -> Any:
-        """Return the true pose as PoseStamped."""
-        x, y, z = (float(value) for value in T_world_camera[:3, 3])
-        rotation = quaternion_from_matrix(T_world_camera[:3, :3])
-        qx, qy, qz, qw = (float(value) for value in rotation)
-        return self._types["geometry_msgs/msg/PoseStamped"](
-            header=self._header(stamp_ns, WORLD_FRAME),
-            pose=self._types["geometry_msgs/msg/Pose"](
-                position=self._types["geometry_msgs/msg/Point"](x=x, y=y, z=z),
-                orientation=self._types["geometry_msgs/msg/Quaternion"](x=qx, y=qy, z=qz, w=qw),
-            ),
-        )
-
-    def _header(self, stamp_ns: int, frame_id: str) -> Any:
-        seconds, nanoseconds = divmod(stamp_ns, 10**9)
-        stamp = self._types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
-        return self._types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
+def _jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    is_done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    if not is_done:
+        raise OSError("OpenCV could not encode a JPEG image")
+    return np.asarray(data.reshape(-1), np.uint8)
 
 
 def _size(text: str) -> tuple[int, int]:

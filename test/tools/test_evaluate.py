@@ -1,151 +1,94 @@
 import json
-import os
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from recorded_bag import camera_info, pose_stamped, raw_image, write_bag
 
-from flashvggt_ros.geometry import se3
-from flashvggt_ros.geometry.sim3 import Sim3
-from flashvggt_ros.mapping.map_io import write_ply, write_tum
-from flashvggt_ros.tools.evaluate import evaluate, format_table, main
-from flashvggt_ros.worlds import walk
+from flashvggt_ros.mapping.map_io import write_tum
+from flashvggt_ros.tools.evaluate import main
+from flashvggt_ros.worlds import make_world, walk
 
-START = 1_700_000_000_123_456_789
-STAMPS = [START + i * 100_000_000 for i in range(60)]
-TRUTH = walk(60)
-S_TRUTH_MAP = Sim3(2.0, se3.matrix_from_quaternion(np.array([0.1, 0.7, -0.3, 0.6])),
-                   np.array([4.0, -3.0, 1.0]))
+TRUTH = "/ground_truth/pose"
 
 
-def run_folder(path, T_map_camera, stamps=STAMPS, **report):
+@pytest.fixture(scope="module")
+def world():
+    return make_world(walk(16))
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory, world):
+    messages = []
+    for frame, T in zip(world.frames, world.T_world_camera, strict=True):
+        messages += [("/camera/camera_info", frame.stamp_ns, camera_info(frame)),
+                     ("/camera/image_raw", frame.stamp_ns, raw_image(frame)),
+                     (TRUTH, frame.stamp_ns, pose_stamped(T, frame.stamp_ns))]
+    return write_bag(tmp_path_factory.mktemp("bags") / "walk", messages)
+
+
+def run_folder(path, world, bag):
+    """What a run would have written of this bag, in which each place is a little off."""
     path.mkdir()
-    write_tum(path / "trajectory.tum", stamps, T_map_camera)
-    (path / "report.json").write_text(json.dumps({"frames_read": 80, **report}))
+    poses = world.T_world_camera.copy()
+    poses[:, :3, 3] += np.random.default_rng(0).normal(0, 0.01, (len(poses), 3))
+    write_tum(path / "trajectory.tum", [frame.stamp_ns for frame in world.frames], poses)
+    (path / "report.json").write_text(json.dumps({"bag": str(bag), "frames_read": 16}))
     return path
 
 
-def truth_file(path):
-    write_tum(path, STAMPS, TRUTH)
-    return str(path)
-
-
-def in_map_frame(T_world_camera):
-    """What a perfect run in a frame and a scale of its own would have written."""
-    return S_TRUTH_MAP.inverse().transform_pose(T_world_camera)
-
-
-def shaken(sigma, seed=1):
-    noise = np.random.default_rng(seed).normal(0, sigma, (60, 3))
-    poses = TRUTH.copy()
-    poses[:, :3, 3] += noise
-    return poses, noise
-
-
-def evo_by_hand(tmp_path, metric, truth, run, *options):
-    archive = tmp_path / "by_hand.zip"
-    archive.unlink(missing_ok=True)
-    subprocess.run(
-        [str(Path(sys.executable).parent / f"evo_{metric}"), "tum", truth,
-         str(run / "trajectory.tum"), "-a", *options, "--save_results", str(archive)],
-        check=True, capture_output=True, env={**os.environ, "HOME": str(tmp_path)},
+def test_bags_and_runs_are_mapped_scored_reported_and_not_done_twice(
+    tmp_path, world, bag, tiny_checkpoint, capsys
+):
+    run = run_folder(tmp_path / "earlier", world, bag)
+    output = tmp_path / "scores"
+    words = [str(bag), str(tmp_path / "gone"), str(run), "--ground-truth", TRUTH, "--output",
+             str(output), "--checkpoint", str(tiny_checkpoint), "-p", "predictor.dtype:=float32"]
+    assert main(words) == 1  # one is gone
+    first = capsys.readouterr()
+    assert f"gone: FAILED: there is no bag at {tmp_path / 'gone'}" in first.err
+    assert "kept" not in first.err
+    summary = json.loads((output / "metrics.json").read_text())
+    assert list(summary["bags"]) == ["walk", "earlier"]
+    assert list(summary["failed"]) == ["gone"]
+    mapped = summary["bags"]["walk"]
+    assert mapped["frames_read"] == mapped["matched_poses"] == 16
+    assert mapped["placed_percent"] == 100
+    assert mapped["peak_memory_mb"] > 50 and mapped["frames_per_second"] > 0
+    assert json.loads((output / "walk/report.json").read_text())["config"]["predictor.dtype"] == (
+        "float32"
     )
-    return json.loads(zipfile.ZipFile(archive).read("stats.json"))
+    assert 0.005 < summary["bags"]["earlier"]["ape_sim3_m"]["rmse"] < 0.03
+    assert "| gone | there is no bag" in (output / "report.md").read_text()
+    assert (output / "report.html").read_text().count("data:image/png;base64,") == 4
+
+    changes = {file: file.stat().st_mtime_ns for file in output.glob("*/*") if file.is_file()}
+    assert main(words) == 1
+    again = capsys.readouterr().err
+    assert "after Sim(3) (replay and scores done before: kept)" in again
+    assert "after Sim(3) (scores done before: kept)" in again
+    assert json.loads((output / "metrics.json").read_text()) == summary
+    assert changes == {file: file.stat().st_mtime_ns for file in changes}
 
 
-def test_a_perfect_run_in_another_frame_and_scale_has_no_error_but_the_scale(tmp_path):
-    run = run_folder(tmp_path / "run", in_map_frame(TRUTH))
-    metrics = evaluate(run, truth_file(tmp_path / "truth.tum"), run)
-    assert metrics["ape_sim3_m"]["rmse"] < 1e-6
-    assert metrics["ape_rotation_deg"]["rmse"] < 1e-4
-    assert metrics["rpe_sim3_m"]["rmse"] < 1e-6
-    assert metrics["ape_se3_m"]["rmse"] > 0.1
-    assert metrics["scale_factor"] == pytest.approx(2.0, rel=1e-6)
-    assert metrics["scale_error"] == pytest.approx(-0.5, rel=1e-6)
-    assert metrics["frames_read"] == 80
-    assert metrics["frames_placed"] == metrics["matched_poses"] == 60
-    assert metrics["frames_interpolated"] == 0
-    length = np.linalg.norm(np.diff(TRUTH[:, :3, 3], axis=0), axis=1).sum()
-    assert metrics["path_length_m"] == pytest.approx(length, rel=1e-6)
-    assert json.loads((run / "metrics.json").read_text()) == metrics
-    assert (run / "evaluation.png").read_bytes().startswith(b"\x89PNG")
-    assert "-50.00%" in format_table(metrics)
-
-
-def test_a_known_error_is_measured_and_the_numbers_are_those_of_evo_by_hand(tmp_path):
-    poses, noise = shaken(0.05)
-    run = run_folder(tmp_path / "run", in_map_frame(poses), checkpoint={"is_trained": False})
-    truth = truth_file(tmp_path / "truth.tum")
-    metrics = evaluate(run, truth, tmp_path / "scores")
-    rmse = np.sqrt((noise**2).sum(axis=1).mean())
-    assert metrics["ape_sim3_m"]["rmse"] == pytest.approx(rmse, rel=0.05)
-    assert metrics["ape_sim3_percent"] == pytest.approx(
-        100 * metrics["ape_sim3_m"]["rmse"] / metrics["path_length_m"], rel=1e-9
-    )
-    assert "untrained weights: the geometry means nothing" in format_table(metrics)
-    for key, metric, options in (
-        ("ape_sim3_m", "ape", ["-s"]),
-        ("ape_se3_m", "ape", []),
-        ("ape_rotation_deg", "ape", ["-r", "angle_deg"]),
-        ("rpe_sim3_m", "rpe", ["-s"]),
-        ("rpe_se3_m", "rpe", []),
-        ("rpe_rotation_deg", "rpe", ["-r", "angle_deg"]),
-    ):
-        by_hand = evo_by_hand(tmp_path, metric, truth, run, *options)
-        options_said = f"{key} against evo_{metric} {options}"
-        assert metrics[key] == pytest.approx(by_hand, abs=1e-6), options_said
-
-
-def test_the_map_is_compared_with_true_surfaces_in_the_frame_of_the_truth(tmp_path, capsys):
-    run = run_folder(tmp_path / "run", in_map_frame(TRUTH))
-    surfaces = np.random.default_rng(0).uniform(-3, 3, (500, 3)).astype(np.float32)
-    colors = np.zeros((500, 3), np.uint8)
-    off = surfaces[:400].copy()
-    off[:100] += 20  # a quarter of the map is nowhere near
-    write_ply(run / "map.ply", S_TRUTH_MAP.inverse().transform_points(off), colors[:400])
-    write_ply(tmp_path / "surfaces.ply", surfaces, colors)
-    assert main([str(run), "--ground-truth", truth_file(tmp_path / "truth.tum"),
-                 "--surfaces", str(tmp_path / "surfaces.ply")]) == 0
-    assert "75.0% of 400 points lie within" in capsys.readouterr().out
-    written = json.loads((run / "metrics.json").read_text())["map"]
-    assert written["near_share"] == 0.75
-    assert written["median_m"] < 1e-4
-    assert "scale_against_path" in json.loads((run / "metrics.json").read_text())["map_fitted"]
-    (tmp_path / "surfaces.ply").write_text("nothing")
-    assert main([str(run), "--ground-truth", truth_file(tmp_path / "truth.tum"),
-                 "--surfaces", str(tmp_path / "surfaces.ply")]) == 2
-    assert "is not a binary PLY file" in capsys.readouterr().err
-
-
-def test_other_times_are_an_error_that_names_both_ranges(tmp_path, capsys):
-    run = run_folder(tmp_path / "run", TRUTH, [stamp - 10**12 for stamp in STAMPS])
-    assert main([str(run), "--ground-truth", truth_file(tmp_path / "truth.tum")]) == 2
+def test_a_replay_that_fails_says_why_and_what_it_says_is_kept(tmp_path, bag, capsys):
+    assert main([f"{bag}={TRUTH}", "--output", str(tmp_path), "--checkpoint", "teapot"]) == 1
     said = capsys.readouterr().err
-    assert "only 0 poses have a true pose" in said
-    assert "60 poses from 1699999000.123 s to 1699999006.023 s" in said
-    assert "60 poses from 1700000000.123 s to 1700000006.023 s" in said
+    assert "walk: FAILED: exit code 2: " in said and "teapot" in said
+    assert "teapot" in Path(tmp_path / "walk.log").read_text()
+    assert json.loads((tmp_path / "metrics.json").read_text())["bags"] == {}
 
 
-def test_a_run_that_placed_nothing_is_an_error(tmp_path, capsys):
-    run = run_folder(tmp_path / "run", np.empty((0, 4, 4)), [])
-    assert main([str(run), "--ground-truth", truth_file(tmp_path / "truth.tum")]) == 2
-    assert "The run has no poses at all" in capsys.readouterr().err
+def test_misuse_is_named_before_anything_is_done(tmp_path, bag, capsys):
+    assert main([str(bag), "--ground-truth", TRUTH]) == 2
+    assert "need --output" in capsys.readouterr().err
+    assert main(["--ground-truth", TRUTH]) == 2
+    assert "nothing to score" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_no_run_and_a_truth_that_is_missing_are_named(tmp_path, capsys):
-    assert main([str(tmp_path), "--ground-truth", truth_file(tmp_path / "truth.tum")]) == 2
-    assert "no trajectory.tum" in capsys.readouterr().err
-    run = run_folder(tmp_path / "run", TRUTH)
-    assert main([str(run), "--ground-truth", str(tmp_path / "nothing.tum")]) == 2
-    assert "nothing.tum is no ground-truth file" in capsys.readouterr().err
-
-
-def test_without_evo_the_remedy_is_named(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("flashvggt_ros.tools.evo_command._folders", lambda: ())
-    monkeypatch.setenv("PATH", str(tmp_path))
-    run = run_folder(tmp_path / "run", TRUTH)
-    assert main([str(run), "--ground-truth", truth_file(tmp_path / "truth.tum")]) == 2
-    assert "pip install 'flashvggt_ros[evaluate]'" in capsys.readouterr().err
+def test_a_folder_with_other_files_is_never_written_into(tmp_path, bag, capsys):
+    (tmp_path / "walk").mkdir()
+    (tmp_path / "walk/thesis.tex").write_text("precious")
+    assert main([str(bag), "--ground-truth", TRUTH, "--output", str(tmp_path)]) == 1
+    assert "holds other files (thesis.tex)" in capsys.readouterr().err
+    assert [entry.name for entry in (tmp_path / "walk").iterdir()] == ["thesis.tex"]

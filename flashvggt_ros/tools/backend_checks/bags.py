@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flashvggt_ros.tools import replay
 from flashvggt_ros.tools.backend_checks.finding import Finding
-from flashvggt_ros.tools.evaluate import evaluate
+from flashvggt_ros.tools.evaluation.scores import evaluate
 
 WORSE = 1.05  # how many times the error without back end is still not worse
 ON_AND_OFF = {

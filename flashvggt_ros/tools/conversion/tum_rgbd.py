@@ -1,0 +1,68 @@
+"""TUM RGB-D (Sturm et al., IROS 2012): rgb.txt, groundtruth.txt, depth.txt where it is there."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from flashvggt_ros.mapping.map_io import read_tum
+from flashvggt_ros.tools.conversion.recording import (
+    NO_TRUTH,
+    CameraModel,
+    Recording,
+    TimedFile,
+    Truth,
+    require,
+)
+
+SOURCE = ("name the folder of a sequence as it is unpacked; they are at "
+          "https://cvg.cit.tum.de/data/datasets/rgbd-dataset/download (CC BY 4.0)")
+# Of the color cameras: fx fy cx cy, k1 k2 p1 p2 k3; images of freiburg3 are undistorted.
+CAMERAS = {
+    "1": CameraModel((517.3, 516.5, 318.6, 255.3), "plumb_bob",
+                     (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
+    "2": CameraModel((520.9, 521.0, 325.1, 249.7), "plumb_bob",
+                     (0.2312, -0.7849, -0.0033, -0.0001, 0.9172)),
+    "3": CameraModel((535.4, 539.2, 320.1, 247.6)),
+}
+CAMERA_IN_NAME = re.compile(r"(?:freiburg|fr)([123])(?!\d)")
+DEPTH_UNIT = 0.2  # [mm]: 5000 stand for a meter
+
+
+def read_tum_rgbd(folder: Path) -> Recording:
+    """Read a sequence; its folder's name says which camera it is of.
+
+    Raises ValueError that names what is missing.
+    """
+    camera = CAMERA_IN_NAME.search(folder.resolve().name.lower())
+    if camera is None:
+        raise ValueError(
+            f"{folder.resolve().name} does not say which camera it is of: let the folder's name "
+            "contain freiburg1, freiburg2 or freiburg3, as it is published"
+        )
+    images = _files(folder, require(folder, "rgb.txt", SOURCE))
+    depth, truth = folder / "depth.txt", folder / "groundtruth.txt"
+    return Recording(
+        camera=CAMERAS[camera[1]],
+        images=images,
+        truth=Truth(*read_tum(truth)) if truth.is_file() else NO_TRUTH,
+        depth=_files(folder, depth) if depth.is_file() else (),
+        depth_unit=DEPTH_UNIT,
+    )
+
+
+def _files(folder: Path, index: Path) -> tuple[TimedFile, ...]:
+    """The files of an index: lines of a stamp [s] and a name, and comments."""
+    files = []
+    for number, line in enumerate(index.read_text(encoding="utf-8").splitlines(), start=1):
+        entries = line.split("#")[0].split()
+        if not entries:
+            continue
+        try:
+            stamp, name = entries
+            stamp_ns = int((Decimal(stamp) * 10**9).to_integral_value())
+        except (ValueError, InvalidOperation):
+            raise ValueError(f"{index}, line {number}: no stamp and file: {line[:80]}") from None
+        files.append(TimedFile(stamp_ns, folder / name))
+    return tuple(files)

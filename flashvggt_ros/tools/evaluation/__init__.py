@@ -1,0 +1,1 @@
+"""Scoring of runs and bags: inputs, replays, errors, tables, reports."""

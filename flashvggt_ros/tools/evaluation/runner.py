@@ -1,0 +1,94 @@
+"""Does the jobs of an evaluation; how they are spread, here or over a cluster, is the caller's."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flashvggt_ros.sensors.bag_reader import Bag
+from flashvggt_ros.tools.evaluation.bag_replay import Watch, replay_bag, watch_nothing
+from flashvggt_ros.tools.evaluation.finished_work import FinishedWork, replay_basis, score_basis
+from flashvggt_ros.tools.evaluation.inputs import Job, find_surfaces, find_truth
+from flashvggt_ros.tools.evaluation.scores import METRICS, PICTURE, evaluate
+from flashvggt_ros.tools.replay_options import replay_config, replay_parser
+from flashvggt_ros.tools.run_folder import REPORT, RunFolder
+
+logger = logging.getLogger(__name__)
+REPLAY, SCORES = "replay", "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job: ``metrics``, or why there are none; ``kept``: steps not done again."""
+
+    name: str
+    metrics: dict[str, Any]
+    failure: str
+    kept: tuple[str, ...]
+
+
+RunJobs = Callable[[Sequence[Job], Watch], Iterable[Outcome]]
+"""Does jobs, here or elsewhere; outcomes come in any order."""
+
+
+def run_here(jobs: Sequence[Job], watch: Watch = watch_nothing) -> Iterator[Outcome]:
+    """Do jobs one after the other, in this process."""
+    for job in jobs:
+        yield run_job(job, watch)
+
+
+def run_job(job: Job, watch: Watch = watch_nothing) -> Outcome:
+    """Replay a job's bag, unless it is a run, and score it, as far as that is not done yet.
+
+    Whatever is wrong with this job is said in the outcome; nothing is raised.
+    """
+    kept: list[str] = []
+    try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        run, bag = (job.path, bag_of(job.path)) if job.is_run else (job.output, job.path)
+        finished = FinishedWork(job.output)
+        if not job.is_run and _replay(job, finished, watch):
+            kept.append(REPLAY)
+        truth = find_truth(job.truth, bag)
+        surfaces = find_surfaces(job.surfaces, truth, bag)
+        basis = score_basis(run, truth, surfaces)
+        if finished.has(SCORES, basis) and (job.output / PICTURE).is_file() and not job.is_again:
+            kept.append(SCORES)
+            metrics = json.loads((job.output / METRICS).read_text(encoding="utf-8"))
+        else:
+            metrics = evaluate(run, truth, job.output, surfaces or None)
+            finished.add(SCORES, basis)
+    except (ValueError, OSError) as error:
+        return Outcome(job.name, {}, str(error) or type(error).__name__, tuple(kept))
+    except Exception as error:  # none of one bag's surprises may stop the others
+        logger.exception("%s", job.name)
+        return Outcome(job.name, {}, repr(error), tuple(kept))
+    return Outcome(job.name, metrics, "", tuple(kept))
+
+
+def _replay(job: Job, finished: FinishedWork, watch: Watch) -> bool:
+    """Map a job's bag into its folder; return whether that was done before."""
+    RunFolder(job.output)  # raises where the folder is somebody else's
+    words = [str(job.path), "--output", str(job.output), *job.replay]
+    arguments = replay_parser().parse_args(words)
+    with Bag(job.path) as bag:
+        config = replay_config(arguments, bag)
+    basis = replay_basis(job.path, config, arguments.max_frames)
+    if finished.has(REPLAY, basis) and (job.output / REPORT).is_file() and not job.is_again:
+        return True
+    replay_bag(words, job.output.with_name(f"{job.name}.log"), watch)
+    finished.add(REPLAY, basis)
+    return False
+
+
+def bag_of(run: Path) -> Path | None:
+    """The bag that a run was made from; None where the run does not say."""
+    try:
+        report = json.loads((run / REPORT).read_text(encoding="utf-8"))
+        return Path(report["bag"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,68 @@
+import cv2
+import numpy as np
+import pytest
+
+from flashvggt_ros.mapping.map_io import write_tum
+from flashvggt_ros.sensors.depth_images import check_compressed_depth, decode_compressed_depth
+from flashvggt_ros.tools.convert import main
+
+START = 1_305_031_102_175_304_000
+STAMPS = [START + number * 33_000_000 for number in range(8)]
+TRUTH_STAMPS = [stamp + 4_000_000 for stamp in STAMPS]
+
+
+def seconds(stamp_ns):
+    return f"{stamp_ns // 10**9}.{stamp_ns % 10**9 // 1000:06d}"
+
+
+@pytest.fixture
+def sequence(tmp_path, poses, write_images):
+    """A folder as it is published, with its images' bytes; depth is 1.5 m, and 0 in a corner."""
+    folder = tmp_path / "rgbd_dataset_freiburg1_desk"
+    names = [f"rgb/{seconds(stamp)}.png" for stamp in STAMPS]
+    images = write_images([folder / name for name in names])
+    lines = [f"{seconds(stamp)} {name}" for stamp, name in zip(STAMPS, names, strict=True)]
+    (folder / "rgb.txt").write_text("# color images\n# file: 'x.bag'\n" + "\n".join(lines) + "\n")
+    (folder / "depth").mkdir()
+    depth = np.full((48, 64), 7500, np.uint16)
+    depth[:10, :10] = 0
+    depth[-1, -1] = 65535
+    assert cv2.imwrite(str(folder / "depth/0.png"), depth)
+    (folder / "depth.txt").write_text(
+        f"# depth maps\n{seconds(STAMPS[2] + 9_000_000)} depth/0.png\n"
+        f"{seconds(STAMPS[-1] + 90_000_000)} depth/gone.png\n"
+    )
+    write_tum(folder / "groundtruth.txt", TRUTH_STAMPS, poses)
+    return folder, images
+
+
+def test_stamps_poses_images_and_the_camera_of_the_name_come_through(
+    sequence, convert, check, poses
+):
+    folder, images = sequence
+    messages = convert("tum_rgbd", folder)
+    info = check(messages, images, STAMPS, poses, TRUTH_STAMPS, (517.3, 516.5, 318.6, 255.3))
+    assert info.d.tolist() == [0.2624, -0.9531, -0.0054, 0.0026, 1.1633]
+    assert info.distortion_model == "plumb_bob"
+    assert messages["/camera/image_raw/compressed"][0].format == "png"
+
+
+def test_depth_beside_an_image_comes_in_millimeters(sequence, convert):
+    (message,) = convert("tum_rgbd", sequence[0])["/camera/depth/image_raw/compressedDepth"]
+    assert message.header.frame_id == "camera_optical"
+    depth = decode_compressed_depth(*check_compressed_depth(message, 34.0))
+    assert depth.shape == (48, 64)
+    assert (depth[:10, :10] == 0).all()
+    assert depth[20, 20] == pytest.approx(1.5)
+    assert depth[-1, -1] == pytest.approx(13.107)
+
+
+def test_a_folder_without_the_camera_or_the_index_says_what_to_do(tmp_path, capsys, sequence):
+    other = sequence[0].rename(tmp_path / "desk")
+    assert main(["tum_rgbd", str(other), "--output", str(tmp_path / "bag")]) == 2
+    assert "contain freiburg1, freiburg2 or freiburg3" in capsys.readouterr().err
+    folder = other.rename(tmp_path / "fr2_desk")
+    (folder / "rgb.txt").unlink()
+    assert main(["tum_rgbd", str(folder), "--output", str(tmp_path / "bag")]) == 2
+    said = capsys.readouterr().err
+    assert f"{folder} has no rgb.txt" in said and "https://cvg.cit.tum.de" in said

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from flashvggt_ros.config import build_config
+from flashvggt_ros.sensors.bag_reader import Bag
+from flashvggt_ros.tools.convert import FORMATS, main
+from flashvggt_ros.tools.ground_truth import read_ground_truth
+from flashvggt_ros.tools.run_config import read_parameter_file
+
+RECIPES = Path(__file__).resolve().parents[2] / "config/recipes"
+
+
+@pytest.fixture
+def sequence(tmp_path):
+    folder = tmp_path / "seq-01"
+    folder.mkdir()
+    for number in range(3):
+        image = np.full((48, 64, 3), 40 * number, np.uint8)
+        assert cv2.imwrite(str(folder / f"frame-{number:06d}.color.png"), image)
+        T = np.eye(4)
+        T[0, 3] = number
+        np.savetxt(folder / f"frame-{number:06d}.pose.txt", T)
+    return folder
+
+
+def test_a_bag_is_written_whole_or_not_at_all(sequence, tmp_path, capsys):
+    words = ["seven_scenes", str(sequence), "--output", str(tmp_path / "bags/seq")]
+    broken = sequence / "frame-000002.color.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-20])
+    assert main(words) == 2
+    assert "frame-000002.color.png: the PNG ends after" in capsys.readouterr().err
+    assert list((tmp_path / "bags").iterdir()) == []
+    broken.write_bytes(whole)
+    assert main(words) == 0
+    assert [entry.name for entry in (tmp_path / "bags").iterdir()] == ["seq"]
+    assert main(words) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_the_bag_and_the_file_in_it_have_the_same_truth(sequence, tmp_path):
+    bag = tmp_path / "bag"
+    assert main(["seven_scenes", str(sequence), "--output", str(bag)]) == 0
+    of_file = read_ground_truth(str(bag / "groundtruth.tum"))
+    of_topic = read_ground_truth(f"{bag}:/ground_truth/pose")
+    assert of_file.stamps_ns == of_topic.stamps_ns
+    assert of_file.T_world_camera == pytest.approx(of_topic.T_world_camera, abs=1e-9)
+
+
+def test_jpeg_images_stay_jpeg_and_others_are_refused(sequence, tmp_path, capsys):
+    image = sequence / "frame-000000.color.png"
+    picture = cv2.imread(str(image))
+    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+    image.write_bytes(jpeg)
+    assert main(["seven_scenes", str(sequence), "--output", str(tmp_path / "bag")]) == 0
+    with Bag(tmp_path / "bag") as bag:
+        first = bag.decode(next(bag.messages(["/camera/image_raw/compressed"])))
+    assert first.format == "jpeg"
+    assert first.data.tobytes() == jpeg
+    image.write_bytes(b"BM" + bytes(100))
+    assert main(["seven_scenes", str(sequence), "--output", str(tmp_path / "other")]) == 2
+    assert "is neither JPEG nor PNG" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
+    assert main(["euroc", str(tmp_path / "V9"), "--output", str(tmp_path / "bag")]) == 2
+    assert f"there is no folder {tmp_path / 'V9'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_each_format_has_a_recipe_that_the_node_takes_and_that_names_its_topics(form):
+    values = read_parameter_file(RECIPES / f"{form}.yaml")
+    config = build_config(values)
+    assert config.image_topics == ("/camera/image_raw/compressed",)
+    assert config.image.camera_info_topics == ("/camera/camera_info",)
+    text = (RECIPES / f"{form}.yaml").read_text()
+    assert f"flashvggt_convert {form} " in text
+    assert f"--params-file config/recipes/{form}.yaml" in text
+
+
+def test_there_is_no_recipe_of_another_name():
+    assert {path.stem for path in RECIPES.glob("*.yaml")} == set(FORMATS)
