@@ -26,8 +26,9 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_srvs.srv import SetBool, Trigger
 
 from flashvggt_ros.frame import FrameStamp
+from flashvggt_ros.mapping.map_graph import MERGED
 from flashvggt_ros.mapping.occupancy_grid import Grid
-from flashvggt_ros.msg import MapStatus
+from flashvggt_ros.msg import MapGraph, MapStatus
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns
 from flashvggt_ros.ros.stop_request import StopRequest
@@ -63,12 +64,14 @@ class NodeView:
         self._target = target
         self._rate = FrameRate()
         self._wanted: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._graph = MapGraph()
         self._pictures: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         namespace = target.rpartition("/")[0]
         self._newest = {
             topic: _Newest(node, kind, topic, show) for kind, topic, show in (
                 (MapStatus, f"{target}/status", self._show_status),
                 (PointCloud2, f"{target}/map_cloud", self._show_cloud),
+                (MapGraph, f"{target}/graph", self._keep_graph),
                 (Path, f"{target}/path", self._show_path),
                 (OccupancyGrid, f"{namespace}/map", self._show_grid),
             )
@@ -120,11 +123,17 @@ class NodeView:
     def _show_cloud(self, message: PointCloud2) -> None:
         self._page.show_cloud(*read_cloud(message))
 
+    def _keep_graph(self, message: MapGraph) -> None:
+        self._graph = message
+
     def _show_path(self, message: Path) -> None:
         frames = tuple(FrameStamp(stamp_ns(pose.header.stamp), "") for pose in message.poses)
         T_map_camera = np.array([matrix(pose.pose) for pose in message.poses]).reshape(-1, 4, 4)
-        unknown, none = np.full(len(frames), -1), np.zeros((0, 2), np.int64)
-        path = CameraPath(frames, T_map_camera, unknown, none)
+        numbers = np.full(len(frames), MERGED)  # of an older node, and of poses newer than these
+        known = np.array(self._graph.submaps, np.int64)[: len(frames)]
+        numbers[: len(known)] = known
+        loops = np.array(self._graph.loops, np.int64).reshape(-1, 2)
+        path = CameraPath(frames, T_map_camera, numbers, loops)
         self._page.show_path(path, lambda frame: self._pictures.get(frame.stamp_ns))
 
     def _show_grid(self, message: OccupancyGrid) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.frame import FrameStamp
-from flashvggt_ros.mapping.graph_measurements import Between
 from flashvggt_ros.mapping.keyframe import Keyframe
+from flashvggt_ros.mapping.map_graph import loop_pairs, submap_numbers
 from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.trails import Trajectory
@@ -23,22 +23,8 @@ def camera_path(
     trajectory: Trajectory, submaps: Sequence[Submap], graph: PoseGraph
 ) -> CameraPath:
     """Return the path as the page shows it; keyframes of merged submaps belong to none."""
-    owners = {stamp: submap.index for submap in submaps for stamp in submap.stamps[submap.shared :]}
-    numbers = [owners.get(frame, -1) for frame in trajectory.frames]
-    return CameraPath(
-        trajectory.frames, trajectory.T_map_camera, np.array(numbers, np.int64), loops_of(graph)
-    )
-
-
-def loops_of(graph: PoseGraph) -> NDArray[np.int64]:
-    """Return pairs (L, 2) of nodes that are joined, though neither follows the other."""
-    follows = dict(zip(graph.nodes, graph.nodes[1:], strict=False))
-    pairs = {
-        (min(factor.first, factor.second), max(factor.first, factor.second))
-        for factor in graph.factors.values() if isinstance(factor, Between)
-    }
-    loops = sorted((first, second) for first, second in pairs if follows.get(first) != second)
-    return np.array(loops, np.int64).reshape(-1, 2)
+    numbers = submap_numbers((frame.stamp_ns for frame in trajectory.frames), submaps)
+    return CameraPath(trajectory.frames, trajectory.T_map_camera, numbers, loop_pairs(graph))
 
 
 class KeyframePictures:

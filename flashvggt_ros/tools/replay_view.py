@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ class ReplayView:
     def hold(self) -> None:
         """Keep the page until SIGINT or SIGTERM."""
         print(f"live view: {self._page.address} stays until Ctrl-C", flush=True)
-        hold(self._page)
+        hold()
 
     def _show_map(self, replay: Replay) -> None:
         current = replay.slam.map
@@ -81,8 +82,10 @@ class ReplayView:
         ))
 
 
-def hold(page: Page) -> None:
-    """Keep a page until SIGINT or SIGTERM."""
+def hold() -> None:
+    """Return at SIGINT or SIGTERM; further ones change nothing for the rest of the process."""
     with StopSignals() as signals:
         while not signals.received:
             time.sleep(POLL_S)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

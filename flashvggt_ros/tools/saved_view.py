@@ -42,7 +42,7 @@ def main(folder: Path, argv: Sequence[str]) -> int:
         with open_page(arguments) as page:
             show_folder(folder, page)
             print(f"{PROGRAM}: {folder}, until Ctrl-C", flush=True)
-            hold(page)
+            hold()
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2

@@ -41,10 +41,11 @@ class GridLayer:
 
 def grid_picture(grid: Grid) -> NDArray[np.uint8]:
     """Return the grid as RGBA (h, w, 4), the largest y first, what is unknown transparent."""
-    share = np.clip(grid.cells[::-1].astype(np.float64) / OCCUPIED, 0.0, 1.0)[..., None]
+    share = np.arange(OCCUPIED + 1)[:, None] / OCCUPIED
     color = np.array(FREE_COLOR) + share * (np.array(OCCUPIED_COLOR) - np.array(FREE_COLOR))
-    opacity = np.where(grid.cells[::-1] == UNKNOWN, 0, OPACITY)[..., None]
-    picture = np.concatenate([color, opacity], axis=2).astype(np.uint8)
+    known = np.concatenate([color, np.full((OCCUPIED + 1, 1), OPACITY)], axis=1)
+    table = np.concatenate([known, np.zeros((1, 4))]).astype(np.uint8)  # row -1: unknown
+    picture = table[np.clip(grid.cells[::-1], UNKNOWN, OCCUPIED)]
     largest = max(picture.shape[:2])
     if largest > LARGEST:
         height, width = (max(1, edge * LARGEST // largest) for edge in picture.shape[:2])

@@ -54,9 +54,8 @@ class Page:
 
         self._server = Server(host=host, port=free_port(host, port), label=TITLE, verbose=False)
         self.address = f"http://{_reachable(host)}:{self._server.get_port()}"
-        self._server.gui.configure_theme(
-            control_layout="collapsible", show_logo=False, show_share_button=False
-        )
+        self._server.gui.configure_theme(show_logo=False, show_share_button=False)
+        self._server.gui.main_panel.dock_right()
         scene = self._server.scene
         scene.set_up_direction("+z")
         scene.configure_fog(near=1.0, far=2.0, enabled=False)  # colors tell lines apart

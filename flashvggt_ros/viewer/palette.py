@@ -21,7 +21,7 @@ SUBMAPS: tuple[Color, ...] = (
 
 
 def submap_colors(submaps: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return the color (K, 3) of each submap's number (K,); gray where it is not known (-1)."""
+    """Return the color (K, 3) of each submap's number (K,); gray where it was merged (-1)."""
     colors = np.array(SUBMAPS, np.uint8)[submaps % len(SUBMAPS)]
     colors[submaps < 0] = GRAY
     return colors
