@@ -147,7 +147,7 @@ def test_every_requirement_of_the_package_has_a_pinned_version() -> None:
 
 
 def test_every_library_that_is_imported_is_a_requirement() -> None:
-    names = {"cv2": "opencv-python-headless", "yaml": "PyYAML"}
+    names = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "PIL": "matplotlib"}
     known = {"flashvggt_ros", "triton", *sys.stdlib_module_names}  # torch brings triton along
     imported = {name.partition(".")[0] for module in MODULES for name in imports(module)} - known
     libraries = {names.get(name, name) for name in imported if not ROS_PACKAGES.fullmatch(name)}

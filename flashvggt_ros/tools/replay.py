@@ -66,10 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             bag = stack.enter_context(Bag(arguments.bag))
             config = replay_config(arguments, bag)
             check_map(arguments)
-            view = ReplayView(stack.enter_context(open_page(arguments))) if arguments.view else None
-            replay = Replay(
-                bag, config, *_load(config), map_folder=arguments.map, observer=view or UNOBSERVED
-            )
+            page = stack.enter_context(open_page(arguments)) if arguments.view else None
+            view = ReplayView(page) if page else None
+            replay = Replay(bag, config, *load_model(config), map_folder=arguments.map,
+                            observer=view or UNOBSERVED)
             if folder:
                 folder.create()
         except (ValueError, OSError) as error:
@@ -273,7 +273,8 @@ def _progress(total: int) -> Iterator[tqdm[None]]:
         yield bar
 
 
-def _load(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard, FitCheck]:
+def load_model(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard, FitCheck]:
+    """Return the model that a configuration asks for, its card, and the check of images for it."""
     let_idle_threads_sleep()
     from flashvggt_ros.model.predictor import load_predictor  # torch: seconds that --help can spare
 
