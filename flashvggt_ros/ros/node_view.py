@@ -147,15 +147,15 @@ class NodeView:
     def _show_status(self, message: MapStatus) -> None:
         counts = {name: getattr(message, f"frames_{name}") for name in ("received", *SETTLED)}
         state = STATES.get(message.state, "unknown")
-        words = "" if message.message == state else f": {message.message}"
+        words = "" if message.message == state else message.message
         memory = {"memory": message.host_memory_bytes, "GPU memory": message.gpu_memory_bytes}
         self._page.show_status(status_lines(
-            state=state + words, frames=counts,
+            state=state, frames=counts,
             rate=self._rate.update(sum(counts[name] for name in SETTLED)),
             chunk_latency_s=message.chunk_latency_s, submaps=message.submaps, loops=message.loops,
             scale=message.scale, scale_source=message.scale_source, is_metric=message.is_metric,
             memory={name: size for name, size in memory.items() if size},
-        ))
+        ), words)
 
     def _keep_picture(self, message: Image | CompressedImage) -> None:
         """Keep a small copy of an image; one that cannot be decoded is left out: the node says."""

@@ -83,11 +83,13 @@ class CameraLayers:
             place = {"wxyz": (w, x, y, z), "position": T_map_camera[:3, 3]}
             handle, has_picture = self._shown.get(frame, (None, False))
             picture = None if has_picture else pictures(frame)
+            color = tuple(colors[row].tolist())
             if handle is None or picture is not None:
-                color = tuple(colors[row].tolist())
                 self._shown[frame] = self._frustum(frame, picture, color, place)
             else:
                 handle.wxyz, handle.position = place["wxyz"], place["position"]
+                if tuple(handle.color) != color:
+                    handle.color = color
 
     def _frustum(
         self, frame: FrameStamp, picture: NDArray[np.uint8] | None, color: tuple[int, ...],

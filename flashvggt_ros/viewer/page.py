@@ -91,11 +91,11 @@ class Page:
         extent = self.cloud.extent
         self._grid.show(grid, float(extent.low[2]) if extent else 0.0)
 
-    def show_status(self, status: Mapping[str, str]) -> None:
-        """Show what there is to know, a line for each name."""
+    def show_status(self, status: Mapping[str, str], message: str = "") -> None:
+        """Show what there is to know, a line for each name, and a message below."""
         drawn = f"{self.cloud.shown_points:,}"
         rows = [f"| {name} | {text} |" for name, text in {**status, "points drawn": drawn}.items()]
-        content = "\n".join(["| | |", "|---|---|", *rows])
+        content = "\n".join(["| | |", "|---|---|", *rows, "", message])
         if self._status.content != content:
             self._status.content = content
 

@@ -72,7 +72,8 @@ def test_the_map_path_pictures_and_status_of_a_node_reach_the_page(watched, page
     assert all(frustum.image is not None for frustum in frustums)
     assert len({tuple(frustum.color) for frustum in frustums}) >= 2, "submaps have colors"
     watched.spin_until(lambda: f"| frames used | {len(WORLD.frames)} |" in page._status.content)
-    assert "| state | mapping" in page._status.content
+    assert "| state | mapping |" in page._status.content
+    watched.spin_until(lambda: "the unit of the map is not a meter" in page._status.content)
     lines = scene["/path/line"].points
     assert np.allclose(lines[1:, 0], lines[:-1, 1])
 

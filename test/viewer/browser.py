@@ -19,7 +19,7 @@ OPTIONS = (
     "--window-size=1000,640", "--no-first-run",
 )
 SIZE = (1000, 640)
-START_S, ANSWER_S = 30.0, 30.0
+START_S, ANSWER_S = 60.0, 60.0
 needs_chromium = pytest.mark.skipif(PROGRAM is None, reason=f"no Chromium: none of {NAMES}")
 
 
@@ -79,7 +79,7 @@ class Browser:
         content = base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
         return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
 
-    def wait(self, is_done, seconds: float = 20.0):
+    def wait(self, is_done, seconds: float = 60.0):
         """Wait until the page is as it should be; return what ``is_done(browser)`` says."""
         end = time.monotonic() + seconds
         while (answer := is_done(self)) is None or answer is False:
