@@ -36,6 +36,8 @@ demo: setup ## Map a rendered sequence with the real node; results in out/demo
 pictures: demo ## Renew the pictures of the demo in docs/images
 	cp out/demo/scene.png docs/images/demo_scene.png
 	cp out/demo/evaluation.png docs/images/demo_evaluation.png
+	$(python) -m flashvggt_ros.tools.map_growth out/sample_bag --set map.voxel_size=0.01 \
+	    --ground-truth out/sample_bag/groundtruth.tum --output docs/images/map_growth.webp
 
 test: setup ## Run the tests
 	$(python) -m pytest

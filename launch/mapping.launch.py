@@ -80,6 +80,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
             PathJoinSubstitution([FindPackageShare(PACKAGE), "rviz", "mapping.rviz"]),
         ],
         parameters=[_typed("use_sim_time", bool)] if "use_sim_time" in given else [],
+        remappings=[("image", topic) for topic in _topics(given, "image_topics")[:1]],
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
     return [mapping, rviz]
@@ -89,11 +90,16 @@ def _parameters(given: dict[str, str]) -> list[object]:
     """Return what Node takes as parameters: the file first, so that arguments win."""
     parameters: list[object] = [given["params_file"]] if "params_file" in given else []
     for name in LISTS & set(given):
-        topics = yaml.safe_load(given[name])
-        parameters.append({name: topics if isinstance(topics, list) else [topics]})
+        parameters.append({name: _topics(given, name)})
     for name in set(given) - LISTS - NOT_PARAMETERS:
         parameters.append(_typed(name, bool if name in FLAGS else str))
     return parameters
+
+
+def _topics(given: dict[str, str], name: str) -> list[str]:
+    """Return the topics of an argument, which is one of them or a YAML list."""
+    topics = yaml.safe_load(given.get(name, "[]"))
+    return topics if isinstance(topics, list) else [topics]
 
 
 def _log_level(given: dict[str, str]) -> list[str]:

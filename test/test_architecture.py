@@ -31,10 +31,12 @@ MAY_IMPORT = {
     "chunk_predictor": {"frame"},
     "slam": BASE | {"mapping", "chunk_predictor"},
     "worlds": BASE,
+    "viewer": BASE | {"mapping"},
     "tools": BASE | {"parameter", "cpu_threads", "sensors", "model", "mapping", "scene", "slam",
-                     "chunk_predictor", "worlds"},
+                     "chunk_predictor", "worlds", "viewer"},
     "ros": BASE | {"parameter", "cpu_threads", "sensors", "model", "mapping", "slam",
-                   "chunk_predictor", "msg", "srv"},
+                   "chunk_predictor", "msg", "srv", "viewer"},
+    "view": {"ros", "tools", "viewer"},  # a command line with both sources; nothing imports it
 }
 ROS_PACKAGES = re.compile(
     r"rclpy|launch|launch_ros|ament_index_python|cv_bridge|tf2_\w+|tf_transformations"
@@ -145,11 +147,19 @@ def test_every_requirement_of_the_package_has_a_pinned_version() -> None:
 
 
 def test_every_library_that_is_imported_is_a_requirement() -> None:
-    names = {"cv2": "opencv-python-headless", "yaml": "PyYAML"}
+    names = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "PIL": "matplotlib"}
     known = {"flashvggt_ros", "triton", *sys.stdlib_module_names}  # torch brings triton along
     imported = {name.partition(".")[0] for module in MODULES for name in imports(module)} - known
     libraries = {names.get(name, name) for name in imported if not ROS_PACKAGES.fullmatch(name)}
-    assert libraries == set(setup_cfg()["options"]["install_requires"].split())
+    options = setup_cfg()
+    required = set(options["options"]["install_requires"].split())
+    assert libraries == required | {options["options.extras_require"]["view"].strip()}
+
+
+def test_only_the_server_of_the_page_needs_viser_which_is_optional() -> None:
+    importing = {module.relative_to(PACKAGE).as_posix() for module in MODULES
+                 for name in imports(module) if name.partition(".")[0] == "viser"}
+    assert importing == {"viewer/server.py"}
 
 
 def test_package_xml_names_every_ros_package_that_is_imported() -> None:

@@ -17,9 +17,11 @@ from flashvggt_ros.config import Config
 from flashvggt_ros.frame import FrameStamp, MapUpdate
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.mapping.map import Map
+from flashvggt_ros.mapping.map_graph import loop_pairs, submap_numbers
+from flashvggt_ros.msg import MapGraph
 from flashvggt_ros.ros.clouds import cloud_message, points_message
 from flashvggt_ros.ros.grids import grid_message, unknown_grid
-from flashvggt_ros.ros.messages import path_message
+from flashvggt_ros.ros.messages import path_message, stamp_ns
 from flashvggt_ros.ros.path_poses import PathPoses
 from flashvggt_ros.ros.pose_publisher import PosePublisher
 from flashvggt_ros.ros.rate_limit import RateLimit
@@ -50,6 +52,7 @@ class MapPublishers:
         self._map_frame = config().tf.map_frame
         self.poses = PosePublisher(node, config, transforms)
         self._path = node.create_publisher(Path, "~/path", LATCHED)
+        self._graph = node.create_publisher(MapGraph, "~/graph", LATCHED)
         self._cloud = node.create_publisher(PointCloud2, "~/cloud", 5)
         self._obstacles = node.create_publisher(PointCloud2, "~/obstacles", 5)
         self._map_cloud = node.create_publisher(PointCloud2, "~/map_cloud", LATCHED)
@@ -153,11 +156,13 @@ class MapPublishers:
         if wait is None or wait > 0:
             return wait
         points_map, colors = current_map.cloud()
-        poses = self._poses_of(current_map)
+        path = path_message(self._poses_of(current_map), self._map_frame)
+        graph = _graph_of(path, current_map)
         cloud = cloud_message(points_map, colors, self._map_frame, self._newest_ns)
         with self._lock:
             if self._is_open:
-                self._path.publish(path_message(poses, self._map_frame))
+                self._graph.publish(graph)
+                self._path.publish(path)
                 self._map_cloud.publish(cloud)
                 self._has_sent_map = True
         self.map_points = len(points_map)
@@ -197,10 +202,22 @@ class MapPublishers:
         """Put empty outputs in the place of those that late joiners would still be given."""
         if self._has_sent_map:
             none, no_colors = np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8)
-            self._path.publish(path_message([], self._map_frame))
+            nothing = path_message([], self._map_frame)
+            self._graph.publish(MapGraph(header=nothing.header))
+            self._path.publish(nothing)
             self._map_cloud.publish(
                 cloud_message(none, no_colors, self._map_frame, self._newest_ns)
             )
         if self._has_sent_grid:
             grid = unknown_grid(self._config().grid.resolution)
             self._grid.publish(grid_message(grid, self._map_frame, self._newest_ns))
+
+
+def _graph_of(path: Path, current_map: Map) -> MapGraph:
+    """Say which submaps the poses of a path belong to, and which of these are joined."""
+    stamps_ns = (stamp_ns(pose.header.stamp) for pose in path.poses)
+    return MapGraph(
+        header=path.header,
+        submaps=submap_numbers(stamps_ns, current_map.submaps).tolist(),
+        loops=loop_pairs(current_map.layout.graph).ravel().tolist(),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -25,7 +26,13 @@ from flashvggt_ros.slam import Collected, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.bag_robot import BagRobot
 from flashvggt_ros.tools.localized_path import LocalizedPath
-from flashvggt_ros.tools.replay_options import PROGRAM, check_map, replay_config, replay_parser
+from flashvggt_ros.tools.replay_options import (
+    PROGRAM,
+    check_map,
+    replay_config,
+    replay_parser,
+    run_folder,
+)
 from flashvggt_ros.tools.replay_report import (
     COMPLETE,
     count_frames,
@@ -35,14 +42,17 @@ from flashvggt_ros.tools.replay_report import (
     measure_motion,
     measure_run,
 )
+from flashvggt_ros.tools.replay_view import ReplayView
 from flashvggt_ros.tools.run_folder import RunFolder
 from flashvggt_ros.tools.stop_signals import StopSignals
 from flashvggt_ros.tools.stopwatch import Stopwatch, TimedGate, TimedPredictor
+from flashvggt_ros.viewer.options import open_page
 
 if TYPE_CHECKING:
     from flashvggt_ros.model.checkpoint import CheckpointCard
 
 FAILURES_TO_GIVE_UP = 3  # in a row
+PAUSE_S = 0.1  # between two looks whether a pause is over
 logger = logging.getLogger(__name__)
 
 
@@ -65,12 +75,16 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     with ExitStack() as stack:
         try:
-            folder = RunFolder(arguments.output)
+            folder = run_folder(arguments)
             bag = stack.enter_context(Bag(arguments.bag))
             config = replay_config(arguments, bag)
-            check_map(arguments, folder)
-            replay = Replay(bag, config, *_load(config), map_folder=arguments.map)
-            folder.create()
+            check_map(arguments)
+            page = stack.enter_context(open_page(arguments)) if arguments.view else None
+            view = ReplayView(page) if page else None
+            replay = Replay(bag, config, *load_model(config), map_folder=arguments.map,
+                            observer=view or UNOBSERVED)
+            if folder:
+                folder.create()
         except (ValueError, OSError) as error:
             print(f"{PROGRAM}: {error}", file=sys.stderr)
             return 2
@@ -78,11 +92,43 @@ def main(
             print(f"{PROGRAM}: stopped before anything was mapped", file=sys.stderr)
             return 130
         replay.run(arguments.max_frames, show_progress)
-        report = replay.write(folder)
-    print(format_summary(report, folder.path))
-    if report["stopped_by"] == "signal":
+        frames_used = replay.slam.map.frames
+        if folder:
+            report = replay.write(folder)
+            frames_used = report["frames_used"]
+            print(format_summary(report, folder.path))
+        if view and replay.stopped_by != "signal":
+            view.hold()
+    if replay.stopped_by == "signal":
         return 130
-    return 0 if report["frames_used"] and report["stopped_by"] in COMPLETE else 1
+    return 0 if frames_used and replay.stopped_by in COMPLETE else 1
+
+
+class ReplayObserver(Protocol):
+    """Looks at a replay while it runs; ``is_paused`` makes it wait between two images."""
+
+    is_paused: bool
+
+    def show(self, replay: Replay) -> None:
+        """Look at the replay after an image."""
+
+    def finish(self, replay: Replay) -> None:
+        """Look at the replay at its end."""
+
+
+class Unobserved:
+    """Looks at nothing."""
+
+    is_paused = False
+
+    def show(self, replay: Replay) -> None:
+        """Do nothing."""
+
+    def finish(self, replay: Replay) -> None:
+        """Do nothing."""
+
+
+UNOBSERVED = Unobserved()
 
 
 class Replay:
@@ -91,6 +137,7 @@ class Replay:
     def __init__(
         self, bag: Bag, config: Config, predictor: ChunkPredictor[Any], card: CheckpointCard,
         check_fit: FitCheck = fits_any, *, map_folder: Path | None = None,
+        observer: ReplayObserver = UNOBSERVED,
     ) -> None:
         self.watch = Stopwatch()
         self.robot = BagRobot(bag, config)
@@ -102,27 +149,29 @@ class Replay:
         self._path = LocalizedPath()
         self.slam.keyframe_gate = TimedGate(config.keyframe, self.watch)
         self.stopped_by = "end of bag"
+        self.chunk_s = 0.0  # that the newest chunk took
         self._gated = GatedFrames()
         self._pending: tuple[Collected, int] | None = None  # a chunk, and images read by then
         self._torn: set[int] = set()
         self._failures = 0
+        self._observer = observer
         self._bag = bag
         self._card = card
         self._topics = bag.choose_image_topics(config.image_topics)
         info_topics = config.image.camera_info_topics
-        self._frames = BagFrames(bag, self._topics, config.image, info_topics, check_fit)
+        self.frames = BagFrames(bag, self._topics, config.image, info_topics, check_fit)
 
     def run(self, max_frames: int = 0, show_progress: ShowProgress | None = None) -> None:
         """Map all images, or the first ``max_frames`` (0: all). SIGINT and SIGTERM end it early."""
-        images = iter(self._frames)
+        images = iter(self.frames)
         total = sum(topic.messages for topic in self._topics)
         total = min(total, max_frames) if max_frames else total
         with StopSignals() as signals, (show_progress or _progress_bar)(total) as bar:
-            while not (max_frames and self._frames.read >= max_frames):
+            while not (max_frames and self.frames.read >= max_frames):
                 try:
                     with self.watch.stage("read"):
                         frame = next(images)
-                        self.robot.read_until(self._frames.log_ns)
+                        self.robot.read_until(self.frames.log_ns)
                 except StopIteration:
                     break
                 except BagError as error:
@@ -132,6 +181,9 @@ class Replay:
                 if frame is not None:
                     self._map(partial(self._add, frame))
                 bar.update()
+                self._observer.show(self)
+                while self._observer.is_paused and not signals.received:
+                    time.sleep(PAUSE_S)
                 if self._failures >= FAILURES_TO_GIVE_UP:
                     self.stopped_by = "failure"
                     break
@@ -144,6 +196,7 @@ class Replay:
             self._map(lambda: self._advance(self.slam.collect_rest()))
             self._map(lambda: self._advance(None))
             self._map(self.slam.finish)
+            self._observer.finish(self)
         self.robot.close()
 
     def write(self, folder: RunFolder) -> dict[str, Any]:
@@ -169,8 +222,8 @@ class Replay:
             "bag": str(self._bag.path),
             "image_topics": {topic.name: topic.type for topic in self._topics},
             "stopped_by": self.stopped_by,
-            **count_frames(self._frames, self.slam, keyframes, trajectory),
-            **measure_run(self.watch, self._frames.read),
+            **count_frames(self.frames, self.slam, keyframes, trajectory),
+            **measure_run(self.watch, self.frames.read),
             **describe_layout(self.slam.map),
             "robot": describe_robot(self.robot),
             "checkpoint": {
@@ -204,10 +257,12 @@ class Replay:
     def _advance(self, collected: Collected | None) -> None:
         """Map the chunk before, while the model is at this one."""
         pending = self._pending
-        self._pending = None if collected is None else (collected, self._frames.read)
+        self._pending = None if collected is None else (collected, self.frames.read)
         if pending is None:
             return
+        begin = time.monotonic()
         update = self.slam.map_chunk(pending[0], collected)
+        self.chunk_s = time.monotonic() - begin
         self._path.add(update, pending[1], is_localized=self.slam.map.is_localized)
         self._failures = 0
         (self._torn.discard if update.is_joined else self._torn.add)(update.submap)
@@ -231,7 +286,8 @@ def _progress_bar(total: int) -> Iterator[tqdm[None]]:
         yield bar
 
 
-def _load(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard, FitCheck]:
+def load_model(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard, FitCheck]:
+    """Return the model that a configuration asks for, its card, and the check of images for it."""
     let_idle_threads_sleep()
     from flashvggt_ros.model.predictor import load_predictor  # torch: seconds that --help can spare
 

@@ -11,12 +11,14 @@ from flashvggt_ros.config import Config, build_config
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
 from flashvggt_ros.tools.run_config import parse_assignments, read_parameter_file
 from flashvggt_ros.tools.run_folder import RunFolder
+from flashvggt_ros.viewer.options import add_page_options
 
 PROGRAM = "flashvggt_replay"
 EXAMPLES = """examples:
   flashvggt_replay office_bag --output out/office
   flashvggt_replay walk.mcap --output out/walk --image-topic /camera/image_raw --max-frames 200
   flashvggt_replay walk.mcap --output out/walk --params-file robot.yaml --set chunk.size=6
+  flashvggt_replay walk.mcap --output out/walk --view
   flashvggt_replay next_day.mcap --output out/next --map out/walk/map --localize
   flashvggt_evaluate out/walk --ground-truth walk_truth.tum
 
@@ -40,12 +42,16 @@ def replay_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bag", help="folder of a rosbag2, or a single .mcap or .db3 file")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--output", metavar="DIR",
+                        help="folder for the results; only --view can do without")
+    parser.add_argument("--view", action="store_true",
+                        help="show the map in a browser while it grows, until Ctrl-C")
     add_parameter_options(parser)
     parser.add_argument("--map", type=Path, metavar="FOLDER",
                         help="saved map to begin with: it is extended, and stays where it is")
     parser.add_argument("--localize", action="store_true",
                         help="do not extend the map, only find out where the bag is in it")
+    add_page_options(parser)
     return parser
 
 
@@ -92,11 +98,19 @@ def parameter_values(arguments: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def check_map(arguments: argparse.Namespace, folder: RunFolder) -> None:
+def run_folder(arguments: argparse.Namespace) -> RunFolder | None:
+    """Return the folder for results, None for a view alone; ValueError where neither is asked."""
+    if not (arguments.output or arguments.view):
+        raise ValueError("name a folder for the results with --output, or ask for --view")
+    return RunFolder(arguments.output) if arguments.output else None
+
+
+def check_map(arguments: argparse.Namespace) -> None:
     """Raise ValueError where the map to begin with is missing, or would be overwritten."""
     if arguments.localize and not arguments.map:
         raise ValueError("--localize needs a map to find the place in: name it with --map")
-    if arguments.map and arguments.map.resolve().is_relative_to(folder.path.resolve()):
+    output = Path(arguments.output).expanduser().resolve() if arguments.output else None
+    if arguments.map and output and arguments.map.resolve().is_relative_to(output):
         raise ValueError(f"--map {arguments.map} lies in --output, where it would be overwritten")
 
 

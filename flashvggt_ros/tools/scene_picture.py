@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,54 @@ def _paint(
             nearest[y, x] = z
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlook:
+    """A view of a map from above and aside; what is outside the box ``low`` to ``high`` is not."""
+
+    T_map_eye: NDArray[np.float64]
+    camera: Pinhole
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @classmethod
+    def onto(cls, points: NDArray[np.float32], width: int, height: int) -> Outlook:
+        """Return a view (height, width) that shows all but stray points (M, 3)."""
+        low, high = np.percentile(points.astype(np.float64), [1, 99], axis=0)
+        middle, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
+        towards = np.array([np.cos(ELEVATION) * np.cos(AZIMUTH),
+                            np.cos(ELEVATION) * np.sin(AZIMUTH), np.sin(ELEVATION)])
+        camera = Pinhole(1.55 * width, 1.55 * width, width / 2, height / 2, width, height)
+        margin = 0.7 * (high - low)
+        eye = middle + 3.2 * radius * towards
+        return cls(_looking(eye, middle), camera, low - margin, high + margin)
+
+    def draw(
+        self, points: NDArray[np.float32], colors: NDArray[np.uint8],
+        positions: NDArray[np.float64], size: float,
+    ) -> NDArray[np.uint8]:
+        """Return the view (H, W, 3) of points as wide as ``size`` [m], and of the path (K, 3)."""
+        eye = self.T_map_eye[:3, 3]
+        normals = surface_normals(points, positions)
+        facing = ((eye - points) * normals).sum(axis=1) / np.linalg.norm(eye - points, axis=1)
+        is_inside = ((points >= self.low) & (points <= self.high)).all(axis=1)
+        kept = (facing > LEAST_FACING) & is_inside
+        shaded = colors[kept] * (1 - SHADE * (1 - facing[kept, None]))
+        picture = splat(points[kept], shaded.astype(np.uint8), self.T_map_eye, self.camera, size)
+        return self.draw_line(picture, positions, PATH_COLOR, self.camera.width // 280)
+
+    def draw_line(
+        self, picture: NDArray[np.uint8], positions: NDArray[np.float64],
+        color: tuple[int, int, int], pixels: int,
+    ) -> NDArray[np.uint8]:
+        """Return the picture with a line through places (K, 3) in the map."""
+        path = se3.transform_points(se3.inverse(self.T_map_eye), positions)
+        middle = np.array([self.camera.cx, self.camera.cy])
+        places = self.camera.fx * path[:, :2] / path[:, 2:] + middle
+        line = np.rint(16 * places).astype(np.int32).reshape(-1, 1, 2)
+        drawn = cv2.polylines(picture, [line], False, color, max(1, pixels), cv2.LINE_AA, 4)
+        return np.asarray(drawn, np.uint8)
+
+
 def _overview(
     points: NDArray[np.float32], colors: NDArray[np.uint8], positions: NDArray[np.float64],
     size: float,
@@ -132,23 +181,8 @@ def _overview(
     width, height = OVERVIEW
     if len(points) <= NEIGHBORS:
         return np.full((height, width, 3), BACKGROUND, np.uint8)
-    low, high = np.percentile(points.astype(np.float64), [1, 99], axis=0)
-    middle, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
-    towards = np.array([np.cos(ELEVATION) * np.cos(AZIMUTH), np.cos(ELEVATION) * np.sin(AZIMUTH),
-                        np.sin(ELEVATION)])
-    eye = middle + 3.2 * radius * towards
-    camera = Pinhole(1.55 * width, 1.55 * width, width / 2, height / 2, width, height)
-    normals = surface_normals(points, positions)
-    facing = ((eye - points) * normals).sum(axis=1) / np.linalg.norm(eye - points, axis=1)
-    kept = (facing > LEAST_FACING) & (np.abs(points - middle) <= 1.2 * (high - low)).all(axis=1)
-    shaded = colors[kept] * (1 - SHADE * (1 - facing[kept, None]))
-    T_map_eye = _looking(eye, middle)
-    picture = splat(points[kept], shaded.astype(np.uint8), T_map_eye, camera, size)
-    path = se3.transform_points(se3.inverse(T_map_eye), positions)
-    pixels = camera.fx * path[:, :2] / path[:, 2:] + np.array([camera.cx, camera.cy])
-    line = np.rint(16 * pixels).astype(np.int32).reshape(-1, 1, 2)
-    drawn = cv2.polylines(picture, [line], False, PATH_COLOR, 5, cv2.LINE_AA, 4)
-    return _trimmed(np.asarray(drawn, np.uint8))
+    outlook = Outlook.onto(points, width, height)
+    return _trimmed(outlook.draw(points, colors, positions, size))
 
 
 def _trimmed(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

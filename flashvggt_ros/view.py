@@ -1,0 +1,41 @@
+"""flashvggt_view: show a map in the browser, of a running node, a bag, a run or a saved map."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flashvggt_ros.viewer.options import PROGRAM, view_parser
+
+NO_ROS = "there is no ROS here to listen to a node with: name a bag, a run or a saved map to show"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line until SIGINT or SIGTERM; return 0, 1 (nothing mapped) or 2 (misuse)."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given and not given[0].startswith("-"):
+        return _show_path(Path(given[0]).expanduser(), given[1:])
+    if {"-h", "--help"} & set(given):
+        view_parser().parse_args(["--help"])
+    try:
+        from flashvggt_ros.ros import node_view
+    except ImportError as error:
+        print(f"{PROGRAM}: {NO_ROS} ({error})", file=sys.stderr)
+        return 2
+    return node_view.main(given)
+
+
+def _show_path(path: Path, options: Sequence[str]) -> int:
+    from flashvggt_ros.tools import replay, saved_view  # torch and more
+
+    if not path.exists():
+        print(f"{PROGRAM}: {path} does not exist", file=sys.stderr)
+        return 2
+    if saved_view.is_saved(path):
+        return saved_view.main(path, options)
+    return replay.main([str(path), "--view", *options])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
