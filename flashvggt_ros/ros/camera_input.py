@@ -14,11 +14,10 @@ from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.frame import Frame
 from flashvggt_ros.ros.images import image_converter
 from flashvggt_ros.ros.qos_watch import endpoint_name
 from flashvggt_ros.ros.stream_watch import StreamReport, StreamWatch, drift_problem
-from flashvggt_ros.sensors.intake import CameraIntake, FitCheck
+from flashvggt_ros.sensors.intake import CameraIntake, CheckedImage, Reduction
 from flashvggt_ros.sensors.rejected_input import RejectedInput
 
 logger = logging.getLogger(__name__)
@@ -28,12 +27,12 @@ MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
 
 class CameraInput:
-    """Subscribes to an image topic, raw or compressed as it is carried, and converts.
+    """Subscribes to an image topic, raw or compressed as it is carried, and checks images.
 
     ``transport`` auto begins with what the topic's name suggests, so that no first image is missed,
     and changes to the type of whoever publishes on the topic where that differs. Where nobody does,
     but somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead.
-    ``take(frame)`` is called with every image, None in place of one that is rejected. Topic names
+    ``take(image)`` is called with every image, None in place of one that is rejected. Topic names
     are relative to the node's namespace and can be remapped. Nothing comes before open().
     """
 
@@ -42,8 +41,8 @@ class CameraInput:
         node: Node,
         index: int,
         config: Config,
-        take: Callable[[Frame | None], None],
-        check_fit: FitCheck,
+        take: Callable[[CheckedImage | None], None],
+        reduction: Reduction,
     ) -> None:
         self._node = node
         self._config = config
@@ -53,7 +52,7 @@ class CameraInput:
         self._transport = transports[index] if len(transports) > 1 else transports[0]
         self.topic = resolved_topic(node, "image_topics", config.image_topics[index])
         self.intake = CameraIntake(
-            self.topic, config.image, convert_raw=image_converter(), check_fit=check_fit
+            self.topic, config.image, convert_raw=image_converter(), reduction=reduction
         )
         self.is_connected = False
         uses_info = config.predictor.use_camera_info
@@ -167,13 +166,13 @@ class CameraInput:
 
     def _on_image(self, message: Any) -> None:
         try:
-            frame = self.intake.frame(message)
+            image = self.intake.check(message)
         except RejectedInput:  # the intake counts it and says it once
             self._stream.arrived()
             self._take(None)
             return
-        self._stream.arrived(frame.stamp_ns)
-        self._take(frame)
+        self._stream.arrived(image.stamp_ns)
+        self._take(image)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:

@@ -50,7 +50,7 @@ def load_model(config: Config) -> LoadedModel:
     card = predictor.card
     device = f"{predictor.device} ({predictor.precision.name})"
     identity = ModelIdentity(card.name, card.sha256, card.revision, card.is_trained, device)
-    return LoadedModel(predictor, identity, predictor.preprocessor.canvas)
+    return LoadedModel(predictor, identity, predictor.preprocessor.reduction)
 
 
 def _init(args: list[str] | None) -> None:
