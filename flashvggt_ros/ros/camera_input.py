@@ -23,6 +23,10 @@ from flashvggt_ros.sensors.rejected_input import RejectedInput
 logger = logging.getLogger(__name__)
 
 TYPES = {"sensor_msgs/msg/Image": "raw", "sensor_msgs/msg/CompressedImage": "compressed"}
+LOST = (
+    "; best effort loses images of many megabytes whole: set image.qos to reliable, here and at the "
+    "driver, or publish compressed images, or enlarge the sockets' buffers (docs/operation.md)"
+)
 MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
 
@@ -77,9 +81,10 @@ class CameraInput:
             return f"{silence}, and nobody publishes there: start the camera's driver"
         if not stream.is_stalled:
             return ""
+        may_be_lost = not self._stream.has_begun and self._config.image.qos == "sensor_data"
         return (
             f"{silence}, though it is published by {', '.join(map(endpoint_name, publishers))}: "
-            "check the camera, its driver and the network"
+            f"check the camera, its driver and the network{LOST if may_be_lost else ''}"
         )
 
     @property
@@ -94,6 +99,7 @@ class CameraInput:
 
     def open(self) -> None:
         """Begin to take images, also after close()."""
+        self._stream = StreamWatch()
         if self._info_topic:
             self._info = self._node.create_subscription(
                 CameraInfo, self._info_topic, self._on_camera_info, self._qos()
@@ -121,7 +127,8 @@ class CameraInput:
         if transport:
             self._subscribe(transport)
             self.is_connected = True
-            self._stream = StreamWatch()  # no silence of before counts
+            if not self._stream.has_begun:
+                self._stream = StreamWatch()  # no silence of before counts
             logger.info("images from %s (%s)", self.topic, transport)
         elif self._polls == 0:
             self._subscribe("compressed" if self.topic.endswith("/compressed") else "raw")

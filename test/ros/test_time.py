@@ -209,6 +209,7 @@ def test_a_camera_that_stops_is_told_of_and_taken_back_when_it_returns(bench: An
     it.settle(4)
     it.spin_until(lambda: "no image on /image for 1." in said(it))
     assert "published by /helper" in said(it) and it.listener.status.has_warning
+    assert "best effort" not in said(it)  # images did come
     it.spin_until(lambda: "check the camera" in it.diagnosed("images").message)
     assert it.diagnosed("images").level == DiagnosticStatus.WARN
     it.helper.destroy_publisher(images)
@@ -216,6 +217,19 @@ def test_a_camera_that_stops_is_told_of_and_taken_back_when_it_returns(bench: An
     it.play(it.publisher(), WORLD.frames[4:8], period=0.05)
     it.spin_until(lambda: "publishes there" not in said(it) and "no image" not in said(it))
     assert it.settle(8).frames_used == 8
+
+
+@pytest.mark.parametrize("qos", ["sensor_data", "reliable"])
+def test_a_driver_of_which_no_image_comes_is_told_of_with_what_large_images_need(
+    bench: Any, qos: str
+) -> None:
+    it = bench(image__qos=qos)
+    it.publisher()
+    begin = time.monotonic()
+    it.spin_until(lambda: "no image on /image for 1." in said(it))
+    assert time.monotonic() - begin < 3.0
+    assert "published by /helper" in said(it) and it.listener.status.has_warning
+    assert ("set image.qos to reliable" in said(it)) is (qos == "sensor_data")
 
 
 def test_one_camera_that_stops_is_named_while_the_others_are_mapped(bench: Any) -> None:
