@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 TYPES = {"sensor_msgs/msg/Image": "raw", "sensor_msgs/msg/CompressedImage": "compressed"}
 LOST = (
-    "; best effort loses images of many megabytes whole: set image.qos to reliable, here and at the "
-    "driver, or publish compressed images, or enlarge the sockets' buffers (docs/operation.md)"
+    "; best effort loses images of many megabytes whole: set image.qos to reliable, here and at "
+    "the driver, or publish compressed images, or enlarge the sockets' buffers (docs/operation.md)"
 )
 MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
@@ -47,6 +47,7 @@ class CameraInput:
         config: Config,
         take: Callable[[CheckedImage | None], None],
         reduction: Reduction,
+        is_current: Callable[[int], bool],
     ) -> None:
         self._node = node
         self._config = config
@@ -56,7 +57,7 @@ class CameraInput:
         self._transport = transports[index] if len(transports) > 1 else transports[0]
         self.topic = resolved_topic(node, "image_topics", config.image_topics[index])
         self.intake = CameraIntake(
-            self.topic, config.image, convert_raw=image_converter(), reduction=reduction
+            self.topic, config.image, image_converter(), reduction, is_current
         )
         self.is_connected = False
         uses_info = config.predictor.use_camera_info

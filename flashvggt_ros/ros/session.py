@@ -71,7 +71,10 @@ class MappingSession:
         transforms = PatientTransforms(tree, lambda: config().tf.lookup_timeout)
         self.robot = RosRobot(node, config(), transforms)
         self._cameras = [
-            CameraInput(node, index, config(), partial(self._take, index), model.reduction)
+            CameraInput(
+                node, index, config(), partial(self._take, index), model.reduction,
+                lambda stamp_ns: self._clock_watch.has(stamp_ns),
+            )
             for index in range(len(config().image_topics))
         ]
         self.outputs = MapPublishers(node, config, transforms)

@@ -28,6 +28,7 @@ CAUSES = frozenset(
         "stamp_zero",
         "stamp_repeated",
         "stamp_backwards",
+        "stamp_ahead",  # by so much that one message alone does not prove it
         "camera_info_uncalibrated",
         "camera_info_invalid",
         "camera_info_unsupported",

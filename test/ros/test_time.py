@@ -152,6 +152,28 @@ def test_a_clock_that_is_set_back_under_running_cameras_costs_no_map(bench: Any)
     assert jumps(it) == 1
 
 
+@pytest.mark.parametrize(("ahead_s", "causes"), [
+    (3600, {"stamp_ahead": 1}),
+    (5, {"stamp_backwards": 5}),  # taken, and those after it must prove that it was wrong
+])
+def test_one_wild_stamp_costs_no_map_and_few_images(
+    bench: Any, ahead_s: int, causes: dict[str, int]
+) -> None:
+    frames = at(WORLD.frames, time.time_ns() - 3 * SECOND)
+    wild = replace(frames[8], stamp_ns=frames[8].stamp_ns + ahead_s * SECOND)
+    it = bench(TruthPredictor(world_of([*frames[:8], wild, *frames[9:]])))
+    images = it.publisher()
+    it.play(images, frames[:8])
+    it.settle(8)
+    it.play(images, [wild, *frames[9:]])
+    status = it.settle(24)
+    rejected = dict(zip(status.rejected_causes, status.rejected_counts, strict=True))
+    assert (rejected, status.frames_used) == (causes, 24 - sum(causes.values()))
+    it.spin_until(lambda: path_stamps(it)[:8] == [frame.stamp_ns for frame in frames[:8]])
+    newest = frames[-1].stamp_ns
+    it.spin_until(lambda: stamp_ns(it.listener.transforms[-1].header.stamp) == newest)
+
+
 def test_poses_go_on_tf_again_although_the_submap_could_not_be_closed(bench: Any) -> None:
     class Tripping(TruthPredictor):
         calls = 0
