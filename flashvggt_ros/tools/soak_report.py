@@ -13,6 +13,7 @@ from flashvggt_ros.tools.backend_checks.finding import Finding
 from flashvggt_ros.tools.limit_table import print_rows, run_findings
 from flashvggt_ros.tools.soak_checks.fuzzing import check_files, check_messages
 from flashvggt_ros.tools.soak_checks.kills import check_kills
+from flashvggt_ros.tools.soak_checks.lifecycle import check_lifecycle
 from flashvggt_ros.tools.soak_checks.load import check_load, check_steady, check_still
 
 PROGRAM = "soak_report"
@@ -20,6 +21,7 @@ CHECKS: dict[str, Callable[[bool], Iterator[Finding]]] = {
     "messages": check_messages,
     "files": check_files,
     "kills": check_kills,
+    "lifecycle": check_lifecycle,
     "steady": check_steady,
     "load": check_load,
     "still": check_still,

@@ -26,13 +26,18 @@ POLL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a node is given, for ``seconds``: see image_feed and node_probe for the rest."""
+    """What a node is given, for ``seconds``: see image_feed and node_probe for the rest.
+
+    ``arrival``: an image may take that much longer than its camera_info, by which the probe learns
+    of it [s].
+    """
 
     seconds: float
     rate: float = 30.0
     cameras: int = 1
     feed: tuple[str, ...] = ()
     clouds: int = 0
+    arrival: float = 0.0
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
