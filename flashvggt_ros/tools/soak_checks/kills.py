@@ -29,6 +29,7 @@ from flashvggt_ros.tools.soak_checks.map_trials import CONFIG, save_sound_map
 KILLS, QUICK_KILLS = 100, 1
 LATEST_S = 2.0  # from a save to the kill; another save begins at once
 MAP = "room"
+SMALL = {"chunk.size": "4", "image.queue_size": "4", "predictor.width": "112"}  # saves come often
 OF_ROS = ("fastdds", "lttng")  # in the names of what ROS itself has in shared memory
 LEFT_BY_ROS = 8  # files of each process: those of killed ones stay, and others use them again
 SHARED_MEMORY = Path("/dev/shm")
@@ -66,7 +67,7 @@ def check_kills(is_quick: bool) -> Iterator[Finding]:
 def _kill(kills: int, folder: Path) -> Damage:
     bag, maps, env = sample_images(folder), folder / "maps", own_environment()
     load, damage = Load(float("inf"), rate=10.0), Damage()
-    parameters = {"map_directory": str(maps), "chunk.size": "4"}
+    parameters = {"map_directory": str(maps), **SMALL}
     with ExitStack() as stack:
         others = (
             stack.enter_context(start_feed(bag, load, env, folder)),

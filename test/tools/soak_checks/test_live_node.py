@@ -29,13 +29,14 @@ def few_images(folder: Path) -> Path:
 
 
 def test_a_node_under_load_accounts_for_every_image_and_answers(tmp_path: Path) -> None:
-    load = Load(4.0, rate=20.0, clouds=2)
+    small = {"chunk.size": "4", "image.queue_size": "8", "predictor.width": "112"}
+    load = Load(3.0, rate=20.0, clouds=2, parameters=small)
     measured = measure(load, few_images(tmp_path), tmp_path / "run")
     found = list(findings("short", load, measured))
     assert len(found) == 10
     assert [one for one in found
             if not one.is_ok and not any(word in one.what for word in TIMED)] == []
-    assert measured["received"] > 40 and measured["used"] > 0
+    assert measured["received"] > 30 and measured["used"] > 0
     assert measured["images"] > 5 and measured["tf_delay"]["most"] > 0
     assert measured["answers"] > 5 and measured["statuses"] > 5
     assert min(size for _, size in measured["memory"]) > 100e6
