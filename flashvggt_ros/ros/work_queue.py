@@ -50,11 +50,6 @@ class WorkQueue:
         self._changed = threading.Condition()
 
     @property
-    def frames(self) -> int:
-        """How many images wait."""
-        return self._frames
-
-    @property
     def is_closed(self) -> bool:
         """Whether close() was called: nothing is taken out any more."""
         return self._is_closed

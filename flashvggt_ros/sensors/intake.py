@@ -78,7 +78,6 @@ class CameraIntake:
         is_current: Callable[[int], bool] = never,
     ) -> None:
         self.topic = topic
-        self.accepted = 0
         self.order = StampOrder(is_current)
         self._rejections = Rejections(topic)
         self._max_megapixels = limits.max_megapixels
@@ -129,7 +128,6 @@ class CameraIntake:
             self._rejections.add(rejection)
             raise
         self.order.accept(stamp_ns)
-        self.accepted += 1
         calibration = self._calibration_of(image, reduction)
         decode = partial(image.decode, reduction)
         return CheckedImage(

@@ -26,7 +26,7 @@ from flashvggt_ros.tools.soak_checks.live_node import (
 )
 from flashvggt_ros.tools.soak_checks.map_trials import CONFIG, save_sound_map
 
-KILLS, QUICK_KILLS = 100, 1
+KILLS = 100
 LATEST_S = 2.0  # from a save to the kill; another save begins at once
 MAP = "room"
 SMALL = {"chunk.size": "4", "image.queue_size": "4", "predictor.width": "112"}  # saves come often
@@ -44,9 +44,9 @@ class Damage:
     left: list[str] = field(default_factory=list)
 
 
-def check_kills(is_quick: bool) -> Iterator[Finding]:
+def check_kills(part: float) -> Iterator[Finding]:
     """Kill the node at random moments; the last saved map always loads, and nothing is left."""
-    kills = QUICK_KILLS if is_quick else KILLS
+    kills = max(1, round(part * KILLS))
     before = _shared()
     with tempfile.TemporaryDirectory(prefix="soak_kills_") as name:
         sound, target = Path(name, "sound"), Path(name, "killed", "room")

@@ -13,13 +13,13 @@ from flashvggt_ros.tools.backend_checks.finding import Finding
 from flashvggt_ros.tools.child_process import Child
 from flashvggt_ros.tools.soak_checks.live_node import POLL_S, own_environment
 
-CYCLES, QUICK_CYCLES = 20, 3
+CYCLES, LEAST_CYCLES = 20, 3
 GROWTH_MB = 50.0
 
 
-def check_lifecycle(is_quick: bool) -> Iterator[Finding]:
+def check_lifecycle(part: float) -> Iterator[Finding]:
     """Configure, activate, map, deactivate and clean up in one process; see lifecycle_cycles."""
-    cycles = QUICK_CYCLES if is_quick else CYCLES
+    cycles = max(LEAST_CYCLES, round(part * CYCLES))
     with tempfile.TemporaryDirectory(prefix="soak_lifecycle_") as name:
         report, log = Path(name, "cycles.json"), Path(name, "cycles.log")
         arguments = ["--cycles", str(cycles), "--json", str(report)]

@@ -15,7 +15,7 @@ from flashvggt_ros.tools.soak_checks.live_node import Load, growth, measure, sam
 ANSWER_S = 0.2  # of a service, during inference
 STATUS_S = 2 * Config().publish.status_period  # between two messages, 95th percentile
 GROWTH_MB = 50.0  # of a node that sees the same place again and again, after the warm-up
-SECONDS, STEADY_SECONDS, STILL_SECONDS, QUICK_SECONDS = 120.0, 600.0, 3600.0, 6.0
+SECONDS, STEADY_SECONDS, STILL_SECONDS, LEAST_SECONDS = 120.0, 600.0, 3600.0, 6.0
 
 LOADS: dict[str, Load] = {
     "60 Hz": Load(SECONDS, rate=60.0),
@@ -28,32 +28,28 @@ LOADS: dict[str, Load] = {
 }
 
 
-def check_steady(is_quick: bool) -> Iterator[Finding]:
+def check_steady(part: float) -> Iterator[Finding]:
     """Ten minutes at 30 Hz with the embedded checkpoint."""
-    yield from _check({"30 Hz": Load(QUICK_SECONDS if is_quick else STEADY_SECONDS)})
+    yield from _check({"30 Hz": Load(STEADY_SECONDS)}, part)
 
 
-def check_load(is_quick: bool) -> Iterator[Finding]:
+def check_load(part: float) -> Iterator[Finding]:
     """More than a small machine can map: images are dropped and said, all else goes on."""
-    loads = {name: _shortened(load) for name, load in LOADS.items()} if is_quick else LOADS
-    yield from _check(loads)
+    yield from _check(LOADS, part)
 
 
-def check_still(is_quick: bool) -> Iterator[Finding]:
+def check_still(part: float) -> Iterator[Finding]:
     """An hour in front of the same view: memory does not grow."""
-    seconds = QUICK_SECONDS if is_quick else STILL_SECONDS
-    yield from _check({"standing still": Load(seconds, rate=10.0, feed=("--still",))})
+    load = Load(STILL_SECONDS, rate=10.0, feed=("--still",))
+    yield from _check({"standing still": load}, part)
 
 
-def _shortened(load: Load) -> Load:
-    return replace(load, seconds=QUICK_SECONDS)
-
-
-def _check(loads: dict[str, Load]) -> Iterator[Finding]:
+def _check(loads: dict[str, Load], part: float) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="soak_load_") as name:
         bag = sample_images(Path(name))
         for number, (what, load) in enumerate(loads.items()):
-            yield from findings(what, load, measure(load, bag, Path(name, str(number))))
+            short = replace(load, seconds=max(LEAST_SECONDS, part * load.seconds))
+            yield from findings(what, short, measure(short, bag, Path(name, str(number))))
 
 
 def findings(what: str, load: Load, measured: dict[str, Any]) -> Iterator[Finding]:
