@@ -115,6 +115,7 @@ class CameraInput:
         self._subscribed = ("", "")
         self._polls = 0
         self.is_connected = False
+        self.intake.order.pause()
 
     def connect(self) -> None:
         """Subscribe, and follow the type of the topic's publisher; call it until is_connected."""

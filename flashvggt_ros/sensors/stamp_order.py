@@ -28,6 +28,7 @@ class StampOrder:
 
     def __init__(self, is_current: Callable[[int], bool] = never) -> None:
         self._is_current = is_current
+        self._has_paused = False
         self.clear()
 
     def clear(self) -> None:
@@ -36,8 +37,13 @@ class StampOrder:
         self._back_ns = self._ahead_ns = 0
         self._back_run = self._ahead_run = 0
 
+    def pause(self) -> None:
+        """Nothing is listened to for a while: the next stamp may lie far ahead."""
+        self._has_paused = True
+
     def accept(self, stamp_ns: int) -> None:
         """Take note of a message that is taken."""
+        self._has_paused = False
         self._newest_ns = stamp_ns
         self._back_run = self._ahead_run = 0
 
@@ -52,7 +58,8 @@ class StampOrder:
                 self._ahead_run = 0
             raise
         ahead_ns = stamp_ns - self._newest_ns
-        if self._newest_ns and ahead_ns > JUMP_AHEAD_NS and not self._is_current(stamp_ns):
+        is_expected = not self._newest_ns or self._has_paused or ahead_ns <= JUMP_AHEAD_NS
+        if not (is_expected or self._is_current(stamp_ns)):
             self._check_ahead(stamp_ns, what)
 
     def _check_ahead(self, stamp_ns: int, what: str) -> None:

@@ -75,5 +75,13 @@ def test_a_stamp_ahead_that_a_clock_confirms_is_taken_at_once() -> None:
         order.check(8000 * SECOND, "image")
 
 
+def test_after_a_pause_any_later_stamp_is_taken_once() -> None:
+    order = at(100 * SECOND)
+    order.pause()
+    order.check(4000 * SECOND, "image")
+    order.accept(4000 * SECOND)
+    assert refuse(order, 8000 * SECOND) == 0
+
+
 def test_stamps_of_zero_are_no_time() -> None:
     assert refuse(at(100 * SECOND), *([0] * 3 * RUN)) == 0
