@@ -111,7 +111,7 @@ def test_the_correction_of_odometry_is_always_as_new_as_the_newest_image(bench: 
             listener.ask(frame.stamp_ns)
         listener.listen(0.1)
     listener.listen_on()
-    assert it.listener.status.frames_used == 12  # the rest waits for its chunk to fill
+    it.spin_until(lambda: it.listener.status.frames_used == 12)  # the rest waits
     assert listener.unanswered == []
     assert listener.answered == 11
     assert it.listener.status.tf_tolerance_s == np.float32(0.8)
