@@ -82,7 +82,7 @@ def test_poses_reach_tf_in_time_while_the_camera_moves_and_while_it_stands(bench
     listener.listen_on()
     assert listener.unanswered == []
     assert listener.answered == 24
-    status = it.listener.status
+    status = it.settle(24)
     assert (status.frames_used, status.frames_gated) == (10, 14)
     assert (status.tf_age_s, status.tf_latency_p95_s) == (-1, -1)  # stamps of another clock
     assert "TF is" not in status.message
