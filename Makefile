@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+PART ?= 1
 
 venv := $(abspath $(VENV))
 python := $(venv)/bin/python
@@ -42,8 +43,8 @@ pictures: demo ## Renew the pictures of the demo in docs/images
 test: setup ## Run the tests
 	$(python) -m pytest
 
-soak: setup ## Break, kill and load the node for hours; ONLY="kills steady" for some of it
-	$(python) -m flashvggt_ros.tools.soak_report $(foreach check,$(ONLY),--only $(check))
+soak: setup ## Break, kill and load the node for hours; ONLY="kills steady" PART=0.1 for less
+	$(python) -m flashvggt_ros.tools.soak_report --part $(PART) $(foreach check,$(ONLY),--only $(check))
 
 lint: $(stamps)/dependencies ## Check style (ruff) and types (mypy)
 	$(python) -m ruff check .

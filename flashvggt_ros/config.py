@@ -37,7 +37,7 @@ class ImageConfig:
         "topic.",
     )
     queue_size: int = param(
-        32, "Images that may wait for the model; beyond it every second one is dropped [frames].",
+        32, "Images that may wait, of 128 MB in all; beyond it every second is dropped [frames].",
         low=2, high=1024,
     )
     max_megapixels: float = param(

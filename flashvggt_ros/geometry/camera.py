@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,17 @@ class Pinhole:
             2 * math.atan(self.height / 2 / self.fy),
         )
 
+    def reduced(self, reduction: int) -> Pinhole:
+        """The camera of the image in which so many pixels, across and down, were made one."""
+        return Pinhole(
+            self.fx / reduction,
+            self.fy / reduction,
+            (self.cx + 0.5) / reduction - 0.5,
+            (self.cy + 0.5) / reduction - 0.5,
+            self.width // reduction,
+            self.height // reduction,
+        )
+
     def backproject(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
         """Points (H, W, 3) in the camera frame from depth along z (H, W)."""
         if depth.shape != (self.height, self.width):
@@ -85,3 +96,7 @@ class Calibration:
             )
         if not all(math.isfinite(value) for value in self.coefficients):
             raise ValueError(f"distortion coefficients are not finite: {self.coefficients}")
+
+    def reduced(self, reduction: int) -> Calibration:
+        """The same lens on an image with so many pixels, across and down, made one."""
+        return replace(self, pinhole=self.pinhole.reduced(reduction)) if reduction > 1 else self

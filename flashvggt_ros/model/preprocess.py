@@ -153,6 +153,22 @@ class Preprocessor:
         Raises ImageSizeError for images too small or too wide to give ``kv_downfactor`` patches.
         """
         height, width = image.shape[:2]
+        return self._detailed_canvas(width, height)
+
+    def reduction(self, width: int, height: int) -> int:
+        """Return by how much an image may be reduced, sides divided: 1, 2, 4 or 8.
+
+        It then still is as fine as its canvas with all ``detail``. Raises what canvas() does.
+        """
+        canvas = self._detailed_canvas(width, height)
+        columns, rows = canvas.width * canvas.detail, canvas.height * canvas.detail
+        for factor in (8, 4, 2):
+            is_whole = width % factor == 0 and height % factor == 0
+            if is_whole and width >= factor * columns and height >= factor * rows:
+                return factor
+        return 1
+
+    def _detailed_canvas(self, width: int, height: int) -> Canvas:
         if min(width, height) < self.least:
             raise ImageSizeError(
                 f"image is {width}x{height}: the model needs at least {self.least}x{self.least}"

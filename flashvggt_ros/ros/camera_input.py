@@ -14,26 +14,29 @@ from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.frame import Frame
 from flashvggt_ros.ros.images import image_converter
 from flashvggt_ros.ros.qos_watch import endpoint_name
 from flashvggt_ros.ros.stream_watch import StreamReport, StreamWatch, drift_problem
-from flashvggt_ros.sensors.intake import CameraIntake, FitCheck
+from flashvggt_ros.sensors.intake import CameraIntake, CheckedImage, Reduction
 from flashvggt_ros.sensors.rejected_input import RejectedInput
 
 logger = logging.getLogger(__name__)
 
 TYPES = {"sensor_msgs/msg/Image": "raw", "sensor_msgs/msg/CompressedImage": "compressed"}
+LOST = (
+    "; best effort loses images of many megabytes whole: set image.qos to reliable, here and at "
+    "the driver, or publish compressed images, or enlarge the sockets' buffers (docs/operation.md)"
+)
 MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
 
 class CameraInput:
-    """Subscribes to an image topic, raw or compressed as it is carried, and converts.
+    """Subscribes to an image topic, raw or compressed as it is carried, and checks images.
 
     ``transport`` auto begins with what the topic's name suggests, so that no first image is missed,
     and changes to the type of whoever publishes on the topic where that differs. Where nobody does,
     but somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead.
-    ``take(frame)`` is called with every image, None in place of one that is rejected. Topic names
+    ``take(image)`` is called with every image, None in place of one that is rejected. Topic names
     are relative to the node's namespace and can be remapped. Nothing comes before open().
     """
 
@@ -42,8 +45,9 @@ class CameraInput:
         node: Node,
         index: int,
         config: Config,
-        take: Callable[[Frame | None], None],
-        check_fit: FitCheck,
+        take: Callable[[CheckedImage | None], None],
+        reduction: Reduction,
+        is_current: Callable[[int], bool],
     ) -> None:
         self._node = node
         self._config = config
@@ -53,7 +57,7 @@ class CameraInput:
         self._transport = transports[index] if len(transports) > 1 else transports[0]
         self.topic = resolved_topic(node, "image_topics", config.image_topics[index])
         self.intake = CameraIntake(
-            self.topic, config.image, convert_raw=image_converter(), check_fit=check_fit
+            self.topic, config.image, image_converter(), reduction, is_current
         )
         self.is_connected = False
         uses_info = config.predictor.use_camera_info
@@ -78,9 +82,10 @@ class CameraInput:
             return f"{silence}, and nobody publishes there: start the camera's driver"
         if not stream.is_stalled:
             return ""
+        may_be_lost = not self._stream.has_begun and self._config.image.qos == "sensor_data"
         return (
             f"{silence}, though it is published by {', '.join(map(endpoint_name, publishers))}: "
-            "check the camera, its driver and the network"
+            f"check the camera, its driver and the network{LOST if may_be_lost else ''}"
         )
 
     @property
@@ -95,6 +100,7 @@ class CameraInput:
 
     def open(self) -> None:
         """Begin to take images, also after close()."""
+        self._stream = StreamWatch()
         if self._info_topic:
             self._info = self._node.create_subscription(
                 CameraInfo, self._info_topic, self._on_camera_info, self._qos()
@@ -109,6 +115,7 @@ class CameraInput:
         self._subscribed = ("", "")
         self._polls = 0
         self.is_connected = False
+        self.intake.order.pause()
 
     def connect(self) -> None:
         """Subscribe, and follow the type of the topic's publisher; call it until is_connected."""
@@ -122,7 +129,8 @@ class CameraInput:
         if transport:
             self._subscribe(transport)
             self.is_connected = True
-            self._stream = StreamWatch()  # no silence of before counts
+            if not self._stream.has_begun:
+                self._stream = StreamWatch()  # no silence of before counts
             logger.info("images from %s (%s)", self.topic, transport)
         elif self._polls == 0:
             self._subscribe("compressed" if self.topic.endswith("/compressed") else "raw")
@@ -167,13 +175,13 @@ class CameraInput:
 
     def _on_image(self, message: Any) -> None:
         try:
-            frame = self.intake.frame(message)
+            image = self.intake.check(message)
         except RejectedInput:  # the intake counts it and says it once
             self._stream.arrived()
             self._take(None)
             return
-        self._stream.arrived(frame.stamp_ns)
-        self._take(frame)
+        self._stream.arrived(image.stamp_ns)
+        self._take(image)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:

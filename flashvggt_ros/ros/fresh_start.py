@@ -18,7 +18,7 @@ class FreshStart:
 
     Where /clock or the stamps of a recording start over, so does the map: what would be mapped next
     has stamps that the map has already, and need not be near what was mapped last. Where cameras go
-    on and only the clock that they are stamped by was set back, the map stays, and goes on in a
+    on, stamped by the node's clock, and had another one before, the map stays, and goes on in a
     fresh submap. In both cases all that is known by stamps is forgotten, the transforms heard too,
     and no transform with a stamp of before is sent any more: listeners would then refuse all newer
     ones. ``forget()`` does that, lets images of any stamp come and holds TF until ``release()``,
@@ -49,7 +49,7 @@ class FreshStart:
         back_s = order.jump_back_ns * 1e-9
         if not back_s:
             return
-        is_live = clock.is_on_clock and clock.has(order.newest_refused_ns)
+        is_live = clock.has(order.newest_refused_ns)
         self._begin()
         if is_live:
             logger.warning("the clock was set back by %.1f s: a fresh submap goes on", back_s)

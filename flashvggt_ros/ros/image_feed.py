@@ -29,7 +29,7 @@ from flashvggt_ros.geometry import se3
 from flashvggt_ros.ros.messages import matrix, transform_stamped
 from flashvggt_ros.ros.stop_request import StopRequest
 from flashvggt_ros.sensors.bag_reader import Bag, BagError
-from flashvggt_ros.sensors.image_decoding import decode_compressed
+from flashvggt_ros.sensors.compressed_images import check_compressed
 
 PROGRAM = "image_feed"
 MOST_BYTES = 600_000_000  # of the images kept ready
@@ -122,7 +122,7 @@ def _messages(
     topic = bag.choose_image_topics()[0].name
     messages: list[bytearray] = []
     for recorded in itertools.islice(bag.messages([topic]), most):
-        image = decode_compressed(bag.decode(recorded), np.inf)
+        image = check_compressed(bag.decode(recorded), np.inf).decode()
         if size is not None:
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
         messages.append(bytearray(serialize_message(_message(image, is_raw=is_raw))))

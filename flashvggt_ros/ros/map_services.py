@@ -64,10 +64,12 @@ class MapServices:
         if session is None:
             response.message = NOT_CONFIGURED
             return response
+        is_change = session.is_paused != request.data
         session.is_paused = request.data
         response.success = True
         response.message = "paused: images are dropped" if request.data else "mapping"
-        logger.info("%s", response.message)
+        if is_change:
+            logger.info("%s", response.message)
         return response
 
     async def _save_map(

@@ -30,8 +30,7 @@ def run(args: list[str] | None, stop: StopRequest) -> int:
     node: MappingNode | None = None
     code = 0
     try:
-        _init(args)
-        node = MappingNode(load_model)
+        node = _start(args)
         _spin(node, stop)
         code = node.exit_code
     except (ValueError, OSError, ImportError) as error:
@@ -50,14 +49,15 @@ def load_model(config: Config) -> LoadedModel:
     card = predictor.card
     device = f"{predictor.device} ({predictor.precision.name})"
     identity = ModelIdentity(card.name, card.sha256, card.revision, card.is_trained, device)
-    return LoadedModel(predictor, identity, predictor.preprocessor.canvas)
+    return LoadedModel(predictor, identity, predictor.preprocessor.reduction)
 
 
-def _init(args: list[str] | None) -> None:
+def _start(args: list[str] | None) -> MappingNode:
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:
-        raise ValueError(f"the ROS arguments cannot be read: {error}") from error
+        return MappingNode(load_model)
+    except RuntimeError as error:  # arguments, security or middleware that are not as they must be
+        raise ValueError(f"ROS does not start: {error}") from error
 
 
 def _spin(node: MappingNode, stop: StopRequest) -> None:

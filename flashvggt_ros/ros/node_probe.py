@@ -57,6 +57,7 @@ class NodeProbe:
         self._waiting: list[tuple[int, float]] = []  # stamps of images, and when they came
         self._tf_ns = 0
         self._tf_delays: list[float] = []
+        self._tf_late: list[float] = []  # by which the tolerance of the time was exceeded
         self._tf_ages: list[float] = []
         self._clouds = [0] * clouds
         self._calls: dict[str, tuple[Future, float]] = {}  # in progress, and when they began
@@ -101,7 +102,10 @@ class NodeProbe:
             "chunk_latency_p95": last.chunk_latency_p95_s if last else 0.0,
             "images": len(self._tf_delays),
             "tf_delay": _spread(self._tf_delays),
-            "tf_delays": self._tf_delays,
+            "tf_late": self._tf_late,
+            "tf_tolerance": last.tf_tolerance_s if last else 0.0,
+            "tf_latency_p50": last.tf_latency_p50_s if last else 0.0,
+            "tf_latency_p95": last.tf_latency_p95_s if last else 0.0,
             "tf_age": _spread(self._tf_ages),
             "tf_uncovered": len(self._waiting),
             "answers": len(self.answers),
@@ -135,7 +139,10 @@ class NodeProbe:
                   if entry.header.frame_id == MAP_FRAME]
         self._tf_ns = max([self._tf_ns, *stamps])
         now = time.monotonic()
-        self._tf_delays += [now - since for stamp, since in self._waiting if stamp <= self._tf_ns]
+        delays = [now - since for stamp, since in self._waiting if stamp <= self._tf_ns]
+        tolerance = self.status.tf_tolerance_s if self.status else 0.0
+        self._tf_delays += delays
+        self._tf_late += [delay - tolerance for delay in delays if delay > tolerance]
         self._waiting = [entry for entry in self._waiting if entry[0] > self._tf_ns]
 
     def _count_cloud(self, number: int) -> None:

@@ -14,7 +14,6 @@ from rclpy.node import Node
 
 from flashvggt_ros.chunk_predictor import ChunkPredictor
 from flashvggt_ros.config import Config
-from flashvggt_ros.frame import Frame
 from flashvggt_ros.mapping.map_io import safe_map_folder
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros import backends
@@ -30,7 +29,7 @@ from flashvggt_ros.ros.qos_watch import QosWatch
 from flashvggt_ros.ros.robot import RosRobot
 from flashvggt_ros.ros.transforms import PatientTransforms, TransformTree
 from flashvggt_ros.ros.worker import Worker
-from flashvggt_ros.sensors.intake import FitCheck
+from flashvggt_ros.sensors.intake import CheckedImage, Reduction
 from flashvggt_ros.slam import Slam
 
 logger = logging.getLogger(__name__)
@@ -40,11 +39,11 @@ CONNECT_PERIOD_S = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A model that is ready: ``check_fit`` raises ValueError for an image that it cannot take."""
+    """A model that is ready: ``reduction`` says what images it can take."""
 
     predictor: ChunkPredictor
     identity: ModelIdentity
-    check_fit: FitCheck
+    reduction: Reduction
 
 
 class MappingSession:
@@ -72,7 +71,10 @@ class MappingSession:
         transforms = PatientTransforms(tree, lambda: config().tf.lookup_timeout)
         self.robot = RosRobot(node, config(), transforms)
         self._cameras = [
-            CameraInput(node, index, config(), partial(self._take, index), model.check_fit)
+            CameraInput(
+                node, index, config(), partial(self._take, index), model.reduction,
+                lambda stamp_ns: self._clock_watch.has(stamp_ns),
+            )
             for index in range(len(config().image_topics))
         ]
         self.outputs = MapPublishers(node, config, transforms)
@@ -164,23 +166,23 @@ class MappingSession:
             backends=self._backends,
         )
 
-    def _take(self, index: int, frame: Frame | None) -> None:
+    def _take(self, index: int, image: CheckedImage | None) -> None:
         """Account for one image and queue it; runs in the executor's thread, never waits."""
-        if frame is None:
+        if image is None:
             self.ledger.add(received=1, rejected=1)
             self._fresh_start.on_refused(self._cameras[index].intake.order, self._clock_watch)
             return
-        self._clock_watch.note(frame.stamp_ns)
-        is_newer = frame.stamp_ns > self._newest_ns
-        self._newest_ns = frame.stamp_ns if is_newer or self._has_reset else self._newest_ns
+        self._clock_watch.note(image.stamp_ns)
+        is_newer = image.stamp_ns > self._newest_ns
+        self._newest_ns = image.stamp_ns if is_newer or self._has_reset else self._newest_ns
         self._has_reset = False
         if index == 0:
-            self.outputs.poses.placer.first_camera = frame.camera
+            self.outputs.poses.placer.first_camera = image.camera
         self.ledger.add(received=1)
         if self.is_paused or self.worker.fatal:
             self.ledger.drop("stopped" if self.worker.fatal else "paused")
             return
-        self.worker.put_frame(frame)
+        self.worker.put_image(image)
 
     def _forget_stamps(self) -> None:
         """Let stamps begin anew; no transform is sent until the worker has begun anew, too."""

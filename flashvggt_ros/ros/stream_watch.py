@@ -47,6 +47,11 @@ class StreamWatch:
         self._arrivals: deque[float] = deque(maxlen=KEPT)
         self._offset_s = 0.0
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether any image has come."""
+        return bool(self._arrivals)
+
     def arrived(self, stamp_ns: int = 0) -> None:
         """Take note of an image; a stamp of 0 is one that means nothing."""
         now = self._now()

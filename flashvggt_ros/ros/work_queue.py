@@ -10,15 +10,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from flashvggt_ros.frame import Frame
+from flashvggt_ros.sensors.intake import CheckedImage
 from flashvggt_ros.slam import Slam
+
+MOST_BYTES = 128_000_000  # of images that wait: five raw ones of 4K
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival:
     """An image and when it came, on the monotonic clock [s]."""
 
-    frame: Frame
+    image: CheckedImage
     time: float
 
 
@@ -33,34 +35,32 @@ class Job:
 class WorkQueue:
     """Images and jobs in order of arrival; putting never waits.
 
-    At most ``max_frames`` images wait. When one more comes, every second waiting image of each
-    camera is dropped: thinning keeps the coverage of time even, where dropping the oldest or the
-    newest would tear a hole. Jobs are never dropped.
+    At most ``max_frames`` images wait, and no more than ``max_bytes`` of them unless it is one.
+    When another does not fit, every second waiting image of each camera is dropped: thinning keeps
+    the coverage of time even, where dropping the oldest or the newest would tear a hole. Jobs are
+    never dropped.
     """
 
-    def __init__(self, max_frames: int) -> None:
+    def __init__(self, max_frames: int, max_bytes: int = MOST_BYTES) -> None:
         self._max_frames = max_frames
+        self._max_bytes = max_bytes
         self._entries: list[Arrival | Job] = []
-        self._frames = 0
+        self._frames = self._bytes = 0
         self._is_closed = False
         self._changed = threading.Condition()
-
-    @property
-    def frames(self) -> int:
-        """How many images wait."""
-        return self._frames
 
     @property
     def is_closed(self) -> bool:
         """Whether close() was called: nothing is taken out any more."""
         return self._is_closed
 
-    def put_frame(self, frame: Frame) -> int:
+    def put_image(self, image: CheckedImage) -> int:
         """Add an image; return how many waiting images were dropped to make room."""
+        dropped = 0
         with self._changed:
-            dropped = self._thin() if self._frames >= self._max_frames else 0
-            self._entries.append(Arrival(frame, time.monotonic()))
-            self._frames += 1
+            while self._frames and not self._has_room(image.nbytes):
+                dropped += self._thin()
+            self._keep([*self._entries, Arrival(image, time.monotonic())])
             self._changed.notify()
         return dropped
 
@@ -75,7 +75,7 @@ class WorkQueue:
                 self._changed.notify()
         return result
 
-    def discard_frames(self) -> int:
+    def discard_images(self) -> int:
         """Drop all waiting images; return how many."""
         with self._changed:
             dropped = self._frames
@@ -89,7 +89,9 @@ class WorkQueue:
             if self._is_closed or not self._entries:
                 return None
             entry = self._entries.pop(0)
-            self._frames -= isinstance(entry, Arrival)
+            if isinstance(entry, Arrival):
+                self._frames -= 1
+                self._bytes -= entry.image.nbytes
             return entry
 
     def close(self) -> None:
@@ -102,13 +104,16 @@ class WorkQueue:
         for job in jobs:
             job.result.cancel()
 
+    def _has_room(self, nbytes: int) -> bool:
+        return self._frames < self._max_frames and self._bytes + nbytes <= self._max_bytes
+
     def _thin(self) -> int:
         seen: Counter[str] = Counter()
         kept: list[Arrival | Job] = []
         for entry in self._entries:
             if isinstance(entry, Arrival):
-                seen[entry.frame.camera] += 1
-                if seen[entry.frame.camera] % 2 == 0:
+                seen[entry.image.camera] += 1
+                if seen[entry.image.camera] % 2 == 0:
                     continue
             kept.append(entry)
         if len(kept) == len(self._entries):  # one image of each camera: the oldest has to go
@@ -119,4 +124,5 @@ class WorkQueue:
 
     def _keep(self, entries: list[Arrival | Job]) -> None:
         self._entries = entries
-        self._frames = sum(isinstance(entry, Arrival) for entry in entries)
+        sizes = [entry.image.nbytes for entry in entries if isinstance(entry, Arrival)]
+        self._frames, self._bytes = len(sizes), sum(sizes)

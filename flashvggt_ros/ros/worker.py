@@ -18,21 +18,23 @@ from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.gpu import is_gpu_lost, is_out_of_memory
 from flashvggt_ros.ros.map_output import MapOutput
+from flashvggt_ros.ros.problem_log import DropLog
 from flashvggt_ros.ros.work_queue import Arrival, Job, WorkQueue
 from flashvggt_ros.ros.worker_report import WorkerReport, worker_report
+from flashvggt_ros.sensors.intake import CheckedImage
+from flashvggt_ros.sensors.rejected_input import RejectedInput
 from flashvggt_ros.slam import Slam
 
 logger = logging.getLogger(__name__)
 
 FAILURES_TO_GIVE_UP = 3  # in a row: then the cause does not pass by itself
-SAY_AGAIN_S = 30.0
 LATENCIES = 100  # newest chunks that the percentile is taken over
 EXIT_RESTART = os.EX_TEMPFAIL  # 75: another process may do what this one no longer can
 GPU_LOST = "the GPU is lost to this process, which ends; a restart may get it back"
 
 
 class Worker:
-    """Feeds images and jobs to the slam core in order of arrival, in a thread of its own.
+    """Decodes images and feeds them, and jobs, to the slam core in order of arrival, in a thread.
 
     A chunk that waits longer than ``chunk.max_wait`` on this machine's monotonic clock is mapped
     with the images it has: a paused simulation clock starves nothing. So it is with
@@ -61,8 +63,7 @@ class Worker:
         self._last_arrival = 0.0
         self._rests_since = float("inf")  # when the newest chunk was mapped; inf: nothing to finish
         self._is_retrying = False
-        self._unsaid_drops = 0
-        self._say_behind_after = 0.0
+        self._drop_log = DropLog(logger)
         self._failures = 0
         self._error = ""
         self._chunks = 0
@@ -86,12 +87,11 @@ class Worker:
         """Let go of model and map, whoever still holds the worker; after stop()."""
         del self._slam
 
-    def put_frame(self, frame: Frame) -> None:
+    def put_image(self, image: CheckedImage) -> None:
         """Queue an image, already counted as received; never waits."""
-        dropped = self._queue.put_frame(frame)
-        if dropped:
-            self._ledger.drop("queue_full", dropped)
-            self._say_behind(dropped)
+        dropped = self._queue.put_image(image)
+        self._ledger.drop("queue_full", dropped)
+        self._drop_log.add(dropped)
 
     def submit(self, run: Callable[[Slam], Any]) -> Future:
         """Queue a job behind the images that wait; its result comes in the future.
@@ -103,7 +103,7 @@ class Worker:
 
     def drop_waiting(self, cause: str) -> None:
         """Drop the images that wait; ``cause`` is one of the ledger's DROPS."""
-        self._ledger.drop(cause, self._queue.discard_frames())
+        self._ledger.drop(cause, self._queue.discard_images())
 
     def reset(self, config: Config) -> Future:
         """Forget the map and go on with ``config``; images that wait are dropped at once."""
@@ -116,16 +116,6 @@ class Worker:
         Where that is refused the map stays as it was; ValueError and OSError are in the future.
         """
         return self._queue.put_job(lambda slam: self._load_map(slam, folder, model))
-
-    def _say_behind(self, dropped: int) -> None:
-        self._unsaid_drops += dropped
-        if time.monotonic() >= self._say_behind_after:
-            logger.warning(
-                "the model is behind the images: %d waiting images dropped, every second one",
-                self._unsaid_drops,
-            )
-            self._unsaid_drops = 0
-            self._say_behind_after = time.monotonic() + SAY_AGAIN_S
 
     def _loop(self) -> None:
         while not self.fatal:
@@ -162,14 +152,19 @@ class Worker:
     def _add(self, arrival: Arrival) -> None:
         slam = self._slam
         gated, kept = slam.gated, slam.keyframes
+        is_rejected = False
+        update = None
         try:
-            update = slam.add_frame(arrival.frame)
+            frame = arrival.image.frame()
+            update = slam.add_frame(frame)
+        except RejectedInput:  # the intake counts it by its cause and says it once
+            is_rejected = True
         finally:
             if slam.keyframes > kept:
-                self._hold(arrival)
-            elif slam.gated > gated:
-                self._ledger.add(gated=1)
-            else:  # the gate itself failed on it
+                self._hold(frame, arrival.time)
+            elif slam.gated > gated or is_rejected:
+                self._ledger.add(gated=int(not is_rejected), rejected=int(is_rejected))
+            else:  # decoding, or the gate itself, failed on it
                 self._ledger.drop("failed")
         self._publish(update)
 
@@ -188,11 +183,11 @@ class Worker:
         self._publish(slam.flush())
         return run(slam)
 
-    def _hold(self, arrival: Arrival) -> None:
+    def _hold(self, frame: Frame, came: float) -> None:
         if not self._held:
             self._held_since = time.monotonic()
-        self._held.append(arrival.frame)
-        self._last_arrival = arrival.time
+        self._held.append(frame)
+        self._last_arrival = came
 
     def _publish(self, update: MapUpdate | None) -> None:
         if update is None:

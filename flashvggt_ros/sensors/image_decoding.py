@@ -1,15 +1,12 @@
-"""Pixels of sensor_msgs/Image and sensor_msgs/CompressedImage as uint8 RGB.
+"""Pixels of sensor_msgs/Image as uint8 RGB.
 
 Encodings are those of sensor_msgs/image_encodings.hpp. Sixteen bits become eight by rounding v/257
-(full scale to full scale). Images are returned as the sensor gave them: orientation tags inside a
-JPEG are not applied, for camera_info speaks of the unturned image.
-
-A JPEG that is cut short or whose segments are broken is refused. One whose segments are whole but
-whose compressed pixels are damaged is not noticed: libjpeg conceals it, OpenCV does not say so.
+(full scale to full scale).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.sensors.image_streams import (
-    JPEG_SIGNATURE,
-    PNG_SIGNATURE,
-    jpeg_size,
-    png_size,
-)
 from flashvggt_ros.sensors.rejected_input import (
     RejectedInput,
     check_image_size,
@@ -84,6 +75,36 @@ ENCODINGS: dict[str, Encoding] = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RawImage:
+    """A raw image that check_image() has found in order, not yet converted; size [px].
+
+    ``convert`` makes RGB (H, W, 3) uint8 of the message.
+    """
+
+    message: Any
+    convert: Callable[[Any], RgbImage]
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.message.width)
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.message.height)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the message."""
+        return read_octets(self.message).nbytes
+
+    def decode(self, reduction: int) -> RgbImage:
+        """Convert to RGB, ``reduction`` times smaller, by which the sides can be divided."""
+        return reduced(self.convert(self.message), reduction)
+
+
 def check_image(message: Any, max_megapixels: float) -> tuple[str, NDArray[Any]]:
     """Return the encoding of a raw image and a view of its values, or raise RejectedInput.
 
@@ -122,47 +143,10 @@ def decode_image(message: Any, max_megapixels: float = np.inf) -> RgbImage:
         values = values.astype(np.uint16)
     try:
         if code == cv2.COLOR_GRAY2RGB:
-            values = _eight_bit(values)
-        return _eight_bit(cv2.cvtColor(values, code))
+            values = eight_bit(values)
+        return eight_bit(cv2.cvtColor(values, code))
     except cv2.error as error:
         raise RejectedInput("undecodable", f"OpenCV cannot convert {name}: {error}") from None
-
-
-def decode_compressed(message: Any, max_megapixels: float) -> RgbImage:
-    """Decode a JPEG or PNG to RGB (H, W, 3): new, contiguous memory. Raises RejectedInput.
-
-    What the stream is, is told from its first bytes; of ``format`` only a depth transport is
-    heeded. Gray is replicated and alpha is dropped.
-    """
-    form = read_text(message, "format")
-    if "compresseddepth" in form.lower():
-        raise RejectedInput(
-            "unknown_encoding",
-            f"format '{form[:60]}' carries depth, not an image; name a color image topic",
-        )
-    octets = read_octets(message)
-    stream = octets.data
-    if stream[:3] == JPEG_SIGNATURE:
-        width, height = jpeg_size(stream)
-    elif stream[:8] == PNG_SIGNATURE:
-        width, height = png_size(stream)
-    else:
-        raise RejectedInput(
-            "unknown_encoding",
-            f"format '{form[:60]}' with {octets.size} bytes that begin with "
-            f"'{bytes(stream[:8]).hex()}' is neither JPEG nor PNG",
-        )
-    check_image_size(width, height, max_megapixels)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        decoded = cv2.imdecode(octets, flags)
-    except cv2.error as error:
-        raise RejectedInput("undecodable", f"OpenCV cannot decode the stream: {error}") from None
-    if decoded is None or decoded.shape != (height, width, 3):
-        raise RejectedInput(
-            "undecodable", f"the {width}x{height} stream of {octets.size} bytes cannot be decoded"
-        )
-    return _eight_bit(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
 
 
 def view_rows(
@@ -194,7 +178,16 @@ def view_rows(
     )
 
 
-def _eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
+def reduced(image: RgbImage, reduction: int) -> RgbImage:
+    """Average ``reduction`` x ``reduction`` pixels to one; (H, W, 3) must be divisible by it."""
+    if reduction == 1:
+        return image
+    size = image.shape[1] // reduction, image.shape[0] // reduction
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale uint16 to uint8, full scale to full scale; uint8 stays."""
     if values.dtype.itemsize == 2:
         values = cv2.convertScaleAbs(values, alpha=1 / 257)
     return values

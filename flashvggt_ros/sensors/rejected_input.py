@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import threading
 from collections import Counter
 from typing import Any
 
@@ -27,6 +28,7 @@ CAUSES = frozenset(
         "stamp_zero",
         "stamp_repeated",
         "stamp_backwards",
+        "stamp_ahead",  # by so much that one message alone does not prove it
         "camera_info_uncalibrated",
         "camera_info_invalid",
         "camera_info_unsupported",
@@ -54,23 +56,33 @@ class RejectedInput(ValueError):  # noqa: N818 - it names the event, not a fault
 
 
 class Rejections:
-    """The refusals of one topic: counted in ``counts`` by cause, and logged once per cause."""
+    """The refusals of one topic: counted by cause, and logged once per cause. Any thread may."""
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
-        self.counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
         self._said: set[str] = set()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many there were by now, by cause."""
+        with self._lock:
+            return self._counts.copy()
 
     def add(self, rejection: RejectedInput) -> None:
         """Count a refusal; say it where it is the first of its cause."""
-        self.counts[rejection.cause] += 1
-        if rejection.cause not in self._said:
+        with self._lock:
+            self._counts[rejection.cause] += 1
+            is_first = rejection.cause not in self._said
             self._said.add(rejection.cause)
+        if is_first:
             logger.warning("%s: dropped: %s (further ones are counted)", self.topic, rejection)
 
     def say_again(self) -> None:
         """Log the next refusal of each cause again; the counts stay."""
-        self._said.clear()
+        with self._lock:
+            self._said.clear()
 
 
 def read_field(message: Any, name: str) -> Any:

@@ -14,6 +14,7 @@ from flashvggt_ros.config import Config
 from flashvggt_ros.sensors.depth_images import DepthTrack
 from flashvggt_ros.sensors.imu import ImuTrack
 from flashvggt_ros.sensors.odometry import OdometryTrack
+from flashvggt_ros.sensors.rejected_input import RejectedInput
 from flashvggt_ros.sensors.stamped_track import TopicTrack
 
 logger = logging.getLogger(__name__)
@@ -77,9 +78,9 @@ class SensedRobot:
         """Take a message; what cannot be used is counted, said once and dropped."""
         self._takers[topic].add(message)
 
-    def refuse(self, topic: str, cause: str) -> None:
-        """Count a message that could not even be read."""
-        self._takers[topic].rejections.counts[cause] += 1
+    def refuse(self, topic: str, rejection: RejectedInput) -> None:
+        """Count and say a message that could not even be read."""
+        self._takers[topic].rejections.add(rejection)
 
     def clear(self) -> None:
         """Forget what was measured; stamps may begin anew."""

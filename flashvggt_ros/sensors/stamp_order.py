@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flashvggt_ros.sensors.rejected_input import RejectedInput, check_stamp
 
 JUMP_BACK_NS = 1_000_000_000  # what lies farther back is not just late
+JUMP_AHEAD_NS = 10_000_000_000  # tf2 forgets what is older than that against the newest
 RUN = 5  # messages that must agree on it
 
 
-class StampOrder:
-    """Refuses stamps that are not newer than all before, and finds when time has jumped back.
+def never(stamp_ns: int) -> bool:
+    """Know of no clock that could confirm a stamp."""
+    return False
 
-    It has when several messages in a row lie more than a second before the newest one and grow
-    among themselves: a bag or a simulation starts over, or a clock was set back. One that was held
-    up on its way is none.
+
+class StampOrder:
+    """Refuses stamps that are not newer than all before, and finds when time has jumped.
+
+    Several messages in a row that grow among themselves prove it: a bag or a simulation starts
+    over, or a clock was set back, where they lie more than a second before the newest one; time has
+    jumped on where they lie ten seconds after it, and the last of them is taken. A single one was
+    held up on its way, or stamped wrongly. ``is_current(stamp_ns)`` says that a stamp is of now by
+    a clock: no more proof is then needed that time has jumped on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_current: Callable[[int], bool] = never) -> None:
+        self._is_current = is_current
+        self._has_paused = False
         self.clear()
 
     def clear(self) -> None:
         """Take any stamp next."""
         self._newest_ns = 0
-        self._back_ns = 0
-        self._run = 0
+        self._back_ns = self._ahead_ns = 0
+        self._back_run = self._ahead_run = 0
+
+    def pause(self) -> None:
+        """Nothing is listened to for a while: the next stamp may lie far ahead."""
+        self._has_paused = True
 
     def accept(self, stamp_ns: int) -> None:
         """Take note of a message that is taken."""
+        self._has_paused = False
         self._newest_ns = stamp_ns
-        self._run = 0
+        self._back_run = self._ahead_run = 0
 
     def check(self, stamp_ns: int, what: str) -> None:
         """Raise RejectedInput for a stamp out of order; ``what`` names such a message: "image"."""
@@ -36,14 +53,30 @@ class StampOrder:
             check_stamp(stamp_ns, self._newest_ns, what)
         except RejectedInput:
             if 0 < stamp_ns < self._newest_ns - JUMP_BACK_NS:
-                self._run = self._run + 1 if stamp_ns > self._back_ns else 1
+                self._back_run = self._back_run + 1 if stamp_ns > self._back_ns else 1
                 self._back_ns = stamp_ns
+                self._ahead_run = 0
             raise
+        ahead_ns = stamp_ns - self._newest_ns
+        is_expected = not self._newest_ns or self._has_paused or ahead_ns <= JUMP_AHEAD_NS
+        if not (is_expected or self._is_current(stamp_ns)):
+            self._check_ahead(stamp_ns, what)
+
+    def _check_ahead(self, stamp_ns: int, what: str) -> None:
+        self._ahead_run = self._ahead_run + 1 if stamp_ns > self._ahead_ns else 1
+        self._ahead_ns = stamp_ns
+        self._back_run = 0
+        if self._ahead_run < RUN:
+            raise RejectedInput(
+                "stamp_ahead",
+                f"the stamp {stamp_ns} ns lies {(stamp_ns - self._newest_ns) / 1e9:.3f} s after "
+                f"that of the last {what}; check the driver's clock, unless {RUN} in a row do so",
+            )
 
     @property
     def jump_back_ns(self) -> int:
         """How far time has jumped back, 0 where it has not; the messages were refused so far."""
-        return self._newest_ns - self._back_ns if self._run >= RUN else 0
+        return self._newest_ns - self._back_ns if self._back_run >= RUN else 0
 
     @property
     def newest_refused_ns(self) -> int:

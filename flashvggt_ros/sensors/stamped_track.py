@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from typing import Any, Generic, TypeVar
 
-from flashvggt_ros.sensors.rejected_input import RejectedInput, Rejections, check_stamp, read_header
+from flashvggt_ros.sensors.rejected_input import RejectedInput, Rejections, read_header
+from flashvggt_ros.sensors.stamp_order import StampOrder
 
 KEPT_NS = 60_000_000_000  # keyframes are asked for a queue and a chunk later than they came
 
@@ -85,12 +86,14 @@ class TopicTrack(ABC, Generic[T]):
     """What the messages of one topic measure, by their stamps. One thread may add, another ask.
 
     Messages that make no sense, or whose stamps do not grow, are counted in ``rejections``, said
-    once and dropped. ``what`` names such a message; ``limit`` is that of StampedTrack.
+    once and dropped; where time has jumped back all is forgotten. ``what`` names such a message;
+    ``limit`` is that of StampedTrack.
     """
 
     def __init__(self, topic: str, what: str, limit: int) -> None:
         self.rejections = Rejections(topic)
         self._what = what
+        self._order = StampOrder()
         self._track: StampedTrack[T] = StampedTrack(limit)
 
     @property
@@ -102,15 +105,19 @@ class TopicTrack(ABC, Generic[T]):
         """Take a message."""
         try:
             stamp_ns, frame = read_header(message)
-            check_stamp(stamp_ns, self.newest_ns, self._what)
+            self._order.check(stamp_ns, self._what)
             value, size = self._read(message, frame)
         except RejectedInput as rejection:
             self.rejections.add(rejection)
+            if self._order.jump_back_ns:
+                self.clear()
         else:
+            self._order.accept(stamp_ns)
             self._track.add(stamp_ns, value, size)
 
     def clear(self) -> None:
         """Forget everything; any stamp may come next."""
+        self._order.clear()
         self._track.clear()
         self.rejections.say_again()
 

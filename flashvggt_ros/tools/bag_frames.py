@@ -9,7 +9,7 @@ from contextlib import suppress
 from flashvggt_ros.config import ImageConfig
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.sensors.bag_reader import Bag, BagMessage, ImageTopic
-from flashvggt_ros.sensors.intake import CameraIntake, FitCheck, RejectedInput, fits_any
+from flashvggt_ros.sensors.intake import CameraIntake, Reduction, RejectedInput, unreduced
 
 UNREADABLE = "malformed"  # the intake's cause for messages whose fields make no sense
 
@@ -28,18 +28,18 @@ class BagFrames:
         topics: Sequence[ImageTopic],
         limits: ImageConfig,
         info_topics: Sequence[str] = (),
-        check_fit: FitCheck = fits_any,
+        reduction: Reduction = unreduced,
     ) -> None:
         """``info_topics``: the camera_info topic of each of ``topics``; empty: their siblings.
 
-        ``check_fit`` raises ValueError for images that cannot be used.
+        ``reduction`` raises ValueError for images that cannot be used.
         """
         self.read = 0
         self.log_ns = 0
         self.rejected: Counter[str] = Counter()
         self._bag = bag
         self._intakes = {
-            topic.name: CameraIntake(topic.name, limits, check_fit=check_fit) for topic in topics
+            topic.name: CameraIntake(topic.name, limits, reduction=reduction) for topic in topics
         }
         named = info_topics or [topic.camera_info for topic in topics]
         self._infos: dict[str, list[CameraIntake]] = {}
@@ -89,9 +89,9 @@ class BagFrames:
         intakes = self._infos[message.topic]
         try:
             info = self._bag.decode(message)
-        except ValueError:
+        except ValueError as error:
             for intake in intakes:
-                intake.rejected[UNREADABLE] += 1
+                intake.refuse(RejectedInput(UNREADABLE, str(error)))
             return
         for intake in intakes:
             with suppress(RejectedInput):  # the intake counts and says it

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, BagMessage
+from flashvggt_ros.sensors.rejected_input import RejectedInput
 from flashvggt_ros.sensors.sensed_robot import SensedRobot
 from flashvggt_ros.sensors.stamped_track import KEPT_NS
 from flashvggt_ros.sensors.transform_buffer import TransformBuffer
@@ -71,7 +72,7 @@ class BagRobot(SensedRobot):
             decoded = self._bag.decode(message)
         except ValueError as error:
             if topic in self.topics:
-                self.refuse(topic, "malformed")
+                self.refuse(topic, RejectedInput("malformed", str(error)))
             else:
                 logger.warning("%s: dropped: %s", topic, error)
             return

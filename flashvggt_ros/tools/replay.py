@@ -21,7 +21,7 @@ from flashvggt_ros.frame import Frame, FrameStamp
 from flashvggt_ros.mapping.gated_frames import GatedFrames, joined
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.sensors.bag_reader import Bag, BagError
-from flashvggt_ros.sensors.intake import FitCheck, fits_any
+from flashvggt_ros.sensors.intake import Reduction, unreduced
 from flashvggt_ros.slam import Collected, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.bag_robot import BagRobot
@@ -136,7 +136,7 @@ class Replay:
 
     def __init__(
         self, bag: Bag, config: Config, predictor: ChunkPredictor[Any], card: CheckpointCard,
-        check_fit: FitCheck = fits_any, *, map_folder: Path | None = None,
+        reduction: Reduction = unreduced, *, map_folder: Path | None = None,
         observer: ReplayObserver = UNOBSERVED,
     ) -> None:
         self.watch = Stopwatch()
@@ -159,7 +159,7 @@ class Replay:
         self._card = card
         self._topics = bag.choose_image_topics(config.image_topics)
         info_topics = config.image.camera_info_topics
-        self.frames = BagFrames(bag, self._topics, config.image, info_topics, check_fit)
+        self.frames = BagFrames(bag, self._topics, config.image, info_topics, reduction)
 
     def run(self, max_frames: int = 0, show_progress: ShowProgress | None = None) -> None:
         """Map all images, or the first ``max_frames`` (0: all). SIGINT and SIGTERM end it early."""
@@ -286,13 +286,13 @@ def _progress_bar(total: int) -> Iterator[tqdm[None]]:
         yield bar
 
 
-def load_model(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard, FitCheck]:
-    """Return the model that a configuration asks for, its card, and the check of images for it."""
+def load_model(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard, Reduction]:
+    """Return the model that a configuration asks for, its card, and what it needs of images."""
     let_idle_threads_sleep()
     from flashvggt_ros.model.predictor import load_predictor  # torch: seconds that --help can spare
 
     predictor = load_predictor(config)
-    return predictor, predictor.card, predictor.preprocessor.canvas
+    return predictor, predictor.card, predictor.preprocessor.reduction
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from flashvggt_ros.model.preprocess import (
     ImageSizeError,
     Preprocessor,
 )
+from flashvggt_ros.sensors.image_decoding import reduced
 
 CONFIG = ModelConfig(patch_size=14, kv_downfactor=3, image_width=224)
 
@@ -198,6 +199,41 @@ def test_fine_images_show_what_the_model_sees(coefficients):
     small = cv2.resize(seen.fine, (224, 168), interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(seen.image, cv2.COLOR_RGB2GRAY)
     assert np.abs(small.astype(int) - gray)[2:-2, 2:-2].max() <= 3
+
+
+@pytest.mark.parametrize(("size", "most_detail", "reduction"), [
+    ((3840, 2160), 2, 8), ((3840, 2160), 4, 4), ((1920, 1080), 2, 4), ((1280, 720), 1, 4),
+    ((640, 480), 2, 1), ((640, 480), 1, 2), ((3840, 2162), 2, 2), ((3841, 2161), 2, 1),
+    ((320, 240), 2, 1), ((200, 150), 2, 1),
+])  # fmt: skip
+def test_large_images_may_be_reduced_as_far_as_nothing_of_use_is_lost(size, most_detail, reduction):
+    ours = Preprocessor(CONFIG, width=0, use_calibration=True, most_detail=most_detail)
+    assert ours.reduction(*size) == reduction
+    small = np.zeros((size[1] // reduction, size[0] // reduction, 3), np.uint8)
+    whole = np.zeros((size[1], size[0], 3), np.uint8)
+    assert ours.canvas(small) == ours.canvas(whole)
+
+
+@pytest.mark.parametrize("coefficients", [(), (-0.25, 0.06, 1e-3, -1e-3, 0.0)])
+def test_a_reduced_image_shows_the_model_the_same(coefficients):
+    ours = Preprocessor(CONFIG, width=0, use_calibration=True, most_detail=2)
+    lens = Calibration(Pinhole(1350.0, 1356.0, 955.0, 530.0, 1920, 1080),
+                       "plumb_bob" if coefficients else "none", coefficients)
+    coarse = np.random.default_rng(2).integers(0, 255, (18, 32, 3), dtype=np.uint8)
+    image = np.asarray(cv2.resize(coarse, (1920, 1080), interpolation=cv2.INTER_CUBIC))
+    factor = ours.reduction(1920, 1080)
+
+    whole = ours.prepare(Frame(0, "camera", image, lens), ours.canvas(image))
+    small = reduced(image, factor)
+    seen = ours.prepare(Frame(0, "camera", small, lens.reduced(factor)), ours.canvas(small))
+
+    assert factor == 4
+    for ours_, theirs in zip(seen.pinholes, whole.pinholes, strict=True):
+        np.testing.assert_allclose(ours_.matrix, theirs.matrix, atol=1e-9)
+    np.testing.assert_array_equal(seen.is_seen, whole.is_seen)
+    assert seen.fine.shape == whole.fine.shape
+    assert np.abs(seen.image.astype(int) - whole.image)[whole.is_seen].max() <= 6
+    assert np.abs(seen.fine.astype(int) - whole.fine)[2:-2, 2:-2].mean() < 1
 
 
 def test_a_driver_that_changes_the_calibration_with_each_image_takes_no_more_memory():

@@ -27,7 +27,7 @@ from flashvggt_ros.ros.messages import stamp_ns, time_message
 from flashvggt_ros.ros.node import MappingNode
 from flashvggt_ros.ros.node_state import ModelIdentity
 from flashvggt_ros.ros.session import LoadedModel, MappingSession
-from flashvggt_ros.sensors.intake import FitCheck, fits_any
+from flashvggt_ros.sensors.intake import Reduction, unreduced
 from flashvggt_ros.worlds import World
 
 RELIABLE = QoSProfile(depth=1000)
@@ -116,7 +116,7 @@ class NodeBench:
     def __init__(
         self,
         predictor: ChunkPredictor,
-        check_fit: FitCheck = fits_any,
+        reduction: Reduction = unreduced,
         is_started: bool = True,
         load: Callable[[Config], LoadedModel] | None = None,
         **parameters: Any,
@@ -134,7 +134,7 @@ class NodeBench:
             for name, value in (values | parameters).items()
         ]
         self.node = MappingNode(
-            load or (lambda config: LoadedModel(predictor, TRUTH, check_fit)),
+            load or (lambda config: LoadedModel(predictor, TRUTH, reduction)),
             use_global_arguments=False,
             parameter_overrides=overrides,
         )

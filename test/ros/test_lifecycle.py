@@ -20,7 +20,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.ros.session import LoadedModel
-from flashvggt_ros.sensors.intake import fits_any
+from flashvggt_ros.sensors.intake import unreduced
 from flashvggt_ros.worlds import TruthPredictor, World, make_world, walk
 
 WORLD = make_world(walk(16))
@@ -28,7 +28,7 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
 def truth(config: Config) -> LoadedModel:
-    return LoadedModel(TruthPredictor(WORLD), TRUTH, fits_any)
+    return LoadedModel(TruthPredictor(WORLD), TRUTH, unreduced)
 
 
 def change(it: NodeBench, label: str) -> bool:

@@ -1,5 +1,6 @@
 """The mapping node takes images and camera_info of every kind, or counts why not."""
 
+import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from ros.node_bench import RELIABLE, image_message, total
+from sensor_messages import without_pixels
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from flashvggt_ros.frame import Frame
@@ -109,6 +111,25 @@ def test_compressed_images_are_mapped_and_truncated_ones_rejected(
     assert (status.frames_used, status.frames_rejected) == (3, 1)
 
 
+def test_an_image_that_turns_out_to_be_broken_in_decoding_is_rejected_with_its_cause(
+    bench: Any, camera: Node
+) -> None:
+    it = bench(image_topics=["/cam/image_raw"])  # subscribes once the publisher is known
+    images = camera.create_publisher(CompressedImage, "/cam/image_raw/compressed", RELIABLE)
+    it.spin_until(images.get_subscription_count)
+    for i, frame in enumerate(WORLD.frames[:4]):
+        message = compressed_message(frame, "png")
+        if i == 1:
+            message.data = array.array("B", without_pixels(message.data.tobytes()))
+        images.publish(message)
+        it.spin(0.02)
+    status = it.settle(4)
+    assert (status.frames_used, status.frames_rejected) == (3, 1)
+    assert dict(zip(status.rejected_causes, status.rejected_counts, strict=True)) == {
+        "undecodable": 1
+    }
+
+
 @pytest.mark.parametrize(
     ("topic", "kind"), [("/cam/image_raw", Image), ("/cam/image_raw/compressed", CompressedImage)]
 )
@@ -137,7 +158,7 @@ def test_bad_camera_info_is_counted_and_images_go_on(bench: Any) -> None:
 
 def test_an_image_that_the_model_cannot_take_is_rejected_alone(bench: Any) -> None:
     preprocessor = Preprocessor(PRESETS["flashvggt-mini"], width=0, use_calibration=True)
-    it = bench(check_fit=preprocessor.canvas)
+    it = bench(reduction=preprocessor.reduction)
     images = it.publisher()
     it.play(images, WORLD.frames[:2])
     tiny = Frame(STAMPS[1] + 1, "camera", WORLD.frames[0].image[:8, :8].copy(), None)

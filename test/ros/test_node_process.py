@@ -120,6 +120,20 @@ def test_a_bad_start_is_said_without_a_traceback_and_exits_with_1(
     assert "Traceback" not in output
 
 
+def test_a_start_that_ros_itself_refuses_is_said_without_a_traceback_and_exits_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "enclaves").mkdir()  # an enclave of no keys; the wheels lack security at all
+    monkeypatch.setenv("ROS_SECURITY_ENABLE", "true")
+    monkeypatch.setenv("ROS_SECURITY_STRATEGY", "Enforce")
+    monkeypatch.setenv("ROS_SECURITY_KEYSTORE", str(tmp_path))
+    process = start()
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "ROS does not start: " in output
+    assert "Traceback" not in output
+
+
 def test_a_node_without_autostart_waits_unconfigured_for_its_manager() -> None:
     process = start("autostart:=false", "checkpoint:=/nowhere/weights.safetensors")
     watcher = Node("watcher", use_global_arguments=False)

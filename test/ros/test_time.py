@@ -70,7 +70,8 @@ def test_a_bag_that_loops_with_its_clock_begins_the_map_anew(bench: Any) -> None
     it = bench(use_sim_time=True)
     simulation = Simulation(it)
     simulation.play(WORLD.frames[:16])
-    it.settle(16)
+    it.settle(16)  # the poses of the last chunk come a moment later
+    it.spin_until(lambda: STAMPS[15] in [stamp_ns(t.header.stamp) for t in it.listener.transforms])
     it.listener.heard["/tf"].clear()
     simulation.play(WORLD.frames[:8])
     status = it.settle(24)
@@ -152,6 +153,28 @@ def test_a_clock_that_is_set_back_under_running_cameras_costs_no_map(bench: Any)
     assert jumps(it) == 1
 
 
+@pytest.mark.parametrize(("ahead_s", "causes"), [
+    (3600, {"stamp_ahead": 1}),
+    (5, {"stamp_backwards": 5}),  # taken, and those after it must prove that it was wrong
+])
+def test_one_wild_stamp_costs_no_map_and_few_images(
+    bench: Any, ahead_s: int, causes: dict[str, int]
+) -> None:
+    frames = at(WORLD.frames, time.time_ns() - 3 * SECOND)
+    wild = replace(frames[8], stamp_ns=frames[8].stamp_ns + ahead_s * SECOND)
+    it = bench(TruthPredictor(world_of([*frames[:8], wild, *frames[9:]])))
+    images = it.publisher()
+    it.play(images, frames[:8])
+    it.settle(8)
+    it.play(images, [wild, *frames[9:]])
+    status = it.settle(24)
+    rejected = dict(zip(status.rejected_causes, status.rejected_counts, strict=True))
+    assert (rejected, status.frames_used) == (causes, 24 - sum(causes.values()))
+    it.spin_until(lambda: path_stamps(it)[:8] == [frame.stamp_ns for frame in frames[:8]])
+    newest = frames[-1].stamp_ns
+    it.spin_until(lambda: stamp_ns(it.listener.transforms[-1].header.stamp) == newest)
+
+
 def test_poses_go_on_tf_again_although_the_submap_could_not_be_closed(bench: Any) -> None:
     class Tripping(TruthPredictor):
         calls = 0
@@ -209,6 +232,7 @@ def test_a_camera_that_stops_is_told_of_and_taken_back_when_it_returns(bench: An
     it.settle(4)
     it.spin_until(lambda: "no image on /image for 1." in said(it))
     assert "published by /helper" in said(it) and it.listener.status.has_warning
+    assert "best effort" not in said(it)  # images did come
     it.spin_until(lambda: "check the camera" in it.diagnosed("images").message)
     assert it.diagnosed("images").level == DiagnosticStatus.WARN
     it.helper.destroy_publisher(images)
@@ -216,6 +240,19 @@ def test_a_camera_that_stops_is_told_of_and_taken_back_when_it_returns(bench: An
     it.play(it.publisher(), WORLD.frames[4:8], period=0.05)
     it.spin_until(lambda: "publishes there" not in said(it) and "no image" not in said(it))
     assert it.settle(8).frames_used == 8
+
+
+@pytest.mark.parametrize("qos", ["sensor_data", "reliable"])
+def test_a_driver_of_which_no_image_comes_is_told_of_with_what_large_images_need(
+    bench: Any, qos: str
+) -> None:
+    it = bench(image__qos=qos)
+    it.publisher()
+    begin = time.monotonic()
+    it.spin_until(lambda: "no image on /image for 1." in said(it))
+    assert time.monotonic() - begin < 3.0
+    assert "published by /helper" in said(it) and it.listener.status.has_warning
+    assert ("set image.qos to reliable" in said(it)) is (qos == "sensor_data")
 
 
 def test_one_camera_that_stops_is_named_while_the_others_are_mapped(bench: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,8 @@ from flashvggt_ros.frame import ChunkPrediction, Frame, MapUpdate
 from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.worker import Worker
+from flashvggt_ros.sensors.intake import CheckedImage
+from flashvggt_ros.sensors.rejected_input import RejectedInput, Rejections
 from flashvggt_ros.slam import Slam
 from flashvggt_ros.worlds import TruthCache, TruthPredictor, World, make_world, walk
 
@@ -68,6 +71,15 @@ class Recorder:
         self.cleared += 1
 
 
+def checked(frame: Frame) -> CheckedImage:
+    """The frame as the intake hands it on."""
+    image = frame.image
+    return CheckedImage(
+        frame.stamp_ns, frame.camera, image.nbytes, frame.calibration, lambda: image,
+        Rejections("/image"),
+    )
+
+
 class Bench:
     """A worker on a walk of 24 frames, each of which passes the keyframe gate."""
 
@@ -89,7 +101,7 @@ class Bench:
     def send(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
             self.ledger.add(received=1)
-            self.worker.put_frame(frame)
+            self.worker.put_image(checked(frame))
 
     def wait_until(self, condition: Callable[[], object]) -> None:
         end = time.monotonic() + 20
@@ -187,6 +199,56 @@ def test_images_that_overflow_the_queue_are_counted_and_thinned_evenly() -> None
         bench.finish()
         counts = bench.ledger.counts
         assert (counts.received, counts.used, counts.dropped, counts.waiting) == (24, 12, 12, 0)
+
+
+def test_images_that_the_queue_drops_are_never_decoded() -> None:
+    hold, decoded = Hold(), []
+
+    def counted(frame: Frame) -> CheckedImage:
+        return replace(checked(frame), decode=lambda: decoded.append(frame) or frame.image)
+
+    with Bench(trouble=hold, queue_size=8) as bench:
+        bench.send(bench.world.frames[:4])
+        bench.wait_until(hold.is_busy.is_set)
+        for frame in bench.world.frames[4:]:
+            bench.ledger.add(received=1)
+            bench.worker.put_image(counted(frame))
+        hold.release()
+        bench.finish()
+        assert len(decoded) == 20 - bench.ledger.counts.dropped == 8
+
+
+def test_an_image_that_cannot_be_decoded_is_rejected_and_mapping_goes_on() -> None:
+    rejections = Rejections("/image")
+
+    def refuse() -> np.ndarray:
+        raise RejectedInput("undecodable", "broken pixels")
+
+    with Bench() as bench:
+        for number, frame in enumerate(bench.world.frames[:5]):
+            bench.ledger.add(received=1)
+            broken = replace(checked(frame), decode=refuse, rejections=rejections)
+            bench.worker.put_image(broken if number == 2 else checked(frame))
+        bench.finish()
+        counts = bench.ledger.counts
+        assert (counts.received, counts.used, counts.rejected, counts.waiting) == (5, 4, 1, 0)
+        assert rejections.counts == {"undecodable": 1}
+        assert bench.worker.report.error == ""
+
+
+def test_an_image_on_which_decoding_itself_fails_is_dropped_and_said() -> None:
+    def fail() -> np.ndarray:
+        raise MemoryError("no room for an image")
+
+    with Bench() as bench:
+        bench.ledger.add(received=1)
+        bench.worker.put_image(replace(checked(bench.world.frames[0]), decode=fail))
+        bench.wait_until(lambda: bench.ledger.counts.dropped)
+        bench.wait_until(lambda: "no room for an image" in bench.worker.report.error)
+        bench.send(bench.world.frames[1:5])
+        bench.finish()
+        counts = bench.ledger.counts
+        assert (counts.received, counts.used, counts.dropped, counts.waiting) == (5, 4, 1, 0)
 
 
 def test_a_failed_chunk_is_dropped_and_mapping_goes_on_in_a_fresh_submap() -> None:

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 from sensor_messages import as_rgb, compressed, deep_picture, picture, with_alpha
 
-from flashvggt_ros.sensors.image_decoding import decode_compressed
+from flashvggt_ros.sensors.compressed_images import check_compressed
 from flashvggt_ros.sensors.rejected_input import RejectedInput
 
+LIMIT = 34.0  # megapixels
 RGB = picture()
 GRAY = RGB[..., 0]
 DEEP = deep_picture()
+
+
+def decode(message):
+    return check_compressed(message, LIMIT).decode()
 
 
 def encoded(extension, values, *parameters):
@@ -36,13 +41,13 @@ def test_jpeg_gives_the_colors_within_its_loss(form, is_progressive):
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     )
-    decoded = decode_compressed(compressed(data, form), 34.0)
+    decoded = decode(compressed(data, form))
     assert decoded.flags.c_contiguous
     assert np.abs(decoded.astype(int) - SMOOTH).max() <= 6
 
 
 def test_gray_jpeg_is_replicated():
-    decoded = decode_compressed(compressed(encoded(".jpg", SMOOTH[..., 0])), 34.0)
+    decoded = decode(compressed(encoded(".jpg", SMOOTH[..., 0])))
     np.testing.assert_array_equal(decoded[..., 0], decoded[..., 2])
     assert np.abs(decoded[..., 1].astype(int) - SMOOTH[..., 0]).max() <= 8
 
@@ -60,7 +65,7 @@ def test_gray_jpeg_is_replicated():
 )
 @pytest.mark.parametrize("form", ["png", "bgr8; png compressed bgr8"])
 def test_png_gives_the_exact_colors(values, expected, form):
-    decoded = decode_compressed(compressed(encoded(".png", values), form), 34.0)
+    decoded = decode(compressed(encoded(".png", values), form))
     np.testing.assert_array_equal(decoded, expected)
     assert decoded.dtype == np.uint8
 
@@ -70,7 +75,7 @@ def test_an_orientation_tag_does_not_turn_the_image():
     turned = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(turned) + 2) + turned + data[2:]
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (64, 48, 3)
-    assert decode_compressed(compressed(data), 34.0).shape == (48, 64, 3)
+    assert decode(compressed(data)).shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
@@ -78,18 +83,18 @@ def test_a_stream_cut_anywhere_is_refused(extension):
     data = encoded(extension, SMOOTH)
     for length in range(8, len(data)):
         with pytest.raises(RejectedInput) as refusal:
-            decode_compressed(compressed(data[:length]), 34.0)
+            decode(compressed(data[:length]))
         assert refusal.value.cause == "truncated"
-    assert decode_compressed(compressed(data + b"\0" * 16), 34.0).shape == (48, 64, 3)
+    assert decode(compressed(data + b"\0" * 16)).shape == (48, 64, 3)
 
 
 def test_a_cut_stream_is_refused_even_where_its_thumbnail_is_whole():
     data = encoded(".jpg", SMOOTH)
     thumbnail = encoded(".jpg", SMOOTH[::4, ::4])
     data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + data[2:]
-    decode_compressed(compressed(data), 34.0)
+    decode(compressed(data))
     with pytest.raises(RejectedInput, match="end marker") as refusal:
-        decode_compressed(compressed(data[:-200]), 34.0)
+        decode(compressed(data[:-200]))
     assert refusal.value.cause == "truncated"
 
 
@@ -111,7 +116,7 @@ def bombs():
 def test_a_header_that_asks_for_too_much_memory_is_refused_before_decoding(kind, monkeypatch):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(RejectedInput) as refusal:
-        decode_compressed(compressed(bombs()[kind]), 34.0)
+        decode(compressed(bombs()[kind]))
     assert refusal.value.cause == "too_large"
 
 
@@ -129,7 +134,7 @@ def test_a_header_that_asks_for_too_much_memory_is_refused_before_decoding(kind,
 )
 def test_streams_that_are_no_image_are_refused_by_cause(data, form, cause):
     with pytest.raises(RejectedInput) as refusal:
-        decode_compressed(compressed(data, form), 34.0)
+        decode(compressed(data, form))
     assert refusal.value.cause == cause
 
 
@@ -137,7 +142,7 @@ def test_a_damaged_png_is_refused():
     data = bytearray(encoded(".png", RGB))
     data[len(data) // 2] ^= 0x10
     with pytest.raises(RejectedInput, match="checksum"):
-        decode_compressed(compressed(bytes(data)), 34.0)
+        decode(compressed(bytes(data)))
 
 
 def test_a_png_with_fewer_rows_than_its_header_says_is_refused():
@@ -145,7 +150,7 @@ def test_a_png_with_fewer_rows_than_its_header_says_is_refused():
     rows = png_chunk(b"IDAT", zlib.compress(bytes(5 * 31)))
     data = b"\x89PNG\r\n\x1a\n" + header + rows + png_chunk(b"IEND", b"")
     with pytest.raises(RejectedInput) as refusal:
-        decode_compressed(compressed(data), 34.0)
+        decode(compressed(data))
     assert refusal.value.cause == "undecodable"
 
 
@@ -160,5 +165,5 @@ def test_a_stream_that_would_take_a_decoder_hours_is_refused_at_once():
         (png[:33] + chunk * 200_000 + png[33:], "more than 100000 chunks"),
     ):
         with pytest.raises(RejectedInput, match=complaint):
-            decode_compressed(compressed(stream), 34.0)
-    assert decode_compressed(compressed(whole[:2] + b"\xff" * 1000 + whole[2:]), 34.0).any()
+            decode(compressed(stream))
+    assert decode(compressed(whole[:2] + b"\xff" * 1000 + whole[2:])).any()

@@ -99,6 +99,18 @@ def test_stamps_that_go_back_are_dropped_until_the_track_is_cleared():
     assert track.at(START)[1][0, 3] == 9
 
 
+def test_a_track_survives_wild_stamps_and_begins_anew_where_time_has_jumped_back():
+    track = track_of(odometry(START), odometry(START + 3600 * 10**9), odometry(START + 9 * 10**9))
+    assert track.newest_ns == START + 9 * 10**9  # nine seconds ahead may be
+    for number in range(1, 8):
+        track.add(odometry(START + number, (number, 0, 0)))
+    assert track.rejections.counts == {"stamp_ahead": 1, "stamp_backwards": 5}
+    assert track.at(START + 6)[1][0, 3] == 6
+    assert track.at(START + 9 * 10**9) is None
+
+
+
+
 def test_memory_is_bounded_however_fast_the_messages_come():
     track = OdometryTrack("/odom")
     for step in range(1, 40_001):

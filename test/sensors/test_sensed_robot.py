@@ -9,6 +9,7 @@ from sensor_messages import header, image, imu, odometry, vector
 
 from flashvggt_ros.config import build_config
 from flashvggt_ros.geometry import se3
+from flashvggt_ros.sensors.rejected_input import RejectedInput
 from flashvggt_ros.sensors.sensed_robot import SensedRobot
 from flashvggt_ros.worlds import look
 
@@ -154,7 +155,7 @@ def test_bad_messages_are_counted_by_topic_and_clear_lets_stamps_begin_anew():
     it.take("/odom", odometry(START - 5, child="base"))
     it.take("/imu", None)
     it.take("/depth", depth_message(0, "cam"))
-    it.refuse("/depth", "malformed")
+    it.refuse("/depth", RejectedInput("malformed", "it cannot be read"))
     assert it.rejected == {
         "/odom": {"stamp_backwards": 1}, "/imu": {"malformed": 1},
         "/depth": {"stamp_zero": 1, "malformed": 1},

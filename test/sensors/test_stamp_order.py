@@ -48,5 +48,40 @@ def test_old_stamps_in_no_order_or_between_new_ones_never_are() -> None:
     assert order.jump_back_ns == 0
 
 
+def test_one_stamp_far_ahead_is_refused_and_five_in_a_row_are_a_jump_of_time() -> None:
+    order = at(100 * SECOND)
+    assert refuse(order, 4000 * SECOND) == 0
+    order.check(101 * SECOND, "image")
+    order.accept(101 * SECOND)
+    assert refuse(order, *(4000 * SECOND + n for n in range(RUN - 1))) == 0
+    order.check(4001 * SECOND, "image")
+    order.accept(4001 * SECOND)
+    order.check(4002 * SECOND, "image")
+    assert order.jump_back_ns == 0
+
+
+def test_stamps_ahead_and_back_by_turns_prove_nothing() -> None:
+    order = at(100 * SECOND)
+    for n in range(3 * RUN):
+        assert refuse(order, 4000 * SECOND + n, 10 * SECOND + n) == 0
+
+
+def test_a_stamp_ahead_that_a_clock_confirms_is_taken_at_once() -> None:
+    order = StampOrder(lambda stamp_ns: stamp_ns == 4000 * SECOND)
+    order.accept(100 * SECOND)
+    order.check(4000 * SECOND, "image")
+    order.accept(4000 * SECOND)
+    with pytest.raises(RejectedInput):
+        order.check(8000 * SECOND, "image")
+
+
+def test_after_a_pause_any_later_stamp_is_taken_once() -> None:
+    order = at(100 * SECOND)
+    order.pause()
+    order.check(4000 * SECOND, "image")
+    order.accept(4000 * SECOND)
+    assert refuse(order, 8000 * SECOND) == 0
+
+
 def test_stamps_of_zero_are_no_time() -> None:
     assert refuse(at(100 * SECOND), *([0] * 3 * RUN)) == 0

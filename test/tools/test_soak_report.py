@@ -44,18 +44,20 @@ def test_faults_break_the_limit() -> None:
 def test_the_exit_status_says_whether_all_limits_are_kept(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def check(is_quick: bool) -> Iterator[Finding]:
-        yield Finding("crashes", 0 if is_quick else 1, 0, "")
+    def check(part: float) -> Iterator[Finding]:
+        yield Finding("crashes", part, 0.5, "")
 
     monkeypatch.setitem(soak_report.CHECKS, "luck", check)
-    assert soak_report.main(["--only", "luck", "--quick"]) == 0
+    assert soak_report.main(["--only", "luck", "--part", "0.2"]) == 0
     assert soak_report.main(["--only", "luck"]) == 1
     assert "0 of 1 limits kept" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        soak_report.main(["--only", "luck", "--part", "2"])
 
 
 def test_messages_endure_in_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzzing, "SOUND", ["Imu", "CompressedImage"])
-    findings = list(fuzzing.check_messages(is_quick=True))
+    findings = list(fuzzing.check_messages(0.02))
     assert len(findings) == 6
     assert [finding for finding in findings if not finding.is_ok] == []
 
@@ -63,7 +65,6 @@ def test_messages_endure_in_small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_files_endure_in_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(fuzzing, "FILE_KINDS",
                         {"saved maps": fuzzing.map_trial, "checkpoints": fuzzing.checkpoint_trial})
-    monkeypatch.setattr(fuzzing, "QUICK_FILES", 8)
-    findings = list(fuzzing.check_files(is_quick=True))
+    findings = list(fuzzing.check_files(0.008))
     assert len(findings) == 6
     assert [finding for finding in findings if not finding.is_ok] == []

@@ -17,8 +17,8 @@ from flashvggt_ros.tools.soak_checks.parameter_trials import parameter_trial
 from flashvggt_ros.tools.soak_checks.sound_messages import SOUND
 from flashvggt_ros.tools.soak_checks.trial import MakeTrial, Trial, run_trials
 
-MESSAGES, QUICK_MESSAGES = 10_000, 200  # of each type
-FILES, QUICK_FILES = 1_000, 40  # of each kind
+MESSAGES = 10_000  # of each type
+FILES = 1_000  # of each kind
 MESSAGE_MEMORY, FILE_MEMORY = 40.0, 150.0  # most that one may take for a while [MB]
 MESSAGE_SECONDS, FILE_SECONDS = 1.0, 10.0  # most CPU time of one [s]
 FILE_KINDS: dict[str, Callable[[Path], Trial]] = {
@@ -30,22 +30,22 @@ FILE_KINDS: dict[str, Callable[[Path], Trial]] = {
 }
 
 
-def check_messages(is_quick: bool) -> Iterator[Finding]:
+def check_messages(part: float) -> Iterator[Finding]:
     """Give broken messages of each type to what takes them; a node does it in one thread."""
     for kind in SOUND:
-        count = QUICK_MESSAGES if is_quick else MESSAGES
+        count = max(1, round(part * MESSAGES))
         yield from _findings(f"{kind} messages", partial(_message_trial, kind), count,
                              MESSAGE_MEMORY, MESSAGE_SECONDS)
 
 
-def check_files(is_quick: bool) -> Iterator[Finding]:
+def check_files(part: float) -> Iterator[Finding]:
     """Load broken files of each kind."""
     with tempfile.TemporaryDirectory(prefix="soak_files_") as name:
         folder = Path(name)
         save_sound_map(folder / "map")
         for kind, make in FILE_KINDS.items():
             of_map = make in (map_trial, export_trial)
-            count = QUICK_FILES if is_quick else FILES
+            count = max(1, round(part * FILES))
             yield from _findings(kind, partial(make, folder / "map" if of_map else folder), count,
                                  FILE_MEMORY, FILE_SECONDS)
 

@@ -26,9 +26,10 @@ from flashvggt_ros.tools.soak_checks.live_node import (
 )
 from flashvggt_ros.tools.soak_checks.map_trials import CONFIG, save_sound_map
 
-KILLS, QUICK_KILLS = 100, 1
+KILLS = 100
 LATEST_S = 2.0  # from a save to the kill; another save begins at once
 MAP = "room"
+SMALL = {"chunk.size": "4", "image.queue_size": "4", "predictor.width": "112"}  # saves come often
 OF_ROS = ("fastdds", "lttng")  # in the names of what ROS itself has in shared memory
 LEFT_BY_ROS = 8  # files of each process: those of killed ones stay, and others use them again
 SHARED_MEMORY = Path("/dev/shm")
@@ -43,9 +44,9 @@ class Damage:
     left: list[str] = field(default_factory=list)
 
 
-def check_kills(is_quick: bool) -> Iterator[Finding]:
+def check_kills(part: float) -> Iterator[Finding]:
     """Kill the node at random moments; the last saved map always loads, and nothing is left."""
-    kills = QUICK_KILLS if is_quick else KILLS
+    kills = max(1, round(part * KILLS))
     before = _shared()
     with tempfile.TemporaryDirectory(prefix="soak_kills_") as name:
         sound, target = Path(name, "sound"), Path(name, "killed", "room")
@@ -66,7 +67,7 @@ def check_kills(is_quick: bool) -> Iterator[Finding]:
 def _kill(kills: int, folder: Path) -> Damage:
     bag, maps, env = sample_images(folder), folder / "maps", own_environment()
     load, damage = Load(float("inf"), rate=10.0), Damage()
-    parameters = {"map_directory": str(maps), "chunk.size": "4"}
+    parameters = {"map_directory": str(maps), **SMALL}
     with ExitStack() as stack:
         others = (
             stack.enter_context(start_feed(bag, load, env, folder)),

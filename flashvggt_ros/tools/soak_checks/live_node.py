@@ -18,7 +18,7 @@ from typing import Any
 from flashvggt_ros.tools.child_process import Child, loopback_environment
 from flashvggt_ros.tools.sample_bag import Recipe, make_sample_bag
 
-WARM_UP = 0.3  # share of a run after which memory is looked at
+WARM_UP, LAST_PART = 0.3, 0.65  # shares of a run, after which memory is looked at
 START_TIMEOUT_S = 120.0
 SETTLE_S = 2.5  # for the last images to come, and a chunk that is not full to be mapped
 POLL_S = 0.5
@@ -26,13 +26,18 @@ POLL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a node is given, for ``seconds``: see image_feed and node_probe for the rest."""
+    """What a node is given, for ``seconds``: see image_feed and node_probe for the rest.
+
+    ``arrival``: an image may take that much longer than its camera_info, by which the probe learns
+    of it [s].
+    """
 
     seconds: float
     rate: float = 30.0
     cameras: int = 1
     feed: tuple[str, ...] = ()
     clouds: int = 0
+    arrival: float = 0.0
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -128,10 +133,14 @@ def resident(pid: int) -> int:
 
 
 def growth(memory: Sequence[tuple[float, int]]) -> float:
-    """How much memory was added between the end of the warm-up and the end [bytes]."""
+    """How much higher memory rose in the last part of a run than in the middle one [bytes].
+
+    The highest of each counts: images that wait come and go.
+    """
     last = memory[-1][0]
-    warm = [size for when, size in memory if when > WARM_UP * last] or [memory[-1][1]]
-    return float(memory[-1][1] - warm[0])
+    middle = [size for when, size in memory if WARM_UP < when / last <= LAST_PART]
+    end = [size for when, size in memory if when / last > LAST_PART]
+    return float(max(end) - max(middle or end))
 
 
 def _waiting(log: Path) -> int:

@@ -29,13 +29,14 @@ def few_images(folder: Path) -> Path:
 
 
 def test_a_node_under_load_accounts_for_every_image_and_answers(tmp_path: Path) -> None:
-    load = Load(4.0, rate=20.0, clouds=2)
+    small = {"chunk.size": "4", "image.queue_size": "8", "predictor.width": "112"}
+    load = Load(3.0, rate=20.0, clouds=2, parameters=small)
     measured = measure(load, few_images(tmp_path), tmp_path / "run")
     found = list(findings("short", load, measured))
     assert len(found) == 10
     assert [one for one in found
             if not one.is_ok and not any(word in one.what for word in TIMED)] == []
-    assert measured["received"] > 40 and measured["used"] > 0
+    assert measured["received"] > 30 and measured["used"] > 0
     assert measured["images"] > 5 and measured["tf_delay"]["most"] > 0
     assert measured["answers"] > 5 and measured["statuses"] > 5
     assert min(size for _, size in measured["memory"]) > 100e6
@@ -56,13 +57,15 @@ def test_broken_promises_show() -> None:
     spread = {"p50": 0.1, "p95": 3.0, "most": 3.0}
     measured = {
         "sent": 100, "received": 80, "used": 1, "dropped": 0, "unaccounted": 3, "waiting": 0,
-        "queue_most": 99, "errors": 1, "tf_delays": [0.1, 0.3], "tf_uncovered": 22, "images": 2,
+        "queue_most": 99, "errors": 1, "tf_late": [0.1, 0.6], "tf_tolerance": 0.2,
+        "tf_latency_p50": 1.0, "tf_latency_p95": 2.0, "tf_uncovered": 22, "images": 2,
         "tf_delay": spread, "answer": spread, "answers": 4, "status_period": spread,
         "diagnostics_period": spread, "clouds": [3, 0],
         "memory": [(0.0, 10**8), (5.0, 2 * 10**8), (10.0, 3 * 10**8)],
     }
     found = list(findings("bad", Load(10.0, clouds=2), measured))
-    assert [finding.value for finding in found] == [3, 20, 99, 1, 3, 3000, 3.0, 3.0, 100, 0]
+    assert [finding.value for finding in found] == [3, 20, 99, 1, 4, 3000, 3.0, 3.0, 100, 0]
+    assert [finding.value for finding in findings("raw", Load(10.0, arrival=0.5), measured)][4] == 3
     assert not any(finding.is_ok for finding in found)
     assert growth(measured["memory"]) == 10**8
     assert live_node.Load(1.0, cameras=2).topics == ["/camera_0/image", "/camera_1/image"]
