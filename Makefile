@@ -9,6 +9,7 @@ venv := $(abspath $(VENV))
 python := $(venv)/bin/python
 stamps := $(venv)/stamps
 requirements := $(wildcard requirements/*.txt)
+optional := %/colcon.txt %/docs.txt
 pip_install := $(python) -m pip install --quiet --disable-pip-version-check
 build_inputs := CMakeLists.txt package.xml setup.py setup.cfg pyproject.toml
 build_folders := cmake config flashvggt_ros launch msg rviz srv
@@ -21,7 +22,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PATH := $(venv)/bin:$(PATH)
 export VIRTUAL_ENV := $(venv)
 
-.PHONY: help setup demo pictures test soak lint colcon clean
+.PHONY: help setup demo pictures test soak lint docs colcon clean
 .DELETE_ON_ERROR:
 
 help: ## Show the targets
@@ -46,6 +47,9 @@ lint: $(stamps)/dependencies ## Check style (ruff) and types (mypy)
 	$(python) -m ruff check .
 	$(python) -m mypy
 
+docs: $(stamps)/docs ## Build the site from docs/ into build/site; fails on a broken link
+	$(venv)/bin/mkdocs build --strict --quiet
+
 colcon: $(stamps)/colcon ## Build and test the package in a ROS workspace below build/
 	test/colcon_build.sh
 
@@ -65,12 +69,16 @@ $(stamps)/environment:
 $(stamps)/dependencies: $(stamps)/environment $(requirements)
 	@echo "Installing dependencies into $(VENV) (torch is large: this can take minutes)"
 	@if $(python) -c 'import torch; print("torch", torch.__version__, "is there: kept")' 2> /dev/null; \
-	then $(pip_install) $(foreach f,$(filter-out %/torch.txt %/colcon.txt,$(requirements)),-r $(f)); \
-	else $(pip_install) $(foreach f,$(filter-out %/colcon.txt,$(requirements)),-r $(f)); fi
+	then $(pip_install) $(foreach f,$(filter-out %/torch.txt $(optional),$(requirements)),-r $(f)); \
+	else $(pip_install) $(foreach f,$(filter-out $(optional),$(requirements)),-r $(f)); fi
 	@touch $@
 
 $(stamps)/colcon: $(stamps)/dependencies
 	@$(pip_install) -r requirements/colcon.txt
+	@touch $@
+
+$(stamps)/docs: $(stamps)/environment requirements/docs.txt
+	@$(pip_install) -r requirements/docs.txt
 	@touch $@
 
 $(stamps)/underlay: $(stamps)/dependencies cmake/interface_wheel.py cmake/ros_wheels.cmake \

@@ -54,8 +54,8 @@ PUBLISHED = {
 SUBSCRIBED = {
     "camera/image_raw": Note(
         CAMERA,
-        "`image_topics` (default `image`), while active: 8 bit rgb, bgr, with alpha, mono 8 and 16, "
-        "YUV, Bayer",
+        "`image_topics` (default `image`), while active: 8 bit rgb, bgr, with alpha, mono, "
+        "mono16, YUV, Bayer",
     ),
     "camera/image_raw/compressed": Note(
         CAMERA, "`image_topics`, too: JPEG or PNG; which of both by the topic's type"
