@@ -10,7 +10,7 @@ venv := $(abspath $(VENV))
 python := $(venv)/bin/python
 stamps := $(venv)/stamps
 requirements := $(wildcard requirements/*.txt)
-optional := %/colcon.txt %/ray.txt
+optional := %/colcon.txt %/docs.txt %/ray.txt
 pip_install := $(python) -m pip install --quiet --disable-pip-version-check
 build_inputs := CMakeLists.txt package.xml setup.py setup.cfg pyproject.toml
 build_folders := cmake config flashvggt_ros launch msg rviz srv
@@ -23,7 +23,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export PATH := $(venv)/bin:$(PATH)
 export VIRTUAL_ENV := $(venv)
 
-.PHONY: help setup demo pictures test soak lint colcon clean
+.PHONY: help setup demo pictures test soak lint docs colcon clean
 .DELETE_ON_ERROR:
 
 help: ## Show the targets
@@ -50,6 +50,9 @@ lint: $(stamps)/dependencies ## Check style (ruff) and types (mypy)
 	$(python) -m ruff check .
 	$(python) -m mypy
 
+docs: $(stamps)/docs ## Build the site from docs/ into build/site; fails on a broken link
+	$(venv)/bin/mkdocs build --strict --quiet
+
 colcon: $(stamps)/colcon ## Build and test the package in a ROS workspace below build/
 	test/colcon_build.sh
 
@@ -75,6 +78,10 @@ $(stamps)/dependencies: $(stamps)/environment $(requirements)
 
 $(stamps)/colcon: $(stamps)/dependencies
 	@$(pip_install) -r requirements/colcon.txt
+	@touch $@
+
+$(stamps)/docs: $(stamps)/environment requirements/docs.txt
+	@$(pip_install) -r requirements/docs.txt
 	@touch $@
 
 $(stamps)/underlay: $(stamps)/dependencies cmake/interface_wheel.py cmake/ros_wheels.cmake \

@@ -32,7 +32,8 @@ from flashvggt_ros.msg import MapGraph, MapStatus
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns
 from flashvggt_ros.ros.stop_request import StopRequest
-from flashvggt_ros.sensors.image_decoding import decode_compressed, decode_image
+from flashvggt_ros.sensors.compressed_images import check_compressed
+from flashvggt_ros.sensors.image_decoding import decode_image
 from flashvggt_ros.srv import SaveMap
 from flashvggt_ros.viewer.camera_path import CameraPath
 from flashvggt_ros.viewer.options import PROGRAM, open_page, view_parser
@@ -163,7 +164,7 @@ class NodeView:
             if isinstance(message, Image):
                 image = decode_image(message, MOST_MEGAPIXELS)
             else:
-                image = decode_compressed(message, MOST_MEGAPIXELS)
+                image = check_compressed(message, MOST_MEGAPIXELS).decode()
         except ValueError:
             return
         size = PICTURE_WIDTH, max(1, image.shape[0] * PICTURE_WIDTH // image.shape[1])

@@ -83,5 +83,3 @@ class Composer:
         """Return the layout, the style noted among its lights."""
         lights[STYLE] = self.style
         return Layout(np.stack(self.rows), np.array(self.groups), lights, walk, pace)
-
-

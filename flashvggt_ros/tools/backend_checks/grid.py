@@ -110,4 +110,3 @@ def _padded(
 
 def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     return float((first & second).sum() / max((first | second).sum(), 1))
-

@@ -110,4 +110,3 @@ def anchored(T_map_camera: NDArray[np.float64], T_world_camera: NDArray[np.float
     )
     scale = float(spread)
     return Sim3(scale, rotation, truth.mean(axis=0) - scale * (rotation @ places.mean(axis=0)))
-
