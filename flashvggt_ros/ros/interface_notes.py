@@ -26,6 +26,11 @@ PUBLISHED = {
         "with `~/map_cloud`: all poses so far, as they stand now, thinned beyond "
         "`publish.max_path`; empty while the place in a loaded map is unknown",
     ),
+    "~/graph": Note(
+        MAP,
+        "with `~/path`: which submap each of its poses belongs to, and which submaps loops join, "
+        "for the [live view](live_view.md)",
+    ),
     "~/cloud": Note(MAP, "after each chunk: its colored points, as they were then"),
     "~/map_cloud": Note(
         MAP,
