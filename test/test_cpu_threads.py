@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CALLERS = {
-    "replay": "from flashvggt_ros.tools.replay import _load as start; "
+    "replay": "from flashvggt_ros.tools.replay import load_model as start; "
               "from flashvggt_ros.config import Config as thing",
     "node": "from flashvggt_ros.ros.node_lifetime import load_model as start; "
             "from flashvggt_ros.ros.node import MappingNode as thing",

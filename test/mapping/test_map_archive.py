@@ -361,7 +361,7 @@ def test_a_member_whose_header_is_torn_is_refused(copy: Path) -> None:
     with pytest.raises(ValueError, match=r"clouds\.npz"):
         load_map(copy, MODEL)
     with zipfile.ZipFile(path, "w") as archive:
-        for key in ("points_submap", "colors", "weights"):
+        for key in ("points_submap", "colors", "weights", "seen_by"):
             header = b"{'descr': '<f4', 'fortran_order': False, 'shape': ((3,), }".ljust(118)
             archive.writestr(f"{key}.npy", b"\x93NUMPY\x01\x00\x76\x00" + header)
     sign(copy, "clouds.npz")
