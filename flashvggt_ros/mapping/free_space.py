@@ -114,15 +114,15 @@ class FreeSpace:
 
         ``views`` of submaps are added as they are needed.
         """
-        points_map = submap.cloud_map(self._voxel_size).points
-        carved = self._carved.get(submap.index, _nothing_carved(len(points_map)))
+        count = len(submap.cloud(self._voxel_size / submap.S_map_submap.scale)[0])
+        carved = self._carved.get(submap.index, _nothing_carved(count))
         corners = submap.corners()
         relative = {other.index: _relative(corners, other) for other in later}
         if any(
             np.abs(then - relative[index]).max(initial=0) > STALE * self._voxel_size
             for index, then in carved.asked.items() if index in relative
         ):
-            carved = _nothing_carved(len(points_map))
+            carved = _nothing_carved(count)
         is_kept = carved.is_kept
         asked = {index: then for index, then in carved.asked.items() if index in relative}
         for other in later:
@@ -133,6 +133,7 @@ class FreeSpace:
                 views[other.index] = views_of(other, VIEWS)
             near = [view for view in views[other.index] if _reaches(view, corners)]
             if len(near) >= LEAST_VIEWS:
+                points_map = submap.cloud_map(self._voxel_size).points
                 is_kept = is_kept & carve(points_map, near, self._voxel_size)
         return _Carved(is_kept, asked)
 

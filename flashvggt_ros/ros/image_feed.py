@@ -14,13 +14,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import rclpy
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.serialization import serialize_message
-from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
@@ -28,6 +26,7 @@ from tf2_msgs.msg import TFMessage
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.ros.messages import matrix, transform_stamped
 from flashvggt_ros.ros.stop_request import StopRequest
+from flashvggt_ros.ros.stoppable_node import stoppable_node
 from flashvggt_ros.sensors.bag_reader import Bag, BagError
 from flashvggt_ros.sensors.compressed_images import check_compressed
 
@@ -148,25 +147,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line until the time is over, SIGINT or SIGTERM; return 0, or 2."""
     given = list(sys.argv if argv is None else [PROGRAM, *argv])
     arguments = _parser().parse_args(remove_ros_args(given)[1:])
-    stop = StopRequest()
-    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
-    node = Node(PROGRAM)
-    try:
-        with Bag(arguments.bag) as bag:
-            size = tuple(arguments.size) if arguments.size else None
-            feed = ImageFeed(node, bag, arguments.topics, size, is_raw=arguments.raw,
-                             is_still=arguments.still, is_reliable=arguments.reliable)
-        while not (feed.is_heard or stop.is_set):
-            time.sleep(0.05)
-        time.sleep(0.5)  # for the discovery of camera_info
-        print(feed.run(arguments.rate, arguments.seconds, stop), flush=True)
-    except BagError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-        stop.close()
+    with stoppable_node(PROGRAM, given) as (node, stop):
+        try:
+            with Bag(arguments.bag) as bag:
+                size = tuple(arguments.size) if arguments.size else None
+                feed = ImageFeed(node, bag, arguments.topics, size, is_raw=arguments.raw,
+                                 is_still=arguments.still, is_reliable=arguments.reliable)
+            while not (feed.is_heard or stop.is_set):
+                time.sleep(0.05)
+            time.sleep(0.5)  # for the discovery of camera_info
+            print(feed.run(arguments.rate, arguments.seconds, stop), flush=True)
+        except BagError as error:
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            return 2
     return 0
 
 

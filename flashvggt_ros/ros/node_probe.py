@@ -19,7 +19,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, QoSReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, PointCloud2
@@ -28,7 +27,7 @@ from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros.messages import stamp_ns
-from flashvggt_ros.ros.stop_request import StopRequest
+from flashvggt_ros.ros.stoppable_node import stoppable_node
 from flashvggt_ros.srv import SaveMap
 
 PROGRAM = "node_probe"
@@ -186,20 +185,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line until the time is over, SIGINT or SIGTERM; return 0."""
     given = list(sys.argv if argv is None else [PROGRAM, *argv])
     arguments = _parser().parse_args(remove_ros_args(given)[1:])
-    stop = StopRequest()
-    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
-    node = Node(PROGRAM)
-    try:
+    with stoppable_node(PROGRAM, given) as (node, stop):
         probe = NodeProbe(node, arguments.node, arguments.camera_info, arguments.clouds,
                           arguments.save)
         end = time.monotonic() + arguments.seconds
         while not stop.is_set and time.monotonic() < end:
             rclpy.spin_once(node, timeout_sec=0.05)
         Path(arguments.json).write_text(json.dumps(probe.report()), "utf-8")
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-        stop.close()
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 import time
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
@@ -31,7 +29,7 @@ from flashvggt_ros.mapping.occupancy_grid import Grid
 from flashvggt_ros.msg import MapGraph, MapStatus
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns
-from flashvggt_ros.ros.stop_request import StopRequest
+from flashvggt_ros.ros.stoppable_node import stoppable_node
 from flashvggt_ros.sensors.compressed_images import check_compressed
 from flashvggt_ros.sensors.image_decoding import decode_image
 from flashvggt_ros.srv import SaveMap
@@ -200,29 +198,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line until SIGINT or SIGTERM; return 0, or 2 (misuse)."""
     given = list(sys.argv if argv is None else [PROGRAM, *argv])
     arguments = view_parser().parse_args(remove_ros_args(given)[1:])
-    stop = StopRequest()
-    try:
-        return _run(given, arguments, stop)
-    except ValueError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2
-    finally:
-        stop.close()
-
-
-def _run(given: list[str], arguments: argparse.Namespace, stop: StopRequest) -> int:
-    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
-    node = Node(PROGRAM)
     target = "/" + arguments.node.strip("/")
     try:
-        with open_page(arguments) as page:
+        with (
+            stoppable_node(PROGRAM, given) as (node, stop),
+            open_page(arguments) as page,
+        ):
             view = NodeView(node, target, arguments.image, page)
             print(f"{PROGRAM}: listening to {target}, until Ctrl-C", flush=True)
             while not stop.is_set:
                 view.spin_once()
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    except ValueError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -18,7 +18,6 @@ from nav_msgs.msg import Path as PathMessage
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
@@ -27,7 +26,7 @@ from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns
-from flashvggt_ros.ros.stop_request import StopRequest
+from flashvggt_ros.ros.stoppable_node import stoppable_node
 
 PROGRAM = "flashvggt_record"
 QUEUE_DEPTH = 1000
@@ -44,24 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv if argv is None else [PROGRAM, *argv])
     arguments = _parser().parse_args(remove_ros_args(given)[1:])
     folder = Path(arguments.output).expanduser()
-    stop = StopRequest()
-    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
-    node = Node("flashvggt_record")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "status.jsonl").open("w", encoding="utf-8") as status_file:
-            recorder = Recorder(node, arguments.node, status_file)
-            deadline = time.monotonic() + (arguments.duration or float("inf"))
-            while not stop.is_set and time.monotonic() < deadline:
-                rclpy.spin_once(node, timeout_sec=0.1)
-        print(f"{PROGRAM}: {recorder.write(folder)}")
-    except OSError as error:
-        print(f"{PROGRAM}: cannot write to {folder}: {error}", file=sys.stderr)
-        return 2
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-        stop.close()
+    with stoppable_node("flashvggt_record", given) as (node, stop):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "status.jsonl").open("w", encoding="utf-8") as status_file:
+                recorder = Recorder(node, arguments.node, status_file)
+                deadline = time.monotonic() + (arguments.duration or float("inf"))
+                while not stop.is_set and time.monotonic() < deadline:
+                    rclpy.spin_once(node, timeout_sec=0.1)
+            print(f"{PROGRAM}: {recorder.write(folder)}")
+        except OSError as error:
+            print(f"{PROGRAM}: cannot write to {folder}: {error}", file=sys.stderr)
+            return 2
     return 0
 
 
