@@ -31,6 +31,8 @@ from flashvggt_ros.mapping.graph_optimizer import solve
 from flashvggt_ros.mapping.pose_graph import PoseGraph
 from flashvggt_ros.mapping.submap import Submap
 
+Drift = list[tuple[NDArray[np.float64], NDArray[np.float64]]]  # see _drift
+
 FIRST, MIDDLE, LAST = range(3)  # of the nodes of a submap
 UNEVEN = 0.25  # by how much the halves of a submap bend differently, relative to what they bend
 BENT = 0.4  # what submaps drift within, relative to what joins of rigid ones must be loosened by
@@ -76,13 +78,12 @@ def bend_submaps(
         }
     row = {submap.index: 3 * number for number, submap in enumerate(placed)}
     starts = [S for submap in placed for S in _start(submap, graph)]
-    factors: dict[int, Factor] = dict(enumerate(_factors(graph, joins, row)))
-    for submap in placed:
-        for half in _halves(submap, row[submap.index], config):
-            factors[len(factors)] = half
+    drifts = {submap.index: _drift(submap, config) for submap in placed}
+    halves = [half for n, drift in drifts.items() for half in _halves(drift, row[n])]
+    factors: dict[int, Factor] = dict(enumerate([*_factors(graph, joins, row), *halves]))
     free = [submap for submap in placed if submap.index not in graph.fixed]
     gathered, _ = gather(factors, {node: node for node in range(len(starts))})
-    gathered = gathered._replace(even=_even(free, row, config))
+    gathered = gathered._replace(even=_even(free, row, drifts))
     fixed = [row[index] + end for index in graph.fixed if index in row for end in range(3)]
     is_free = free_coordinates({n: n for n in range(len(starts))}, [*factors.values()], fixed)
     poses = solve(gathered, NodePoses.of(starts), is_free).poses
@@ -129,10 +130,10 @@ def _factors(
     return found
 
 
-def _halves(submap: Submap, row: int, config: LoopConfig) -> list[Between]:
+def _halves(drift: Drift, row: int) -> list[Between]:
     """How much each half may be bent: not at all, give or take what submaps drift."""
     halves = []
-    for end, (middle, sigmas) in enumerate(_drift(submap, config)):
+    for end, (middle, sigmas) in enumerate(drift):
         covariance = covariance_at(Sim3.identity(), middle, sigmas)
         halves.append(
             Between(row + end, row + end + 1, Sim3.identity(), covariance, is_robust=False)
@@ -140,20 +141,20 @@ def _halves(submap: Submap, row: int, config: LoopConfig) -> list[Between]:
     return halves
 
 
-def _even(free: Sequence[Submap], row: Mapping[int, int], config: LoopConfig) -> EvenFactors:
+def _even(
+    free: Sequence[Submap], row: Mapping[int, int], drifts: Mapping[int, Drift]
+) -> EvenFactors:
     """Both halves of a submap bend about alike."""
-    drifts = [_drift(submap, config) for submap in free]
+    chosen = [drifts[submap.index] for submap in free]
     nodes = [[row[submap.index] + end for end in range(3)] for submap in free]
     return EvenFactors(
         np.array(nodes, np.int64).reshape(-1, 3),
-        np.array([[middle for middle, _ in halves] for halves in drifts]).reshape(-1, 2, 3),
-        UNEVEN * np.array([halves[0][1] for halves in drifts]).reshape(-1, 7),
+        np.array([[middle for middle, _ in halves] for halves in chosen]).reshape(-1, 2, 3),
+        UNEVEN * np.array([halves[0][1] for halves in chosen]).reshape(-1, 7),
     )
 
 
-def _drift(
-    submap: Submap, config: LoopConfig
-) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _drift(submap: Submap, config: LoopConfig) -> Drift:
     """Of each half the middle of its path (3,), and what it may drift about that: sigmas (7,)."""
     centers = submap.T_submap_camera[:, :3, 3]
     extent = float(np.linalg.norm(np.diff(centers, axis=0), axis=1).sum())
