@@ -89,9 +89,9 @@ class PredictorConfig:
     """How the model runs."""
 
     dtype: str = param(
-        "auto", "Arithmetic of the model: auto is bfloat16 on a GPU and int8 on a CPU that gain by "
-        "it, else float32. int8 is for CPUs: the model takes a quarter to two fifths less time, "
-        "its depth changes by about 1 %.",
+        "auto", "Arithmetic of the model: auto is bfloat16 on a GPU and on a CPU with AMX, int8 on "
+        "another CPU that gains by it, else float32. int8 is for CPUs: the model takes a quarter "
+        "to two fifths less time, its depth changes by about 1 %.",
         choices=("auto", "float32", "bfloat16", "int8"),
     )
     width: int = param(

@@ -3,19 +3,20 @@
 ``autocast`` is what upstream does: float32 weights, residual stream and heads, products of the
 encoder and the blocks in bfloat16. ``bf16`` gives the same products bfloat16 weights, so that none
 is cast again at each use; a residual stream in bfloat16 has several times the error of either.
-``int8`` is for CPUs, see int8.py; the depth head is in bfloat16 then where the CPU gains by it.
+``int8`` is for CPUs, see int8.py. On a CPU the depth head is in bfloat16 in ``int8`` and, for the
+node, in ``bf16``, where the CPU gains by it: that errs less than int8 does.
 Norms, rotations, layer scales, softmax and the camera head are in float32 in all of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from flashvggt_ros.model.flashvggt import FlashVGGT
-from flashvggt_ros.model.int8 import use_int8
+from flashvggt_ros.model.int8 import check_int8, is_int8_fast, use_int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,31 @@ PRECISIONS = {
     "bf16": Precision(weights=torch.bfloat16, cache=torch.bfloat16),
     "int8": Precision(is_int8=True, depth_head=_fast_convolutions()),
 }
+
+
+def precision_for(name: str, device: torch.device) -> Precision:
+    """Return what ``predictor.dtype`` means on a device. Raises ValueError as check_int8 does."""
+    if name == "auto":
+        name = "int8" if is_int8_fast(device) else "float32"
+        name = "bfloat16" if is_bfloat16_fast(device) else name
+    if name == "int8":
+        check_int8(device)
+    precision = PRECISIONS[{"float32": "fp32", "bfloat16": "bf16"}.get(name, name)]
+    if name == "bfloat16" and device.type == "cpu":
+        precision = replace(precision, depth_head=_fast_convolutions())
+    return precision
+
+
+def is_bfloat16_fast(device: torch.device) -> bool:
+    """Whether nothing is faster there: on GPUs that have it, and on CPUs with AMX.
+
+    Those multiply whole tiles of matrices. Other CPUs that have instructions for bfloat16 are
+    faster with 8-bit integers.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device.type == "cpu" and has_tiles is not None and has_tiles()
 
 
 def set_precision(model: FlashVGGT, precision: Precision) -> None:

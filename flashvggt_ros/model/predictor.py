@@ -19,8 +19,7 @@ from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.model.aggregator import Features, chunk_layout
 from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
 from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
-from flashvggt_ros.model.int8 import check_int8, is_int8_fast
-from flashvggt_ros.model.precision import PRECISIONS, Precision, set_precision
+from flashvggt_ros.model.precision import Precision, precision_for, set_precision
 from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
 
 logger = logging.getLogger(__name__)
@@ -129,7 +128,7 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
     Raises ValueError for a checkpoint, device, width or cache bound that cannot be had.
     """
     device = _device(config.device)
-    precision = _precision(config.predictor.dtype, device)
+    precision = precision_for(config.predictor.dtype, device)
     model, card = resolve_checkpoint(
         config.checkpoint, config.predictor.seed, config.checkpoint_sha256
     )
@@ -215,15 +214,6 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not has_cuda:
         raise ValueError("device is cuda, but torch finds no CUDA device: use auto or cpu")
     return torch.device("cuda" if has_cuda and name in ("auto", "cuda") else "cpu")
-
-
-def _precision(name: str, device: torch.device) -> Precision:
-    if name == "auto":
-        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        name = "bfloat16" if has_bfloat16 else "int8" if is_int8_fast(device) else "float32"
-    if name == "int8":
-        check_int8(device)
-    return PRECISIONS[{"float32": "fp32", "bfloat16": "bf16"}.get(name, name)]
 
 
 def _device_name(device: torch.device) -> str:

@@ -5,7 +5,12 @@ import torch
 from torch import nn
 
 from flashvggt_ros.model.flashvggt import FlashVGGT, Prediction
-from flashvggt_ros.model.precision import PRECISIONS, Precision, set_precision
+from flashvggt_ros.model.precision import (
+    PRECISIONS,
+    Precision,
+    precision_for,
+    set_precision,
+)
 
 BF16 = torch.bfloat16
 
@@ -72,3 +77,15 @@ def test_the_residual_stream_and_what_the_heads_read_have_the_type_asked_for(mak
 
     assert {tap.dtype for tap in features.taps} == {features.last.dtype} == {BF16}
     assert features.encoder.dtype == BF16
+
+
+@pytest.mark.parametrize(("has_instructions", "expected"), [(True, BF16), (False, torch.float32)])
+def test_on_a_cpu_the_depth_head_of_bfloat16_is_as_the_cpu_convolves_fastest(
+    monkeypatch, has_instructions, expected
+):
+    monkeypatch.setattr(
+        torch.cpu, "_is_avx512_bf16_supported", lambda: has_instructions, raising=False
+    )
+
+    assert precision_for("bfloat16", torch.device("cpu")).depth_head == expected
+    assert precision_for("bfloat16", torch.device("cuda")).depth_head == torch.float32

@@ -265,17 +265,24 @@ def test_the_gpu_agrees_with_the_cpu(make_config, predictor):
     np.testing.assert_allclose(prediction.T_submap_camera, expected.T_submap_camera, atol=1e-2)
 
 
-@pytest.mark.parametrize(("capability", "dtype"), [
-    ("AVX512", "int8"), ("AVX2", "int8"), ("DEFAULT", "float32"),
+def has_tiles(monkeypatch, answer: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: answer, raising=False)
+
+
+@pytest.mark.parametrize(("capability", "tiles", "dtype"), [
+    ("AVX512", True, "bfloat16"), ("AVX512", False, "int8"), ("AVX2", False, "int8"),
+    ("DEFAULT", False, "float32"),
 ])  # fmt: skip
-def test_auto_is_the_fastest_that_the_cpu_can(make_config, monkeypatch, capability, dtype):
+def test_auto_is_the_fastest_that_the_cpu_can(make_config, monkeypatch, capability, tiles, dtype):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    has_tiles(monkeypatch, tiles)
 
     assert load_predictor(make_config(**{"predictor.dtype": "auto"})).precision.name == dtype
 
 
 def test_auto_is_exact_where_there_are_no_int8_products(make_config, monkeypatch):
     monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", ["none"])
+    has_tiles(monkeypatch, False)
 
     assert load_predictor(make_config(**{"predictor.dtype": "auto"})).precision.name == "float32"
 
