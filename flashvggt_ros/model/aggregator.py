@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flashvggt_ros.model.attention import Block
+from flashvggt_ros.model.chunk_graphs import ChunkGraphs, Stop, Stretches
+from flashvggt_ros.model.kernels import Kernels
 from flashvggt_ros.model.keyframes import choose_keyframes
 from flashvggt_ros.model.memory import ChunkLayout, Memory
 from flashvggt_ros.model.model_config import ModelConfig
@@ -55,7 +57,9 @@ class Aggregator(nn.Module):
         super().__init__()
         self.config = config
         self.residual_dtype = torch.float32  # of the tokens between blocks, see Precision
+        self.graphs = ChunkGraphs(0)
         self._layouts: dict[_Layout, _ChunkKeys] = {}
+        self._tapped = sorted({*config.taps, config.depth - 1})
         width = config.width
         self.patch_embed = VisionTransformer(
             width=width, depth=config.encoder_depth, heads=config.encoder_heads,
@@ -98,44 +102,61 @@ class Aggregator(nn.Module):
         batch, count, _, height, width = images.shape
         grid = (height // config.patch_size, width // config.patch_size)
         standardized = ((images - self.mean) / self.std).flatten(0, 1)
-        encoder = self.patch_embed(standardized, self.residual_dtype)
+        is_first = memory.seen == 0
+        (encoder,) = self.graphs.run("encoder", self._encoding, standardized)
         encoder = encoder.unflatten(0, (batch, count))
-        specials = self._special_tokens(batch, count, memory.seen == 0)
+        specials = self._special_tokens(batch, count, is_first)
         x = torch.cat([specials.to(encoder.dtype), encoder], dim=2)
         if config.kv_downfactor == 1:
             keyframes = ()  # every frame is at full resolution anyway
         elif keyframes is None:
-            keyframes = self._keyframes(x, memory.seen == 0)
+            keyframes = self._keyframes(x, is_first)
         chunk = self._chunk_keys(_Layout(grid, count, tuple(keyframes), x.device))
         memory.begin(chunk_layout(config, grid, count, batch=batch, references=len(keyframes)))
-        outputs = self._run_blocks(x, chunk, memory)
-        last = outputs[config.depth - 1]
-        taps = tuple(outputs[index] for index in config.taps)
+        recorded = None if is_first else chunk  # a submap begins too seldom to be worth it
+        outputs = self.graphs.run(
+            recorded, partial(self._stretches, chunk=chunk), x, partial(_attend, memory)
+        )
+        outputs = tuple(output.unflatten(0, (batch, count)) for output in outputs)
+        last = outputs[-1]
+        taps = tuple(outputs[self._tapped.index(index)] for index in config.taps)
         camera_tokens = memory.end(last[:, :, 0])
         return Features(
             encoder, taps, last, camera_tokens, grid, config.specials, memory.complete_poses
         )
 
-    def _run_blocks(self, x: Tensor, chunk: _ChunkKeys, memory: Memory) -> dict[int, Tensor]:
-        """Outputs (B, N, tokens, 2C) of the block pairs that are tapped, and of the last one."""
+    def _encoding(self, images: Tensor) -> Stretches:
+        """Encode standardized images (B * N, 3, H, W), with no stop."""
+        yield from ()
+        return (self.patch_embed(images, self.residual_dtype),)
+
+    def _stretches(self, x: Tensor, chunk: _ChunkKeys) -> Stretches:
+        """Run the block pairs on tokens (B, N, tokens, C), pausing where the memory is needed.
+
+        Returns the outputs (B * N, tokens, 2C) of the pairs that are tapped, the last one's last.
+        """
         batch, count, tokens, _ = x.shape
         layers = {block: layer for layer, block in enumerate(self.config.descriptor_blocks)}
-        outputs = {}
+        outputs = []
         x = x.flatten(0, 1)
         for index in range(self.config.depth):
             block = self.global_blocks[index]
             assert isinstance(block, Block)
             x = within = self.frame_blocks[index](x, chunk.frame_turn)
             if index in layers:
-                x = block.cross(
-                    x.reshape(batch, count * tokens, -1), chunk.descriptors, chunk.frame_turn,
-                    chunk.source_turn, partial(memory.extend, layers[index]),
-                ).reshape(batch * count, tokens, -1)
+                q, k, v = block.project(
+                    x.reshape(batch, count * tokens, -1), partial(chunk.descriptors, block.kernels),
+                    chunk.source_turn,
+                )
+                attend = partial(block.attn.attend, chunk.frame_turn)
+                mixed = yield Stop(attend, layers[index], q, k, v)
+                assert mixed is not None
+                x = block.finish(x, mixed.reshape(batch * count, tokens, -1))
             else:
                 x = block(x, chunk.frame_turn)
-            if index in (*self.config.taps, self.config.depth - 1):
-                outputs[index] = torch.cat([within, x], dim=-1).unflatten(0, (batch, count))
-        return outputs
+            if index in self._tapped:
+                outputs.append(torch.cat([within, x], dim=-1))
+        return tuple(outputs)
 
     def _special_tokens(self, batch: int, count: int, is_first: bool) -> Tensor:
         """Camera and register tokens (B, N, specials, C)."""
@@ -220,7 +241,7 @@ class _ChunkKeys:
         source = torch.cat([source, descriptor.repeat(self.count)])
         self.source_turn: Rotation = self.frame_turn.select(source)
 
-    def descriptors(self, normed: Tensor) -> Tensor:
+    def descriptors(self, kernels: Kernels, normed: Tensor) -> Tensor:
         """Return tokens (B, M, C) to make keys and values of, from normalized ones (B, N * P, C).
 
         R1 interpolates patches bilinearly (two taps per axis, no antialias), R2 takes the patch at
@@ -233,12 +254,15 @@ class _ChunkKeys:
         elif self.small == self.grid:
             small = patches
         else:
-            terms = [weight * patches[:, :, tap]
-                     for tap, weight in zip(self.taps, self.tap_weights, strict=True)]
-            small = (terms[0] + terms[1] + (terms[2] + terms[3])).to(x.dtype)
+            small = kernels.blend(patches, self.taps, self.tap_weights)
         frames = torch.cat([specials, small], dim=2).flatten(1, 2)
         reference = [patches[:, frame] for frame in self.keyframes]
         return torch.cat([*reference, frames], dim=1)
+
+
+def _attend(memory: Memory, stop: Stop) -> Tensor:
+    """Add a stop's keys and values to the memory, and attend to all of it."""
+    return stop.attend(stop.q, *memory.extend(stop.layer, stop.k, stop.v))
 
 
 def _nearest(size: int, out: int, device: torch.device) -> Tensor:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flashvggt_ros.model.kernels import KernelUser
+from flashvggt_ros.model.kernels import Kernels, KernelUser
 from flashvggt_ros.model.rope import Rotation, rotate
 
-Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Takes keys and values (B, heads, L, head_dim) of a chunk, returns those to attend to."""
+LARGEST_SCORE = 69.0  # whose exponential, 2^100, float32 can add up 2^27 times
 
 
 class Product(nn.Linear):
@@ -38,34 +38,58 @@ class Attention(KernelUser):
         super().__init__()
         self.width = width
         self.head_dim = width // heads
+        self.is_bounded = False
         self.qkv = Product(width, 3 * width)
         self.q_norm = nn.LayerNorm(self.head_dim, eps=1e-5) if is_qk_normed else nn.Identity()
         self.k_norm = nn.LayerNorm(self.head_dim, eps=1e-5) if is_qk_normed else nn.Identity()
         self.proj = Product(width, width)
 
     def forward(self, x: Tensor, turn: Rotation | None = None) -> Tensor:
-        """Attend within each sequence of ``x`` (B, L, width)."""
+        """Mix values within each sequence of ``x`` (B, L, width); ``proj`` is left to the block."""
         q, k, v = self.qkv(x).unflatten(-1, (3, -1, self.head_dim)).unbind(2)
-        q, k = self._turn(q, self.q_norm, turn), self._turn(k, self.k_norm, turn)
-        return self._attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        k = self._turn(k, self.k_norm, turn)
+        return self.attend(turn, q, k.transpose(1, 2), v.transpose(1, 2))
 
-    def cross(
-        self, x: Tensor, source: Tensor, turn: Rotation, source_turn: Rotation, extend: Extend
-    ) -> Tensor:
-        """Attend from ``x`` (B, L, width) to descriptors ``source`` (B, M, width) and the memory.
+    def project(
+        self, x: Tensor, source: Tensor, source_turn: Rotation
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of ``x`` (B, L, width), keys and values of descriptors ``source`` (B, M, width).
 
-        ``turn`` is that of all L tokens, or of one frame's, which then repeats. ``extend`` is given
-        this chunk's normalized, rotated keys and the values, and returns all that are attended to.
-        Arithmetic is in the values' type whatever the memory's is.
+        They are (B, L, heads, head_dim) and twice (B, heads, M, head_dim); of them keys are
+        normalized and rotated.
         """
-        q = self.qkv.outputs(x, 0, self.width)
-        q = q.unflatten(-1, (-1, self.head_dim)).unflatten(1, (-1, len(turn.cos)))
+        q = self.qkv.outputs(x, 0, self.width).unflatten(-1, (-1, self.head_dim))
         kv = self.qkv.outputs(source, self.width, 3 * self.width)
         k, v = kv.unflatten(-1, (2, -1, self.head_dim)).unbind(2)
-        q = self._turn(q, self.q_norm, turn).flatten(1, 2).transpose(1, 2)
-        k = self._turn(k, self.k_norm, source_turn).transpose(1, 2)
-        keys, values = extend(k, v.transpose(1, 2))
-        return self._attend(q, keys.to(q.dtype), values.to(q.dtype))
+        k = self._turn(k, self.k_norm, source_turn)
+        return q, k.transpose(1, 2), v.transpose(1, 2)
+
+    def attend(self, turn: Rotation | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Mix values (B, L, width) for queries and keys as ``project`` gives them.
+
+        ``turn`` is that of all L queries, or of one frame's, which then repeats. Arithmetic is in
+        the queries' type whatever that of keys and values is.
+        """
+        k, v = k.to(q.dtype), v.to(q.dtype)
+        bounded = self.kernels.attend_bounded
+        if bounded is not None and self.is_bounded and turn is not None and q.dtype == k.dtype:
+            norm = self.q_norm
+            return bounded(q, norm.weight, norm.bias, norm.eps, turn.cos, turn.sin, k, v)
+        if turn is not None:
+            frames = q.unflatten(1, (-1, len(turn.cos)))
+            q = self._turn(frames, self.q_norm, turn).flatten(1, 2)
+        else:
+            q = self._turn(q, self.q_norm, None)
+        mixed = functional.scaled_dot_product_attention(q.transpose(1, 2), k, v)
+        return mixed.transpose(1, 2).flatten(2)
+
+    def set_kernels(self, kernels: Kernels) -> None:
+        """Compute with ``kernels`` from now on; ``attend_bounded`` if scores are small enough."""
+        super().set_kernels(kernels)
+        self.is_bounded = False
+        if kernels.attend_bounded is not None and self.head_dim == kernels.bounded_head_dim:
+            largest = _longest(self.q_norm) * _longest(self.k_norm) / math.sqrt(self.head_dim)
+            self.is_bounded = largest <= LARGEST_SCORE and self.qkv.dtype == torch.bfloat16
 
     def _turn(self, tokens: Tensor, norm: nn.Module, turn: Rotation | None) -> Tensor:
         """Norm and rotate queries or keys (..., L, heads, head_dim), in their own type."""
@@ -76,12 +100,16 @@ class Attention(KernelUser):
         normed = norm(tokens).to(tokens.dtype)
         return normed if turn is None else rotate(normed, turn).to(tokens.dtype)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        mixed = functional.scaled_dot_product_attention(q, k, v)  # (B, heads, L, head_dim)
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+def _longest(norm: nn.Module) -> float:
+    """Length that no vector has after a layer norm; infinity for another module."""
+    if not isinstance(norm, nn.LayerNorm):
+        return math.inf
+    largest = float(norm.weight.abs().max())
+    return math.sqrt(norm.weight.numel()) * largest + float(norm.bias.norm())
 
 
-class Mlp(nn.Module):
+class Mlp(KernelUser):
     """Two linear layers with the exact GELU between them."""
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
@@ -91,7 +119,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., width) to (..., out)."""
-        return self.fc2(functional.gelu(self.fc1(x)))
+        return self.fc2(self.kernels.gelu_product(self.fc1, x))
 
 
 class LayerScale(nn.Module):
@@ -125,29 +153,27 @@ class Block(KernelUser):
 
     def forward(self, x: Tensor, turn: Rotation | None = None) -> Tensor:
         """Attend within each sequence of ``x`` (B, L, width)."""
-        return self._finish(x, self.attn(self._normed(x), turn))
+        return self.finish(x, self.attn(self._normed(x), turn))
 
-    def cross(
+    def project(
         self,
         x: Tensor,
         descriptors: Callable[[Tensor], Tensor],
-        turn: Rotation,
         source_turn: Rotation,
-        extend: Extend,
-    ) -> Tensor:
-        """Attend from ``x`` (B, L, width) to ``descriptors`` of the normalized x and the memory."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of ``x`` (B, L, width), keys and values of ``descriptors`` of its norm."""
         normed = self._normed(x)
-        return self._finish(
-            x, self.attn.cross(normed, descriptors(normed), turn, source_turn, extend)
-        )
+        return self.attn.project(normed, descriptors(normed), source_turn)
 
     def _normed(self, x: Tensor) -> Tensor:
         norm = self.norm1
         return self.kernels.normalize(x, norm.weight, norm.bias, norm.eps, self.attn.qkv.dtype)
 
-    def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+    def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """Add to ``x`` what attention gave and what the perceptron makes of the sum."""
         norm = self.norm2
         x, normed = self.kernels.add_and_normalize(
-            x, mixed, self.ls1.gamma, norm.weight, norm.bias, norm.eps, self.mlp.fc1.dtype
+            x, self.attn.proj(mixed), self.ls1.gamma, norm.weight, norm.bias, norm.eps,
+            self.mlp.fc1.dtype,
         )
         return self.kernels.add(x, self.mlp(normed), self.ls2.gamma)

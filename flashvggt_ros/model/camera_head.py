@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,6 +26,7 @@ class CameraHead(nn.Module):
     ) -> None:
         super().__init__()
         self.iterations = iterations
+        self.has_tf32 = False  # see Precision
         self.width = width
         self.token_norm = nn.LayerNorm(width, eps=1e-5)
         self.empty_pose_tokens = nn.Parameter(torch.zeros(1, 1, POSE_SIZE))
@@ -38,6 +42,10 @@ class CameraHead(nn.Module):
 
     def forward(self, camera_tokens: Tensor) -> tuple[Tensor, ...]:
         """Pose encodings (B, K, 9) after each iteration, of camera tokens (B, K, width)."""
+        with _tf32_products() if self.has_tf32 else nullcontext():
+            return self._refine(camera_tokens)
+
+    def _refine(self, camera_tokens: Tensor) -> tuple[Tensor, ...]:
         tokens = self.token_norm(camera_tokens)
         plain = functional.layer_norm(tokens, (self.width,), eps=1e-6)
         pose = self.empty_pose_tokens.expand(*tokens.shape[:2], -1)
@@ -52,3 +60,14 @@ class CameraHead(nn.Module):
             encodings.append(torch.cat([refined[..., :7], refined[..., 7:].relu()], dim=-1))
             pose = delta_from = refined.detach()
         return tuple(encodings)
+
+
+@contextmanager
+def _tf32_products() -> Iterator[None]:
+    """Let GPUs multiply matrices of float32 in TF32."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from flashvggt_ros.model.kernels import PLAIN, Kernels, KernelUser
 
 HIDDEN_CHANNELS = 32
+PLACES_KEPT = 32
 EMBEDDING_SHARE = 0.1
 FRAMES_AT_ONCE = 8  # at 392x518 in float32 about 0.3 GB of maps each
 # At 224 px the largest maps, 32 channels at full size, are then below the 32 MB from which on glibc
@@ -16,11 +19,7 @@ FRAMES_AT_ONCE = 8  # at 392x518 in float32 about 0.3 GB of maps each
 FRAMES_AT_ONCE_ON_CPU = 4
 
 
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(x, size=size, mode="bilinear", align_corners=True)
-
-
-class ResidualUnit(nn.Module):
+class ResidualUnit(KernelUser):
     """Two convolutions around which relu(x), not x, is carried, as VGGT was trained."""
 
     def __init__(self, channels: int) -> None:
@@ -29,12 +28,18 @@ class ResidualUnit(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, h, w), which is overwritten, to the same shape."""
-        x = functional.relu_(x)
-        return self.conv2(functional.relu_(self.conv1(x))).add_(x)
+        """Map (N, C, h, w), where nothing is negative, to the same shape."""
+        return self.kernels.convolve(self.conv2, self._hidden(x), [x])
+
+    def merge(self, x: Tensor, coarser: Tensor) -> Tensor:
+        """Positive part of the sum of forward's result and ``coarser``."""
+        return self.kernels.convolve(self.conv2, self._hidden(x), [x, coarser], is_cut=True)
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        return self.kernels.convolve(self.conv1, x, is_cut=True)
 
 
-class Fusion(nn.Module):
+class Fusion(KernelUser):
     """Adds one level of detail to what the coarser levels gave, and enlarges."""
 
     def __init__(self, channels: int, *, is_coarsest: bool) -> None:
@@ -45,15 +50,15 @@ class Fusion(nn.Module):
         self.resConfUnit2 = ResidualUnit(channels)
 
     def forward(self, coarser: Tensor | None, level: Tensor, size: tuple[int, int]) -> Tensor:
-        """Merge ``level`` (N, C, h, w), which is overwritten, with what came before, at ``size``.
+        """Merge ``level`` (N, C, h, w), nowhere negative, with what came before, at ``size``.
 
         A convolution of single pixels and interpolation may be swapped: before it there are fewer.
         """
-        x = level if coarser is None else self.resConfUnit1(level).add_(coarser)
-        return _resize(self.out_conv(self.resConfUnit2(x)), size)
+        x = level if coarser is None else self.resConfUnit1.merge(level, coarser)
+        return self.kernels.convolve_resize(self.out_conv, self.resConfUnit2(x), size)
 
 
-class Scratch(nn.Module):
+class Scratch(KernelUser):
     """The layers behind the projections; the name is that of the released checkpoints."""
 
     def __init__(self, features: int, channels: tuple[int, ...]) -> None:
@@ -70,16 +75,20 @@ class Scratch(nn.Module):
 
     def fuse(self, levels: list[Tensor]) -> Tensor:
         """Merge four levels, fine to coarse, at twice the size of the finest."""
-        levels = [getattr(self, f"layer{i}_rn")(x) for i, x in enumerate(levels, start=1)]
+        levels = [
+            self.kernels.convolve(getattr(self, f"layer{i}_rn"), x, is_cut=True)
+            for i, x in enumerate(levels, start=1)
+        ]
         height, width = levels[0].shape[-2:]
         sizes = [(2 * height, 2 * width), *(tuple(x.shape[-2:]) for x in levels[:3])]
-        merged = None
+        merged: Tensor | None = None
         for i in (4, 3, 2, 1):
             merged = getattr(self, f"refinenet{i}")(merged, levels[i - 1], sizes[i - 1])
-        return self.output_conv1(merged)
+        assert merged is not None
+        return merged
 
 
-class DepthHead(nn.Module):
+class DepthHead(KernelUser):
     """Depth along z and confidence (at least 1) at full image size."""
 
     def __init__(
@@ -99,12 +108,24 @@ class DepthHead(nn.Module):
         self.scratch = Scratch(features, channels)
 
     def use_type(self, dtype: torch.dtype) -> None:
-        """Compute in ``dtype``, but the last layer in float32.
+        """Compute in ``dtype``, but the last layer in float32; biases are in float32 until added.
 
-        That one gives the logarithm of depth, which bfloat16 knows to a hundredth only.
+        That layer gives the logarithm of depth, which bfloat16 knows to a hundredth only. A bias
+        errs in all pixels alike.
         """
-        self.to(dtype)
-        self.scratch.output_conv2[-1].float()
+        self.norm.to(dtype)
+        self.resize_layers.to(dtype)
+        for layer in (*self.projects, *self.scratch.modules()):
+            if isinstance(layer, nn.Conv2d) and layer is not self.scratch.output_conv2[-1]:
+                layer.weight.data = layer.weight.data.to(dtype)
+
+    def set_kernels(self, kernels: Kernels) -> None:
+        """Compute with ``kernels`` from now on, on weights as its convolutions read them."""
+        super().set_kernels(kernels)
+        if kernels is not PLAIN:
+            for parameter in self.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.to(memory_format=torch.channels_last)
 
     def forward(self, taps: list[Tensor], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Depth and confidence, each (N, H, W), of four lists of patch tokens (N, patches, width).
@@ -126,24 +147,28 @@ class DepthHead(nn.Module):
         levels = []
         for tap, project, resize in zip(taps, self.projects, self.resize_layers, strict=True):
             x = self.norm(tap.to(self.norm.weight.dtype)).transpose(1, 2).unflatten(2, grid)
-            levels.append(resize(_add_place(project(x), aspect)))
-        x = _add_place(_resize(self.scratch.fuse(levels), size), aspect)
-        *hidden, last = self.scratch.output_conv2
-        for layer in hidden:
-            x = layer(x)
-        return last(x.to(last.weight.dtype))
+            place = _place(grid, project.out_channels, aspect, x.device)
+            levels.append(resize(self.kernels.convolve_resize(project, x, grid, place)))
+        scratch = self.scratch
+        place = _place(size, scratch.output_conv1.out_channels, aspect, x.device)
+        x = self.kernels.convolve_resize(
+            scratch.output_conv1, scratch.fuse(levels), size, place
+        )
+        hidden, _, last = scratch.output_conv2
+        return self.kernels.read_maps(hidden, last, x)
 
 
-def _add_place(x: Tensor, aspect: float) -> Tensor:
-    """Add to (N, C, h, w), in place, a small embedding of where in the image each pixel lies."""
-    _, channels, height, width = x.shape
+@lru_cache(PLACES_KEPT)
+def _place(
+    size: tuple[int, int], channels: int, aspect: float, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Embed where a map's pixels lie: (width, channels / 2) across, (height, channels / 2) down."""
+    height, width = size
     diagonal = math.hypot(aspect, 1.0)
-    across = _sinusoids(width, aspect / diagonal, channels // 2, x.device)
-    down = _sinusoids(height, 1.0 / diagonal, channels // 2, x.device)
-    across = across[None].expand(height, -1, -1)
-    down = down[:, None].expand(-1, width, -1)
-    place = EMBEDDING_SHARE * torch.cat([across, down], dim=2)  # channels last, as x is in memory
-    return x.add_(place.to(x.dtype).permute(2, 0, 1))
+    with torch.inference_mode(False):  # to be used in and out of that mode
+        across = _sinusoids(width, aspect / diagonal, channels // 2, device)
+        down = _sinusoids(height, 1.0 / diagonal, channels // 2, device)
+        return EMBEDDING_SHARE * across, EMBEDDING_SHARE * down
 
 
 def _sinusoids(count: int, span: float, channels: int, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""What stands between the matrix products of a transformer block: norms, rotations, residual sums.
+"""What stands between matrix products and convolutions: norms, rotations, sums, activations.
 
 All of it is bound by memory, so that a device gains by fusing each function into one kernel. They
 come as plain torch (PLAIN), compiled by it, and for GPUs written in Triton (kernels_triton.py);
@@ -9,7 +9,8 @@ of weights and residual stream.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flashvggt_ros.model.rope import Rotation, rotate
 
+logger = logging.getLogger(__name__)
+
+GLUON_VERSIONS = ("3.6.",)  # of Triton, with which attention_hopper was measured: Gluon changes
 ATTENTION_BACKENDS = {
     "auto": [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION,
              SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
@@ -81,18 +85,98 @@ def add_and_normalize(
     return total.to(x.dtype), normalize(total, weight, bias, eps, dtype)
 
 
+def blend(tokens: Tensor, taps: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums (B, N, cells, C) of the four tokens (B, N, P, C) of each cell, in their type.
+
+    ``taps`` (4, cells): which, ``weights`` (4, cells, 1): how much.
+    """
+    terms = [weight * tokens[:, :, tap] for tap, weight in zip(taps, weights, strict=True)]
+    return (terms[0] + terms[1] + (terms[2] + terms[3])).to(tokens.dtype)
+
+
+def gelu_product(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Exact GELU of a linear layer's outputs."""
+    return functional.gelu(product(x))
+
+
+def convolve(
+    convolution: nn.Conv2d, x: Tensor, added: Sequence[Tensor] = (), *, is_cut: bool = False
+) -> Tensor:
+    """Convolve ``x`` (N, C, h, w) and add up to two tensors; ``is_cut``: the positive part of it.
+
+    The bias may be in float32 whatever the weights' type is.
+    """
+    y = _convolve(convolution, x)
+    for term in added:
+        y = y.add_(term)
+    return functional.relu_(y) if is_cut else y
+
+
+def convolve_resize(
+    convolution: nn.Conv2d,
+    x: Tensor,
+    size: tuple[int, int],
+    place: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Convolve ``x`` (N, C, h, w), then resample bilinearly to ``size``, corners to corners.
+
+    ``place``: what to add to the first half of the channels by column (width, C / 2), and to the
+    second by row (height, C / 2).
+    """
+    y = _convolve(convolution, x)
+    if y.shape[-2:] != size:
+        y = functional.interpolate(y, size=size, mode="bilinear", align_corners=True)
+    return y if place is None else add_place(y, *place)
+
+
+def read_maps(hidden: nn.Conv2d, last: nn.Conv2d, x: Tensor) -> Tensor:
+    """Maps (N, 2, h, w) that two convolutions make of ``x``, cut between; the last of pixels."""
+    x = convolve(hidden, x, is_cut=True)
+    maps: Tensor = last(x.to(last.weight.dtype))
+    return maps
+
+
+def _convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    bias = convolution.bias
+    return functional.conv2d(
+        x, convolution.weight, None if bias is None else bias.to(x.dtype), convolution.stride,
+        convolution.padding,
+    )
+
+
+def add_place(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Add ``across`` (w, C / 2) and ``down`` (h, C / 2) to (N, C, h, w), in place."""
+    height, width = x.shape[-2:]
+    place = torch.cat([
+        across[None].expand(height, -1, -1), down[:, None].expand(-1, width, -1)
+    ], dim=2)  # channels last, as x is in memory
+    return x.add_(place.to(x.dtype).permute(2, 0, 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """The functions of this file, or faster ones that compute the same."""
+    """The functions of this file, or faster ones that compute the same.
+
+    ``attend_bounded``: attention whose scores are known to be small, of queries as they are before
+    ``turn``, see attention_hopper; None where there is nothing faster than torch's. It takes
+    bfloat16, and heads of ``bounded_head_dim`` channels.
+    """
 
     normalize: Callable[..., Tensor] = normalize
     turn: Callable[..., Tensor] = turn
     add: Callable[..., Tensor] = add
     add_and_normalize: Callable[..., tuple[Tensor, Tensor]] = add_and_normalize
+    blend: Callable[..., Tensor] = blend
+    gelu_product: Callable[..., Tensor] = gelu_product
+    convolve: Callable[..., Tensor] = convolve
+    convolve_resize: Callable[..., Tensor] = convolve_resize
+    read_maps: Callable[..., Tensor] = read_maps
+    attend_bounded: Callable[..., Tensor] | None = None
+    bounded_head_dim: int = 64
 
 
 PLAIN = Kernels()
-KERNELS = ("plain", "compiled", "triton")
+KERNELS = ("auto", "plain", "compiled", "triton")
 
 
 def compiled() -> Kernels:
@@ -106,16 +190,45 @@ def compiled() -> Kernels:
 
 
 def named_kernels(name: str, device: torch.device) -> Kernels:
-    """Make kernels by one of KERNELS; ValueError for another name, or where they cannot be had."""
+    """Make kernels by one of KERNELS; auto: those of Triton where they work, or plain ones.
+
+    Raises ValueError for another name, or where they cannot be had.
+    """
     if name not in KERNELS:
         raise ValueError(f"kernels are {name!r}: they must be one of {', '.join(KERNELS)}")
+    if name == "auto":
+        return _best_kernels(device)
     if name != "triton":
         return compiled() if name == "compiled" else PLAIN
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         raise ValueError("kernels of Triton need a CUDA device and the package triton")
+    return _triton_kernels(device)
+
+
+def _best_kernels(device: torch.device) -> Kernels:
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return PLAIN
+    try:
+        kernels = _triton_kernels(device)
+        ones = torch.ones(16, device=device)
+        kernels.normalize(ones[None], ones, ones, 1e-5, torch.float32)
+    except Exception as error:  # a driver or a C compiler that Triton cannot use
+        logger.warning("Triton's kernels do not work here, the plain ones are slower: %s", error)
+        return PLAIN
+    return kernels
+
+
+def _triton_kernels(device: torch.device) -> Kernels:
+    import triton
+
     from flashvggt_ros.model.kernels_triton import triton_kernels
 
-    return triton_kernels()
+    is_hopper = torch.cuda.get_device_capability(device) == (9, 0)
+    if not is_hopper or not triton.__version__.startswith(GLUON_VERSIONS):
+        return triton_kernels(None)
+    from flashvggt_ros.model.attention_hopper import attend
+
+    return triton_kernels(attend)
 
 
 class KernelUser(nn.Module):
@@ -126,8 +239,13 @@ class KernelUser(nn.Module):
         self.kernels = PLAIN
 
 
+    def set_kernels(self, kernels: Kernels) -> None:
+        """Compute with ``kernels`` from now on."""
+        self.kernels = kernels
+
+
 def use_kernels(model: nn.Module, kernels: Kernels) -> None:
-    """Let all blocks of a model compute with ``kernels``."""
+    """Let all of a model, whose weights must be final, compute with ``kernels``."""
     for module in model.modules():
         if isinstance(module, KernelUser):
-            module.kernels = kernels
+            module.set_kernels(kernels)

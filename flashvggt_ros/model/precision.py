@@ -2,10 +2,12 @@
 
 ``autocast`` is what upstream does: float32 weights, residual stream and heads, products of the
 encoder and the blocks in bfloat16. ``bf16`` gives the same products bfloat16 weights, so that none
-is cast again at each use; a residual stream in bfloat16 has several times the error of either.
+is cast again at each use. On a GPU its residual stream and depth head are in float16, whose
+mantissa is that of TF32, in which cuDNN convolves float32 by default, and the camera head's
+products in TF32; in bfloat16 either of the first has several times the error.
 ``int8`` is for CPUs, see int8.py. On a CPU the depth head is in bfloat16 in ``int8`` and, for the
 node, in ``bf16``, where the CPU gains by it: that errs less than int8 does.
-Norms, rotations, layer scales, softmax and the camera head are in float32 in all of them.
+Norms, rotations, layer scales, softmax and the rest of the camera head are in float32 in all.
 """
 
 from __future__ import annotations
@@ -24,14 +26,15 @@ class Precision:
     """The types of a model's parts.
 
     ``weights``: of the products in encoder and blocks. ``residual``: of the tokens between blocks.
-    ``cache``: of the descriptors kept. ``is_autocast``: products in bfloat16 by autocast,
-    ``is_int8``: in 8-bit integers.
+    ``cache``: of the descriptors kept. ``has_tf32_camera``: whether a GPU multiplies in TF32 in the
+    camera head. ``is_autocast``: products in bfloat16 by autocast, ``is_int8``: in 8-bit integers.
     """
 
     weights: torch.dtype = torch.float32
     residual: torch.dtype = torch.float32
     depth_head: torch.dtype = torch.float32
     cache: torch.dtype = torch.float32
+    has_tf32_camera: bool = False
     is_autocast: bool = False
     is_int8: bool = False
 
@@ -66,10 +69,20 @@ def precision_for(name: str, device: torch.device) -> Precision:
         name = "bfloat16" if is_bfloat16_fast(device) else name
     if name == "int8":
         check_int8(device)
-    precision = PRECISIONS[{"float32": "fp32", "bfloat16": "bf16"}.get(name, name)]
+    precision = precision_on(device, {"float32": "fp32", "bfloat16": "bf16"}.get(name, name))
     if name == "bfloat16" and device.type == "cpu":
         precision = replace(precision, depth_head=_fast_convolutions())
     return precision
+
+
+def precision_on(device: torch.device, name: str) -> Precision:
+    """Look up one of PRECISIONS for a device; KeyError for another name."""
+    precision = PRECISIONS[name]
+    if name != "bf16" or device.type != "cuda":
+        return precision
+    return replace(
+        precision, residual=torch.float16, depth_head=torch.float16, has_tf32_camera=True
+    )
 
 
 def is_bfloat16_fast(device: torch.device) -> bool:
@@ -96,5 +109,6 @@ def set_precision(model: FlashVGGT, precision: Precision) -> None:
             module.to(precision.weights)
     aggregator.residual_dtype = precision.residual
     model.depth_head.use_type(precision.depth_head)
+    model.camera_head.has_tf32 = precision.has_tf32_camera
     if precision.is_int8:
         use_int8(model)

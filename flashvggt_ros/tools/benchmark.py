@@ -81,8 +81,9 @@ def _case(options: argparse.Namespace) -> tuple[Case, Tensor]:
         torch.set_num_threads(options.threads)
     if options.compare_dense and options.checkpoint != RANDOM:
         raise ValueError("--compare-dense takes random weights: leave --checkpoint out")
+    device = _device(options.device)
     precision = named_precision(
-        options.dtype, residual=options.residual, depth_head=options.depth_head
+        options.dtype, device, residual=options.residual, depth_head=options.depth_head
     )
     name = options.dtype
     name += f" residual {options.residual}" if options.residual else ""
@@ -90,8 +91,8 @@ def _case(options: argparse.Namespace) -> tuple[Case, Tensor]:
     case = Case(
         preset=options.preset, checkpoint=options.checkpoint, frames=options.frames,
         chunk=options.chunk, height=options.height, width=options.width, precision=precision,
-        precision_name=name, device=_device(options.device), attention=options.attention,
-        kernels=options.kernels, max_cache_mb=options.max_cache_mb,
+        precision_name=name, device=device, attention=options.attention,
+        kernels=options.kernels, has_graphs=options.has_graphs, max_cache_mb=options.max_cache_mb,
         camera_window=options.camera_window, depth_frames_at_once=options.depth_frames_at_once,
         seed=options.seed,
     )
@@ -147,16 +148,18 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
                        help="(%(default)s: a GPU if there is one)")
     group.add_argument("--dtype", choices=list(PRECISIONS), default="bf16",
                        help="autocast: as upstream does (%(default)s)")
-    types = ["fp32", "bf16"]
+    types = ["fp32", "fp16", "bf16"]
     group.add_argument("--residual", choices=types, default="",
                        help="another type for the tokens between blocks")
     group.add_argument("--depth-head", choices=types, default="",
                        help="another type for the depth head")
     group.add_argument("--attention", choices=list(ATTENTION_BACKENDS), default="auto",
                        help="backend of torch (%(default)s)")
-    group.add_argument("--kernels", choices=list(KERNELS), default="plain",
-                       help="what computes norms, rotations and sums between matrix products "
-                       "(%(default)s); triton: on a GPU")
+    group.add_argument("--kernels", choices=list(KERNELS), default="auto",
+                       help="what computes all but matrix products and convolutions (%(default)s: "
+                       "on a GPU triton where it works, else and with autocast plain)")
+    group.add_argument("--no-graphs", dest="has_graphs", action="store_false",
+                       help="launch all kernels one by one, also in small chunks on a GPU")
     group.add_argument("--max-cache-mb", type=float, default=0.0,
                        help="bound of the descriptor cache [MB], 0: none (%(default)s)")
     group.add_argument("--camera-window", type=int, default=0,

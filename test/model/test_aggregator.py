@@ -4,6 +4,7 @@ from torch.nn import functional
 
 from flashvggt_ros.model.aggregator import LAYOUTS_KEPT, _ChunkKeys, _Layout
 from flashvggt_ros.model.flashvggt import FlashVGGT
+from flashvggt_ros.model.kernels import PLAIN
 
 
 @pytest.mark.parametrize("grid", [(28, 37), (12, 16), (7, 5), (3, 2)])
@@ -14,7 +15,7 @@ def test_descriptors_are_patches_interpolated_bilinearly(make_model, grid, facto
     patches = grid[0] * grid[1]
     x = torch.randn(2, 3, 5 + patches, 16, generator=torch.Generator().manual_seed(0))
 
-    ours = chunk.descriptors(x.flatten(1, 2)).unflatten(1, (3, -1))
+    ours = chunk.descriptors(PLAIN, x.flatten(1, 2)).unflatten(1, (3, -1))
 
     maps = x[:, :, 5:].flatten(0, 1).transpose(1, 2).unflatten(2, grid)
     small = functional.interpolate(maps, (grid[0] // factor, grid[1] // factor), mode="bilinear")

@@ -1,10 +1,13 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from flashvggt_ros.model.flashvggt import FlashVGGT, Prediction
+from flashvggt_ros.model.kernels import PLAIN, use_kernels
 from flashvggt_ros.model.precision import (
     PRECISIONS,
     Precision,
@@ -88,4 +91,39 @@ def test_on_a_cpu_the_depth_head_of_bfloat16_is_as_the_cpu_convolves_fastest(
     )
 
     assert precision_for("bfloat16", torch.device("cpu")).depth_head == expected
-    assert precision_for("bfloat16", torch.device("cuda")).depth_head == torch.float32
+
+
+def test_on_a_gpu_what_lies_between_products_is_in_float16_as_tf32_would_be():
+    on_a_gpu = precision_for("bfloat16", torch.device("cuda"))
+    assert (on_a_gpu.weights, on_a_gpu.cache) == (BF16, BF16)
+    assert (on_a_gpu.residual, on_a_gpu.depth_head) == (torch.float16, torch.float16)
+
+
+def bounded_calls(make_model, images, weight: float) -> list[int]:
+    """Keys of each call of an attention that needs small scores, in a model in bfloat16."""
+    calls = []
+
+    def attend(q, weight, bias, eps, cos, sin, k, v):
+        calls.append(k.shape[2])
+        turned = PLAIN.turn(q.unflatten(1, (-1, len(cos))), weight, bias, eps, cos, sin)
+        mixed = functional.scaled_dot_product_attention(
+            turned.flatten(1, 2).transpose(1, 2), k, v
+        )
+        return mixed.transpose(1, 2).flatten(2)
+
+    model = make_model()
+    set_precision(model, PRECISIONS["bf16"])
+    for block in model.aggregator.global_blocks:
+        block.attn.q_norm.weight.data.fill_(weight)
+    expected = run(model, images, PRECISIONS["bf16"])
+    head_dim = model.config.width // model.config.heads
+    use_kernels(model, replace(PLAIN, attend_bounded=attend, bounded_head_dim=head_dim))
+    ours = run(model, images, PRECISIONS["bf16"])
+    torch.testing.assert_close(ours.depth, expected.depth)
+    torch.testing.assert_close(ours.pose_enc, expected.pose_enc)
+    return calls
+
+
+def test_attention_without_a_maximum_is_used_where_norms_keep_scores_small(make_model, images):
+    small, large = (bounded_calls(make_model, images, weight) for weight in (1.0, 100.0))
+    assert len(small) == 2 * len(large)  # frame blocks go on with it

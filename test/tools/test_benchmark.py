@@ -121,9 +121,10 @@ def test_relative_rms_is_relative():
 
 
 def test_parts_of_a_precision_can_be_chosen():
-    chosen = named_precision("bf16", residual="bf16", depth_head="")
+    cpu = torch.device("cpu")
+    chosen = named_precision("bf16", cpu, residual="bf16", depth_head="")
     assert chosen == dataclasses.replace(PRECISIONS["bf16"], residual=torch.bfloat16)
-    assert named_precision("fp32", depth_head="bf16").depth_head == torch.bfloat16
+    assert named_precision("fp32", cpu, depth_head="bf16").depth_head == torch.bfloat16
 
 
 def test_a_dense_model_attends_to_every_token(case):

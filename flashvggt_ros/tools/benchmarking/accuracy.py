@@ -36,7 +36,7 @@ class Errors:
 
 def measure_errors(case: Case, images: Tensor) -> list[Errors]:
     """Errors of the case's precision, then of upstream's, the yardstick of all but int8."""
-    plain = dataclasses.replace(case, kernels="plain", attention="auto")
+    plain = dataclasses.replace(case, kernels="plain", has_graphs=False, attention="auto")
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         exact = _results(_in(plain, REFERENCE), images)
     rows = []

@@ -15,10 +15,11 @@ from torch import Tensor
 from flashvggt_ros.config import ImageConfig
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.model.checkpoint import resolve_checkpoint
+from flashvggt_ros.model.chunk_graphs import ROWS_IN_GRAPHS, ChunkGraphs
 from flashvggt_ros.model.flashvggt import PRESETS, DescriptorCache, FlashVGGT, ModelConfig
 from flashvggt_ros.model.kernels import attention_backend, named_kernels, use_kernels
 from flashvggt_ros.model.memory import OneCallMemory
-from flashvggt_ros.model.precision import PRECISIONS, Precision, set_precision
+from flashvggt_ros.model.precision import Precision, precision_on, set_precision
 from flashvggt_ros.model.preprocess import Preprocessor
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.bag_frames import BagFrames
@@ -33,7 +34,7 @@ class Case:
 
     ``checkpoint``: RANDOM weights of ``preset`` drawn with ``seed``, or a checkpoint by name or
     file. ``max_cache_mb`` bounds the cache; 0: it is allocated for all ``frames`` at once.
-    ``camera_window``: see PoseMemory, 0: none.
+    ``camera_window``: see PoseMemory, 0: none. ``has_graphs``: on a GPU, see ChunkGraphs.
     ``depth_frames_at_once``: frames in one piece of the depth head; 0: what suits the device.
     """
 
@@ -47,7 +48,8 @@ class Case:
     precision_name: str
     device: torch.device
     attention: str = "auto"
-    kernels: str = "plain"
+    kernels: str = "auto"
+    has_graphs: bool = True
     max_cache_mb: float = 0.0
     camera_window: int = 0
     depth_frames_at_once: int = 0
@@ -80,10 +82,13 @@ class Case:
         return resolve_checkpoint(self.checkpoint)[0].config
 
     def prepare(self, model: FlashVGGT) -> FlashVGGT:
-        """Give a model the case's precision and kernels."""
+        """Give a model the case's precision, kernels and graphs."""
         set_precision(model, self.precision)
         model.depth_head.frames_at_once = self.depth_frames_at_once
-        use_kernels(model, named_kernels(self.kernels, self.device))
+        is_plain = self.kernels == "auto" and self.precision.is_autocast
+        use_kernels(model, named_kernels("plain" if is_plain else self.kernels, self.device))
+        if self.has_graphs and self.device.type == "cuda" and not self.precision.is_autocast:
+            model.aggregator.graphs = ChunkGraphs(ROWS_IN_GRAPHS)
         return model
 
     def new_cache(self, model: FlashVGGT) -> DescriptorCache | OneCallMemory:
@@ -106,10 +111,12 @@ class Case:
         return stack
 
 
-def named_precision(name: str, *, residual: str = "", depth_head: str = "") -> Precision:
-    """Look up a precision; ``fp32`` or ``bf16`` gives a part another type, an empty name none."""
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    precision = PRECISIONS[name]
+def named_precision(
+    name: str, device: torch.device, *, residual: str = "", depth_head: str = ""
+) -> Precision:
+    """Look up a precision; ``fp32``, ``fp16`` or ``bf16`` gives a part another type, "" none."""
+    types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    precision = precision_on(device, name)
     return dataclasses.replace(
         precision,
         residual=types.get(residual, precision.residual),

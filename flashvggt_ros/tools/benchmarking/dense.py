@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from flashvggt_ros.model.flashvggt import PRESETS, ModelConfig
+from flashvggt_ros.model.precision import PRECISIONS
 from flashvggt_ros.tools.benchmarking.case import Case, random_model
 from flashvggt_ros.tools.benchmarking.measurement import run_once, stage_times
 
@@ -35,14 +36,18 @@ def dense_config(config: ModelConfig, blocks: int) -> ModelConfig:
 
 
 def measure_dense(case: Case, images: Tensor, blocks: int) -> DenseMeasurement:
-    """Measure a dense model of the case's sizes and precision, with random weights.
+    """Measure a dense model of the case's sizes, with random weights, as VGGT computes.
 
-    ``blocks``: how many of each kind to run; 0: all. The warm-up is a tenth of the frames.
+    That is by autocast, with torch's attention and plain kernels. ``blocks``: how many of each kind
+    to run; 0: all. The warm-up is a tenth of the frames.
     """
     config = PRESETS[case.preset]
     blocks = min(blocks, config.depth) or config.depth
-    whole = dataclasses.replace(case, chunk=case.frames, max_cache_mb=0.0)
-    model = case.prepare(random_model(dense_config(config, blocks), case.device, case.seed))
+    whole = dataclasses.replace(
+        case, chunk=case.frames, max_cache_mb=0.0, precision=PRECISIONS["autocast"],
+        precision_name="autocast", kernels="plain", has_graphs=False, depth_frames_at_once=0,
+    )
+    model = whole.prepare(random_model(dense_config(config, blocks), case.device, case.seed))
     few = dataclasses.replace(whole, frames=max(case.frames // 10, 1), chunk=case.frames)
     run_once(few, model, images, progress="dense warm-up")
     stages_s, total_s = stage_times(whole, model, images)

@@ -92,7 +92,7 @@ def measure(
     robot that acts on them does.
     """
     begin = time.perf_counter()
-    run_once(case, model, images, frames=min(2 * case.chunk, case.frames), progress="warm-up")
+    run_once(case, model, images, frames=min(3 * case.chunk, case.frames), progress="warm-up")
     warm_up_s = time.perf_counter() - begin
     if case.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(case.device)

@@ -64,7 +64,7 @@ class Report:
     def _dense_lines(self, dense: DenseMeasurement) -> Iterator[str]:
         scope = ("" if dense.blocks == dense.of_blocks
                  else f", {dense.blocks} of {dense.of_blocks} blocks run, the rest extrapolated")
-        yield f"dense global attention, one call{scope}"
+        yield f"dense global attention as in VGGT, by autocast, one call{scope}"
         yield _row("total", f"{dense.total_s:.2f} s")
         for stage, seconds in dense.stages_s.items():
             yield _row(f"  {stage}", f"{seconds:.3f} s")

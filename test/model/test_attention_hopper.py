@@ -1,0 +1,84 @@
+"""Attention without a running maximum gives what float64 does."""
+
+import importlib.util
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from flashvggt_ros.model.rope import Rotation, patch_positions, rotate, rotation
+
+IS_HOPPER = torch.cuda.is_available() and torch.cuda.get_device_capability() == (9, 0)
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None or not IS_HOPPER,
+    reason="needs Triton and a GPU of compute capability 9.0",
+)
+HEADS = 3
+
+
+def exact(
+    q: torch.Tensor, norm: torch.nn.LayerNorm, turn: Rotation, k: torch.Tensor, v: torch.Tensor
+) -> torch.Tensor:
+    frames = q.double().unflatten(1, (-1, len(turn.cos)))
+    normed = functional.layer_norm(
+        frames, (64,), norm.weight.double(), norm.bias.double(), norm.eps
+    )
+    turned = rotate(normed, Rotation(turn.cos.double(), turn.sin.double())).flatten(1, 2)
+    scores = torch.einsum("blhc,bhmc->bhlm", turned, k.double()) / math.sqrt(64)
+    return torch.einsum("bhlm,bhmc->blhc", scores.softmax(-1), v.double()).flatten(2)
+
+
+def check(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, weight: float = 1.0, rows: int = 0
+) -> None:
+    from flashvggt_ros.model.attention_hopper import attend
+
+    norm = torch.nn.LayerNorm(64).cuda().requires_grad_(False)
+    norm.weight.uniform_(0.5 * weight, weight)
+    norm.bias.normal_()
+    positions = patch_positions(2, (rows or q.shape[1]) // 2 - 3, 6, torch.device("cuda"))
+    turn = rotation(positions, 64, 100.0)
+    ours = attend(q, norm.weight, norm.bias, norm.eps, turn.cos, turn.sin, k, v)
+    expected = exact(q, norm, turn, k, v)
+    assert ours.shape == expected.shape
+    assert (ours - expected).norm() < 5e-3 * expected.norm()
+
+
+def keys(batch: int, count: int, *, spare: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values in storage with room for more, which nothing may read."""
+    storage = torch.randn(2, batch, HEADS, count + spare, 64, device="cuda").bfloat16()
+    storage[:, :, :, count:] = math.nan
+    k, v = storage[:, :, :, :count]
+    return k, v
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 127, 128, 129, 1000])
+@pytest.mark.parametrize("length", [8, 190, 192, 194, 700])
+def test_any_number_of_queries_and_keys(length, count):
+    q = torch.randn(2, length, HEADS, 64, device="cuda").bfloat16()
+    check(q, *keys(2, count))
+
+
+def test_more_blocks_than_the_gpu_has_processors():
+    q = torch.randn(1, 200 * 192, HEADS, 64, device="cuda").bfloat16()
+    check(q, *keys(1, 300))
+
+
+def test_rotations_repeat_for_each_frame():
+    q = torch.randn(1, 4 * 50, HEADS, 64, device="cuda").bfloat16()
+    check(q, *keys(1, 300), rows=50)
+
+
+def test_parts_of_a_fused_projection():
+    fused = torch.randn(3, 120, 3 * HEADS * 64, device="cuda").bfloat16()
+    q, k, v = fused.unflatten(-1, (3, HEADS, 64)).unbind(2)
+    check(q, k.transpose(1, 2), v.transpose(1, 2))
+
+
+def test_scores_near_the_largest_allowed():
+    """Queries of length 8 * 8 against keys of 8: some scores are near 64, others near -64."""
+    q = torch.randn(1, 192, HEADS, 64, device="cuda").bfloat16()
+    k, v = keys(1, 500)
+    k.copy_(functional.layer_norm(k.float(), (64,)))
+    check(q, k, v, weight=7.0)
