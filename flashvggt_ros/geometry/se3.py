@@ -57,6 +57,23 @@ def quaternion_from_matrix(rotation: NDArray[np.float64]) -> NDArray[np.float64]
     return xyzw.reshape(*rotation.shape[:-2], 4)
 
 
+def rotation_vector(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return axes times angles (N, 3) [rad], 0 to pi, of rotations (N, 3, 3).
+
+    As scipy's, which makes matrices orthonormal first, and for few of them takes three times as
+    long. It has the last word beyond 120 degrees, where sines say too little.
+    """
+    R = np.asarray(rotation, np.float64)
+    turned = R[:, [2, 0, 1], [1, 2, 0]] - R[:, [1, 2, 0], [2, 0, 1]]  # axes times 2 sin(angle)
+    sines, cosines = np.linalg.norm(turned, axis=1), np.trace(R, axis1=1, axis2=2) - 1  # twice
+    factors = np.arctan2(sines, cosines) / np.where(sines > 0, sines, 1)
+    vectors: NDArray[np.float64] = turned * factors[:, None]
+    is_far = cosines < -1
+    if is_far.any():
+        vectors[is_far] = Rotation.from_matrix(R[is_far]).as_rotvec()
+    return vectors
+
+
 def rotation_angle(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return by how much rotations (..., 3, 3) turn [rad], 0 to pi, exact near both ends."""
     xyzw = quaternion_from_matrix(rotation)

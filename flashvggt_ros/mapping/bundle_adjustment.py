@@ -29,7 +29,7 @@ from flashvggt_ros.mapping.window_problem import (
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
-COARSE = (10.0, 5.0, 3.0, 2.0, 2.0, 2.0)  # widths of the kernel on rays [standard deviations]
+COARSE = (10.0, 5.0, 3.0, 2.0)  # widths of the kernel on rays [standard deviations]
 FINE = (3.0, 2.0, 2.0)
 REMEMBERED = 48  # frames of the window, unless chunks are larger
 LINKED = 8  # of them remain at least, to follow corners from

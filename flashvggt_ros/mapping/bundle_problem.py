@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.geometry import se3
 
@@ -145,7 +144,7 @@ class Problem:
         prior = self.priors.motion
         T_first_second = se3.inverse(T_window_camera[prior.first]) @ T_window_camera[prior.second]
         turn = np.swapaxes(prior.T_first_second[:, :3, :3], 1, 2) @ T_first_second[:, :3, :3]
-        rotation = Rotation.from_matrix(turn).as_rotvec() / prior.rotation_sigma[:, None]
+        rotation = se3.rotation_vector(turn) / prior.rotation_sigma[:, None]
         shift = T_first_second[:, :3, 3] - prior.T_first_second[:, :3, 3]
         return np.hstack([rotation, rotate(prior.translation_precision, shift)])
 

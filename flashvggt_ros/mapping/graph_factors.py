@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
 
 FREEDOMS = 7  # rotation, translation, logarithm of the scale
@@ -105,7 +106,7 @@ class BetweenFactors:
         offset = np.einsum("fji,fj->fi", R_map_first, offset_map)
         offset /= np.exp(poses.log_scales[first])[:, None]
         ratio = poses.log_scales[second] - poses.log_scales[first] - measured.log_scales
-        rotvec = Rotation.from_matrix(turn).as_rotvec()
+        rotvec = se3.rotation_vector(turn)
         return np.concatenate([rotvec, offset - measured.translations, ratio[:, None]], axis=1)
 
 
@@ -242,7 +243,7 @@ def _relative(
     """S_first_second (F, 7) of ``nodes`` (F, 2) that lie about on one another, told at ``arms``."""
     first, second = nodes.T
     R_first_map = np.swapaxes(poses.rotations[first], 1, 2)
-    turn = Rotation.from_matrix(R_first_map @ poses.rotations[second]).as_rotvec()
+    turn = se3.rotation_vector(R_first_map @ poses.rotations[second])
     away = poses.translations[second] - poses.translations[first]
     growth = (poses.log_scales[second] - poses.log_scales[first])[:, None]
     offset = np.einsum("fij,fj->fi", R_first_map, away) / np.exp(poses.log_scales[first])[:, None]

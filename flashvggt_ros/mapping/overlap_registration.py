@@ -17,6 +17,7 @@ from flashvggt_ros.mapping.consensus import MAD
 from flashvggt_ros.mapping.depth_view import DepthView
 from flashvggt_ros.mapping.graph_measurements import seen_from
 from flashvggt_ros.mapping.submap import Submap
+from flashvggt_ros.mapping.voxel_grid import voxel_of_each
 
 CELL = 0.03  # edge of the cells whose points are averaged [ranges]
 FARTHEST = 2.5  # beyond which no surface is taken [ranges]
@@ -153,9 +154,9 @@ def _averaged(table: NDArray[np.float64], cell: float) -> NDArray[np.float64]:
     points, normals = table[:, :3], table[:, 3:6]
     axis = np.abs(normals).argmax(axis=1)
     side = 2 * axis + (np.take_along_axis(normals, axis[:, None], axis=1)[:, 0] > 0)
-    keys = np.column_stack([np.floor(points / cell).astype(np.int64), side])
-    _, number, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-    means = np.stack([np.bincount(number.ravel(), c) / counts for c in table.T], axis=1)
+    sides = 6 * voxel_of_each(points, cell) + side
+    _, number, counts = np.unique(sides, return_inverse=True, return_counts=True)
+    means = np.stack([np.bincount(number, c) / counts for c in table.T], axis=1)
     sizes = np.linalg.norm(means[:, 3:6], axis=1)
     means[:, 3:6] /= np.maximum(sizes, 1e-9)[:, None]
     return np.asarray(means[(counts >= LEAST_POINTS) & (sizes >= LEAST_ALIKE)])

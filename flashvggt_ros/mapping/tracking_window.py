@@ -19,6 +19,8 @@ LEAST_TO_TURN = 8  # corners
 LEAST_DEPTH = 1e-6  # of a track in front of a camera [window units]
 OCCLUSION = 0.25  # difference of log depth beyond which a corner is hidden by something else
 RELINK_DISTANCE = 6.0  # from where geometry expects a corner to where it is found again [px]
+LEAST_TO_RELINK = 4  # corners lost since the same frame: looking for fewer takes as long as for ten
+TURNED = 1e-5  # change of a rotation that is found [rad]
 
 
 class TrackingWindow:
@@ -108,7 +110,7 @@ class TrackingWindow:
             tracks = np.flatnonzero(is_placed & ~sees[target] & before.any(axis=0))
             latest = target - 1 - np.argmax(before[::-1, tracks], axis=0)
             tracks, latest, guesses = self._visible(tracks, latest, target)
-            for source in np.unique(latest).tolist():
+            for source in np.flatnonzero(np.bincount(latest) >= LEAST_TO_RELINK).tolist():
                 mine = latest == source
                 found = self._relinked(source, target, tracks[mine], guesses[mine])
                 sees[target, found] = True
@@ -245,6 +247,9 @@ def _turn(pinhole: Pinhole, guesses: Pixels, places: Pixels) -> Array:
         distances = np.linalg.norm(residuals, axis=1)
         weights = 1 / (1 + (distances / max(float(np.median(distances)), 1e-4)) ** 2)
         rows = (J * weights[:, None, None]).reshape(-1, 3)
-        turn += np.linalg.lstsq(rows.T @ J.reshape(-1, 3), rows.T @ residuals.ravel())[0]
+        change = np.linalg.lstsq(rows.T @ J.reshape(-1, 3), rows.T @ residuals.ravel())[0]
+        turn += change
+        if np.abs(change).max() < TURNED:
+            break
     rotation: Array = Rotation.from_rotvec(turn).as_matrix()
     return rotation

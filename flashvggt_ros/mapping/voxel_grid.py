@@ -54,7 +54,7 @@ def fuse_with(
     """Return what ``fuse_voxels`` does, and the weighted mean in each voxel of ``values`` (M,)."""
     if len(cloud) == 0:
         return cloud, values
-    voxel = _voxel_of_each(cloud.points, voxel_size)
+    voxel = voxel_of_each(cloud.points, voxel_size)
     weights = cloud.weights.astype(np.float64)
     total = np.bincount(voxel, weights)
     points = np.empty((len(total), 3), np.float32)
@@ -66,8 +66,10 @@ def fuse_with(
     return WeightedCloud(points, colors, total.astype(np.float32)), means
 
 
-def _voxel_of_each(points: NDArray[np.float32], voxel_size: float) -> NDArray[np.int64]:
-    """Rank (M,) of each point's voxel among the occupied ones."""
+def voxel_of_each(points: NDArray[np.floating], voxel_size: float) -> NDArray[np.int64]:
+    """Return the rank (M,) of each point's voxel among the occupied ones, by x, then y, then z."""
+    if not len(points):
+        return np.zeros(0, np.int64)
     cells = [
         np.floor(points[:, axis] / np.float64(voxel_size)).astype(np.int64) for axis in range(3)
     ]

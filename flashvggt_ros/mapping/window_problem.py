@@ -73,12 +73,19 @@ def window_problem(
     is_free: NDArray[np.bool_],
     config: BundleAdjustmentConfig,
 ) -> WindowProblem | None:
-    """Make the problem of a window; None if it has too few tracks that were seen twice."""
+    """Make the problem of a window; None if it has too few tracks that were seen twice.
+
+    Tracks that no free pose sees are left out: they would only take time.
+    """
     seen = [frame.seen for frame in window.frames]
     frame = np.repeat(np.arange(len(seen)), [len(sightings.track) for sightings in seen])
     rows = np.concatenate([np.arange(len(sightings.track)) for sightings in seen])
     track = np.concatenate([sightings.track for sightings in seen])
-    used = np.flatnonzero(np.bincount(track, minlength=len(window.anchor))[track] >= 2)
+    count = len(window.anchor)
+    is_used = (np.bincount(track, minlength=count) >= 2) & (
+        np.bincount(track, is_free[frame], minlength=count) > 0
+    )
+    used = np.flatnonzero(is_used[track])
     order = used[np.lexsort((track[used], frame[used], window.anchor[track[used]]))]
     if len(order) < LEAST_SIGHTINGS:
         return None

@@ -77,3 +77,14 @@ def test_interpolation_of_many_poses_is_that_of_each(poses: np.ndarray) -> None:
         one = se3.interpolate(start[row], end[row], float(fraction))
         np.testing.assert_allclose(many[row], one, atol=1e-12)
     assert se3.interpolate(start[:0], end[:0], fractions[:0]).shape == (0, 4, 4)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-3, 1.0, 2.0, 2.2, 3.1, np.pi - 1e-7, np.pi])
+def test_rotation_vectors_are_those_of_scipy(angle: float) -> None:
+    axes = np.random.default_rng(6).normal(size=(30, 3))
+    axes /= np.linalg.norm(axes, axis=1)[:, None]
+    R = Rotation.from_rotvec(angle * axes).as_matrix()
+    found = se3.rotation_vector(R)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), angle, atol=1e-12)
+    np.testing.assert_allclose(Rotation.from_rotvec(found).as_matrix(), R, atol=1e-12)
+    assert se3.rotation_vector(R[:0]).shape == (0, 3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flashvggt_ros.geometry.sim3 import Sim3
-from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
+from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels, voxel_of_each
 
 
 def random_cloud(count: int, seed: int = 6) -> WeightedCloud:
@@ -101,3 +101,9 @@ def test_no_voxel_holds_two_points(voxel_size: float) -> None:
     fused = fuse_voxels(random_cloud(1000), voxel_size)
     assert fused.weights.sum() == pytest.approx(random_cloud(1000).weights.sum(), rel=1e-5)
     assert len(fuse_voxels(fused, voxel_size)) == len(fused)
+
+
+def test_voxels_are_numbered_by_x_then_y_then_z() -> None:
+    cells = np.array([[0, 0, 1], [1, -1, 0], [0, 0, 0], [0, 1, -5], [0, 0, 1]])
+    assert voxel_of_each(0.1 * (cells + 0.5), 0.1).tolist() == [1, 3, 0, 2, 1]
+    assert voxel_of_each(np.zeros((0, 3)), 0.1).shape == (0,)
