@@ -1,6 +1,12 @@
+import dataclasses
+import importlib.util
+import logging
+
 import pytest
 import torch
 
+from flashvggt_ros.model import kernels
+from flashvggt_ros.model.depth_head import FRAMES_AT_ONCE_ON_CPU
 from flashvggt_ros.model.kernels import (
     PLAIN,
     Kernels,
@@ -18,13 +24,13 @@ def test_a_model_computes_with_the_kernels_it_is_given(make_model, images):
     def counted(name):
         function = getattr(PLAIN, name)
 
-        def call(*arguments):
+        def call(*arguments, **options):
             calls[name] = calls.get(name, 0) + 1
-            return function(*arguments)
+            return function(*arguments, **options)
 
         return call
 
-    names = ("normalize", "turn", "add", "add_and_normalize")
+    names = [field.name for field in dataclasses.fields(Kernels) if "bounded" not in field.name]
     use_kernels(model, Kernels(**{name: counted(name) for name in names}))
 
     assert torch.equal(model(images).depth, expected)
@@ -33,6 +39,12 @@ def test_a_model_computes_with_the_kernels_it_is_given(make_model, images):
     blocks = config.encoder_depth + 2 * config.depth + in_camera_head
     assert calls["normalize"] == calls["add"] == calls["add_and_normalize"] == blocks
     assert calls["turn"] == 2 * 2 * config.depth
+    assert calls["blend"] == len(config.descriptor_blocks)
+    assert calls["gelu_product"] == blocks + config.camera_iterations  # and the pose branch
+    pieces = -(-len(images) // FRAMES_AT_ONCE_ON_CPU)
+    assert calls["convolve"] == pieces * (4 + 7 + 7)  # levels, and two in each residual unit
+    assert calls["convolve_resize"] == pieces * (4 + 4 + 1)  # projections, levels, the whole
+    assert calls["read_maps"] == pieces
 
 
 def test_sums_are_normalized_before_they_are_rounded():
@@ -61,10 +73,28 @@ def test_the_result_does_not_depend_on_the_attention_backend(make_model, images,
 def test_kernels_that_cannot_be_had_are_refused():
     cpu = torch.device("cpu")
     assert named_kernels("plain", cpu) is PLAIN
-    with pytest.raises(ValueError, match="plain, compiled, triton"):
+    assert named_kernels("auto", cpu) is PLAIN
+    with pytest.raises(ValueError, match="auto, plain, compiled, triton"):
         named_kernels("fast", cpu)
     with pytest.raises(ValueError, match="need a CUDA device"):
         named_kernels("triton", cpu)
+
+
+def test_a_gpu_on_which_triton_fails_is_served_by_torch_and_the_log_says_so(monkeypatch, caplog):
+    def fail(device: torch.device) -> Kernels:
+        raise RuntimeError("Failed to find C compiler")
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: name if name == "triton" else find(name)
+    )
+    monkeypatch.setattr(kernels, "_triton_kernels", fail)
+    cuda = torch.device("cuda")
+    with caplog.at_level(logging.WARNING):
+        assert named_kernels("auto", cuda) is PLAIN
+    assert "Failed to find C compiler" in caplog.text
+    with pytest.raises(RuntimeError, match="C compiler"):
+        named_kernels("triton", cuda)
 
 
 def test_an_unknown_attention_backend_is_refused():
