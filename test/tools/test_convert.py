@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
@@ -119,6 +120,16 @@ def test_each_format_has_a_recipe_that_the_node_takes_and_that_names_its_topics(
     text = (RECIPES / f"{form}.yaml").read_text()
     assert f"flashvggt_convert {form} " in text
     assert f"--params-file config/recipes/{form}.yaml" in text
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_pages_on_bags_and_tuning_have_the_commands_of_each_format(form):
+    recipe = f"--params-file config/recipes/{form}.yaml"
+    bags = (ROOT / "docs/bags.md").read_text()
+    assert re.search(rf"^flashvggt_convert {form} .+ --output bags/", bags, re.MULTILINE)
+    assert re.search(rf"^flashvggt_replay bags/.+ {re.escape(recipe)}$", bags, re.MULTILINE)
+    tuning = (ROOT / "docs/tuning.md").read_text()
+    assert re.search(rf"`flashvggt_evaluate bags/.+ {re.escape(recipe)}`", tuning)
 
 
 def test_there_is_no_recipe_of_another_name():
