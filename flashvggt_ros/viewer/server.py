@@ -16,6 +16,9 @@ from websockets.http11 import Request, Response
 from flashvggt_ros.viewer.origin import is_own_page
 
 Answer = Callable[[ServerConnection, Request], Response | None]
+# For a connection to say what it wants: browsers open some ahead of any need, and the server
+# would wait for them when it is stopped.
+REQUEST_S = 2.0
 logger = logging.getLogger(__name__)
 
 
@@ -58,7 +61,8 @@ class OriginGate:
 
         def guarded(*arguments: Any, process_request: Answer, **options: Any) -> Any:
             self.is_in_place = True
-            return serve(*arguments, process_request=self._before(process_request), **options)
+            return serve(*arguments, process_request=self._before(process_request),
+                         open_timeout=REQUEST_S, **options)
 
         websocket_server.serve = guarded  # type: ignore[assignment, misc]
         try:

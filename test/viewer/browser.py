@@ -17,6 +17,7 @@ OPTIONS = (
     "--headless", "--no-sandbox", "--disable-dev-shm-usage", "--use-gl=angle",
     "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--remote-debugging-port=0",
     "--window-size=1000,640", "--no-first-run",
+    "--disable-features=BackForwardCache",  # which keeps the connections of pages left
 )
 SIZE = (1000, 640)
 START_S, ANSWER_S = 60.0, 60.0

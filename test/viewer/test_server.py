@@ -68,6 +68,13 @@ def test_by_default_the_page_is_served_at_loopback_alone(port):
             pass
 
 
+def test_connections_that_ask_for_nothing_do_not_hold_up_the_end(port):
+    with socket.create_connection(("127.0.0.1", port)) as idle:
+        idle.settimeout(8.0)  # websockets' own patience is 10 s
+        while idle.recv(1024):
+            pass
+
+
 def test_viser_without_the_gate_is_not_served(monkeypatch):
     monkeypatch.setattr("flashvggt_ros.viewer.server.OriginGate.in_front_of_viser",
                         lambda _: contextlib.nullcontext())
