@@ -5,11 +5,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 PART ?= 1
+JOBS ?= 2
 
 venv := $(abspath $(VENV))
 python := $(venv)/bin/python
 stamps := $(venv)/stamps
 requirements := $(wildcard requirements/*.txt)
+# What keeps time, or talks over DDS, is tested alone; all else on $(JOBS) cores.
+live := test/ros test/tools/soak_checks test/tools/test_soak_report.py test/tools/test_demo.py \
+    test/tools/test_replay_view.py
 optional := %/colcon.txt %/docs.txt %/ray.txt
 pip_install := $(python) -m pip install --quiet --disable-pip-version-check
 build_inputs := CMakeLists.txt package.xml setup.py setup.cfg pyproject.toml
@@ -41,7 +45,8 @@ pictures: demo ## Renew the pictures of the demo in docs/images
 	    --ground-truth out/sample_bag/groundtruth.tum --output docs/images/map_growth.webp
 
 test: setup ## Run the tests
-	$(python) -m pytest
+	$(python) -m pytest -n $(JOBS) --dist loadfile $(live:%=--ignore=%)
+	$(python) -m pytest $(live)
 
 soak: setup ## Break, kill and load the node for hours; ONLY="kills steady" PART=0.1 for less
 	$(python) -m flashvggt_ros.tools.soak_report --part $(PART) $(foreach check,$(ONLY),--only $(check))

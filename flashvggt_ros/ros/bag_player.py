@@ -18,7 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
-from flashvggt_ros.sensors.bag_reader import IMAGE_TYPES, Bag, BagError, BagTopic
+from flashvggt_ros.sensors.bag_reader import Bag, BagError, BagTopic
 
 PROGRAM = "flashvggt_play"
 QUEUE_DEPTH = 100
@@ -76,7 +76,7 @@ class BagPlayer:
             if topic.is_latched or topic.name == "/tf_static":
                 qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
             self._publishers[topic.name] = node.create_publisher(message_class, topic.name, qos)
-            if topic.type in IMAGE_TYPES:
+            if topic.is_image:
                 self._awaited.append(topic.name)
         if not self._publishers:
             raise BagError(f"{bag.path} has no topic that can be played")

@@ -19,6 +19,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+DEPTH_TRANSPORT = "/compressedDepth"  # which has CompressedImage, too
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 STORAGE_SUFFIXES = (".mcap", ".db3")
 
@@ -35,6 +36,11 @@ class BagTopic:
     type: str
     messages: int
     is_latched: bool
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its messages are images to map, as far as type and name tell."""
+        return self.type in IMAGE_TYPES and not self.name.endswith(DEPTH_TRANSPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class Bag:
         return tuple(
             ImageTopic(topic.name, topic.type, topic.messages, self._camera_info(topic.name))
             for topic in self.topics
-            if topic.type in IMAGE_TYPES and topic.messages
+            if topic.is_image and topic.messages
         )
 
     def choose_image_topics(self, names: Sequence[str] = ()) -> tuple[ImageTopic, ...]:

@@ -52,7 +52,7 @@ class Page:
     def __init__(self, host: str, port: int, most_points: int) -> None:
         from flashvggt_ros.viewer.server import Server  # viser is optional
 
-        self._server = Server(host=host, port=free_port(host, port), label=TITLE, verbose=False)
+        self._server = Server(host=host, port=free_port(host, port), label=TITLE)
         self.address = f"http://{_reachable(host)}:{self._server.get_port()}"
         self._server.gui.configure_theme(show_logo=False, show_share_button=False)
         self._server.gui.main_panel.dock_right()

@@ -64,6 +64,16 @@ def test_messages_come_in_the_order_of_recording(tmp_path):
         assert [m.log_ns for m in bag.messages()] == [10, 20, 50, 60]
 
 
+def test_compressed_depth_is_no_image_to_choose_from(tmp_path):
+    frame = WORLD.frames[0]
+    messages = [(topic, frame.stamp_ns, compressed_image(frame))
+                for topic in ("/depth/image_raw/compressedDepth", COMPRESSED)]
+    with Bag(write_bag(tmp_path / "bag", messages)) as bag:
+        assert [topic.name for topic in bag.choose_image_topics()] == [COMPRESSED]
+        assert [topic.is_image for topic in bag.topics] == [topic.name == COMPRESSED
+                                                            for topic in bag.topics]
+
+
 def test_several_image_topics_are_listed_in_the_error(tmp_path):
     frame = WORLD.frames[0]
     pairs = [("/left/image_raw", 1, raw_image(frame)), ("/right/image", 2, compressed_image(frame))]

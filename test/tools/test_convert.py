@@ -1,3 +1,9 @@
+import errno
+import os
+import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -10,7 +16,8 @@ from flashvggt_ros.tools.convert import FORMATS, main
 from flashvggt_ros.tools.ground_truth import read_ground_truth
 from flashvggt_ros.tools.run_config import read_parameter_file
 
-RECIPES = Path(__file__).resolve().parents[2] / "config/recipes"
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = ROOT / "config/recipes"
 
 
 @pytest.fixture
@@ -39,6 +46,40 @@ def test_a_bag_is_written_whole_or_not_at_all(sequence, tmp_path, capsys):
     assert [entry.name for entry in (tmp_path / "bags").iterdir()] == ["seq"]
     assert main(words) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_conversion_that_is_killed_half_way_leaves_no_bag_of_that_name(sequence, tmp_path):
+    image = sequence / "frame-000002.color.png"
+    content = image.read_bytes()
+    image.unlink()
+    os.mkfifo(image)  # the converter waits here, two images written
+    words = ["seven_scenes", str(sequence), "--output", str(tmp_path / "bags/seq")]
+    command = [sys.executable, "-m", "flashvggt_ros.tools.convert", *words]
+    with subprocess.Popen(command, cwd=ROOT) as converter:
+        writer = open_for_reader(image, converter)
+        begun = [path for path in (tmp_path / "bags").rglob("*") if path.is_file()]
+        converter.kill()
+    os.close(writer)
+    assert begun
+    assert not (tmp_path / "bags/seq").exists()
+    image.unlink()
+    image.write_bytes(content)
+    assert main(words) == 0
+    with Bag(tmp_path / "bags/seq") as bag:
+        assert len(list(bag.messages(["/camera/image_raw/compressed"]))) == 3
+
+
+def open_for_reader(pipe, process):
+    """Open a pipe for writing as soon as the process reads it."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # which says that nobody reads yet
+                raise
+            time.sleep(0.02)
+    raise AssertionError(f"the converter did not come to {pipe}")
 
 
 def test_the_bag_and_the_file_in_it_have_the_same_truth(sequence, tmp_path):
@@ -79,6 +120,16 @@ def test_each_format_has_a_recipe_that_the_node_takes_and_that_names_its_topics(
     text = (RECIPES / f"{form}.yaml").read_text()
     assert f"flashvggt_convert {form} " in text
     assert f"--params-file config/recipes/{form}.yaml" in text
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_pages_on_bags_and_tuning_have_the_commands_of_each_format(form):
+    recipe = f"--params-file config/recipes/{form}.yaml"
+    bags = (ROOT / "docs/bags.md").read_text()
+    assert re.search(rf"^flashvggt_convert {form} .+ --output bags/", bags, re.MULTILINE)
+    assert re.search(rf"^flashvggt_replay bags/.+ {re.escape(recipe)}$", bags, re.MULTILINE)
+    tuning = (ROOT / "docs/tuning.md").read_text()
+    assert re.search(rf"`flashvggt_evaluate bags/.+ {re.escape(recipe)}`", tuning)
 
 
 def test_there_is_no_recipe_of_another_name():

@@ -10,13 +10,15 @@ from training.schedule import SCHEDULES
 
 
 def test_all_stages_run_and_leave_one_checkpoint(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(reproduce, "STAGES", reproduce.STAGES[:3])  # first, from it, and to mean
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads cost a toy model more than they give
     monkeypatch.setattr(sys, "argv", ["reproduce", "--tiny", "--out", str(tmp_path)])
     reproduce.main()
     model, _ = load_checkpoint(tmp_path / "flashvggt-mini.safetensors", name="tiny")
     assert model.config.width == 64
     printed = capfd.readouterr().out
-    assert printed.count('"saved"') == 4
-    assert printed.count("--init") == 3  # each stage after the first goes on from the one before
+    assert printed.count('"saved"') == 3
+    assert printed.count("--init") == 2  # each stage after the first goes on from the one before
     reproduce.main()  # nothing is left to do but to take the mean
     assert '"saved"' not in capfd.readouterr().out
 

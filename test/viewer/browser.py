@@ -14,25 +14,31 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PROGRAM = next(filter(None, map(shutil.which, NAMES)), None)
 OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-dev-shm-usage", "--use-gl=angle",
-    "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--remote-debugging-port=0",
+    "--headless", "--no-sandbox", "--disable-dev-shm-usage", "--remote-debugging-port=0",
     "--window-size=1000,640", "--no-first-run",
+    "--disable-features=BackForwardCache",  # which keeps the connections of pages left
 )
+SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 SIZE = (1000, 640)
 START_S, ANSWER_S = 60.0, 60.0
+MOVE_S = 1 / 60  # from one move of the mouse to the next, if the page keeps up
 needs_chromium = pytest.mark.skipif(PROGRAM is None, reason=f"no Chromium: none of {NAMES}")
 
 
 class Browser:
-    """A page in Chromium. ``errors`` are those of its console, and exceptions nobody caught."""
+    """A page in Chromium. ``errors`` are those of its console, and exceptions nobody caught.
 
-    def __init__(self, folder: Path) -> None:
+    It draws in software, the same on every machine, unless ``is_gpu``.
+    """
+
+    def __init__(self, folder: Path, *, is_gpu: bool = False) -> None:
         from websockets.sync.client import connect
 
         log = folder / "chromium.log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [PROGRAM, *OPTIONS, f"--user-data-dir={folder / 'profile'}", "about:blank"],
+                [PROGRAM, *OPTIONS, *(() if is_gpu else SOFTWARE),
+                 f"--user-data-dir={folder / 'profile'}", "about:blank"],
                 stdout=output, stderr=output,
             )
         self.errors: list[str] = []
@@ -74,6 +80,19 @@ class Browser:
             button?.click();
             return Boolean(button); }})()"""), f"no button {words}"
 
+    def drag(self, start: tuple[int, int], end: tuple[int, int], seconds: float) -> list[float]:
+        """Move the mouse to and fro, its button down; return how long each move took [s]."""
+        self._mouse("mousePressed", start)
+        delays, began = [], time.monotonic()
+        while (now := time.monotonic()) - began < seconds:
+            share = abs((now - began) % 2 - 1)
+            x, y = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+            self._mouse("mouseMoved", (x, y))
+            delays.append(time.monotonic() - now)
+            time.sleep(max(0.0, MOVE_S - delays[-1]))
+        self._mouse("mouseReleased", start)
+        return delays
+
     def screenshot(self) -> np.ndarray:
         """The page as a picture (H, W, 3) RGB."""
         content = base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
@@ -94,6 +113,10 @@ class Browser:
         self._socket.close()
         self._process.terminate()
         self._process.wait(START_S)
+
+    def _mouse(self, event: str, place: tuple[float, float]) -> None:
+        self._call("Input.dispatchMouseEvent", type=event, x=place[0], y=place[1], button="left",
+                   buttons=1, clickCount=1)
 
     def _call(self, method: str, **values):
         self._number += 1

@@ -1,3 +1,3 @@
 import importlib.util
 
-collect_ignore = [] if importlib.util.find_spec("viser") else ["test_page.py"]
+collect_ignore = [] if importlib.util.find_spec("viser") else ["test_page.py", "test_server.py"]

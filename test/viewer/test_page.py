@@ -55,7 +55,7 @@ def circle(submaps, loops):
 
 def scene(browser):
     """The 3D part of the page, without its panel and Chromium's warnings."""
-    return browser.screenshot()[170:, :620]
+    return browser.screenshot()[200:, :620]
 
 
 def pixels(picture, color, tolerance=12):

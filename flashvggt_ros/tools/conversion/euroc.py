@@ -21,8 +21,8 @@ from flashvggt_ros.tools.conversion.recording import (
     require,
 )
 
-SOURCE = ("name the folder of a sequence, its ASL archive unpacked; they are at "
-          "https://doi.org/10.3929/ethz-b-000690084 (non-commercial use)")
+SOURCE = ("name the folder of a sequence, its ASL archive unpacked; they and their license are at "
+          "https://doi.org/10.3929/ethz-b-000690084")
 TRUTH = "state_groundtruth_estimate0"
 DISTORTIONS = {"radial-tangential": "plumb_bob", "radtan": "plumb_bob",
                "equidistant": "equidistant"}

@@ -21,8 +21,8 @@ from flashvggt_ros.tools.conversion.recording import (
 )
 
 SOURCE = ("name a folder like dataset/sequences/00, with the color images, calib.txt and times.txt "
-          "of the odometry benchmark; they are at "
-          "https://www.cvlibs.net/datasets/kitti/eval_odometry.php (CC BY-NC-SA 3.0)")
+          "of the odometry benchmark; they and their license are at "
+          "https://www.cvlibs.net/datasets/kitti/eval_odometry.php")
 IMAGES, PROJECTION = "image_2", "P2"  # the left color camera
 
 

@@ -19,9 +19,8 @@ from flashvggt_ros.tools.conversion.recording import (
     require,
 )
 
-SOURCE = ("name a folder like chess/seq-01, its archive unpacked; they are at "
-          "https://www.microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes "
-          "(non-commercial use)")
+SOURCE = ("name a folder like chess/seq-01, its archive unpacked; they and their license are at "
+          "https://www.microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes")
 CAMERA = CameraModel((525.0, 525.0, 320.0, 240.0))  # nominal: the color camera is not calibrated
 RATE_HZ = 30  # assumed: the frames have no stamps
 SUFFIX = ".color.png"

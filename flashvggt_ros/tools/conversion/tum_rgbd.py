@@ -16,8 +16,8 @@ from flashvggt_ros.tools.conversion.recording import (
     require,
 )
 
-SOURCE = ("name the folder of a sequence as it is unpacked; they are at "
-          "https://cvg.cit.tum.de/data/datasets/rgbd-dataset/download (CC BY 4.0)")
+SOURCE = ("name the folder of a sequence as it is unpacked; they and their license are at "
+          "https://cvg.cit.tum.de/data/datasets/rgbd-dataset/download")
 # Of the color cameras: fx fy cx cy, k1 k2 p1 p2 k3; images of freiburg3 are undistorted.
 CAMERAS = {
     "1": CameraModel((517.3, 516.5, 318.6, 255.3), "plumb_bob",
