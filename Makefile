@@ -12,8 +12,12 @@ python := $(venv)/bin/python
 stamps := $(venv)/stamps
 requirements := $(wildcard requirements/*.txt)
 # What keeps time, or talks over DDS, is tested alone; all else on $(JOBS) cores.
-live := test/ros test/tools/soak_checks test/tools/test_soak_report.py test/tools/test_demo.py \
-    test/tools/test_replay_view.py
+quiet := $(patsubst %,test/ros/test_%.py,backends clouds correction_limiter cv_bridge_contract \
+    diagnostics images interface_reference messages path_poses pose_placer \
+    sensor_msgs_py_contract stream_watch tf_transformations_contract transforms worker)
+live := $(filter-out $(quiet),$(wildcard test/ros/test_*.py)) \
+    test/tools/soak_checks/test_lifecycle.py test/tools/soak_checks/test_live_node.py \
+    test/tools/test_demo.py test/tools/test_replay_view.py
 optional := %/colcon.txt %/docs.txt %/ray.txt
 pip_install := $(python) -m pip install --quiet --disable-pip-version-check
 build_inputs := CMakeLists.txt package.xml setup.py setup.cfg pyproject.toml
