@@ -93,7 +93,19 @@ class Map:
 
         ``rig_scale``: what the baselines of the robot's cameras say of the live submap's unit.
         Raises ValueError when the prediction is not about this chunk; the map is then unchanged.
+        Whatever else is raised, nothing of the chunk is left in the live submap.
         """
+        before = self.live.copy()
+        try:
+            return self._integrate(chunk, prediction, states, rig_scale)
+        except Exception:
+            self.live = self._submaps[-1] = before
+            raise
+
+    def _integrate(
+        self, chunk: Chunk, prediction: ChunkPrediction, states: Sequence[RobotState],
+        rig_scale: ScaleEstimate | None,
+    ) -> MapUpdate:
         live = self.live
         is_first = live.frames == 0
         live.extend(chunk.frames, prediction, states)

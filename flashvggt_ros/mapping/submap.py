@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -91,6 +92,12 @@ class Submap:
         submap.stamps, submap.T_submap_camera = stamps, T_submap_camera
         submap.keyframes, submap._cloud_submap = keyframes, cloud_submap
         submap._seen_by = seen_by
+        return submap
+
+    def copy(self) -> Submap:
+        """Return a copy that what happens to this one later does not change."""
+        submap = copy.copy(self)
+        submap._views, submap._clouds_camera = dict(self._views), list(self._clouds_camera)
         return submap
 
     def as_closed(self, voxel_size: float) -> Submap:

@@ -221,3 +221,27 @@ def test_alignments_and_the_cloud_each_leave_out_their_own_share_of_the_pixels(c
     counts, fewer = kept(), kept(**{cut: 0.4})
     for name, count in counts.items():
         assert fewer[name] == (pytest.approx(0.6 * count, rel=0.1) if name == cut else count)
+
+
+def test_of_a_chunk_that_fails_half_way_nothing_is_left_and_the_map_goes_on(monkeypatch) -> None:
+    predictor = TruthPredictor(WORLD)
+    mapped, cache = Map(config()), predictor.new_cache()
+    feed(mapped, predictor, cache, WORLD.frames[:4])
+    before = mapped.trajectory(), mapped.cloud()[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(mapped, "_settle", broken)
+        with pytest.raises(RuntimeError, match="no luck"):
+            feed(mapped, predictor, cache, WORLD.frames[4:8])
+
+    assert mapped.frames == 4
+    np.testing.assert_array_equal(mapped.trajectory().T_map_camera, before[0].T_map_camera)
+    np.testing.assert_array_equal(mapped.cloud()[0], before[1])
+    shared = mapped.open_submap()
+    assert shared == WORLD.frames[4 - len(shared) : 4]
+    feed(mapped, predictor, predictor.new_cache(), shared + WORLD.frames[8:])
+    assert mapped.frames == 8
+    assert len(mapped.cloud()[0]) > len(before[1])
+
+
+def broken(is_due: bool) -> None:
+    raise RuntimeError("no luck")
