@@ -29,6 +29,12 @@ def inverse(T_a_b: NDArray[np.float64]) -> NDArray[np.float64]:
     return pose(R_b_a, -(R_b_a @ T_a_b[..., :3, 3, None])[..., 0])
 
 
+def orthonormal(T_a_b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return poses (..., 4, 4) with rotations that rounding has not made anything else of."""
+    quaternions = quaternion_from_matrix(T_a_b[..., :3, :3])
+    return pose(matrix_from_quaternion(quaternions), T_a_b[..., :3, 3])
+
+
 def transform_points(T_a_b: NDArray[np.float64], points_b: NDArray[Any]) -> NDArray[Any]:
     """Return points (..., 3) of frame b in frame a, in the points' own float type.
 

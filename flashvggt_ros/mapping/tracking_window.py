@@ -87,8 +87,12 @@ class TrackingWindow:
         self._add_corners(newest)
 
     def move(self, T_new_window: Array) -> None:
-        """Express everything in another frame."""
-        self.T_window_camera = T_new_window @ self.T_window_camera
+        """Express everything in another frame.
+
+        Rotations are made orthonormal: to move by the inverse of one of them, as each submap does,
+        would double what they are off, until after fifty submaps nothing was left of them.
+        """
+        self.T_window_camera = se3.orthonormal(T_new_window @ self.T_window_camera)
 
     def scale_focal(self, factor: float) -> None:
         """Multiply the focal lengths of all frames."""

@@ -5,9 +5,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.config import BundleAdjustmentConfig
 from flashvggt_ros.frame import FrameStamp
+from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.mapping.bundle_problem import Priors
 from flashvggt_ros.mapping.feature_tracks import KeyframeImage
@@ -64,3 +66,20 @@ def test_tracks_that_no_free_pose_sees_are_no_part_of_the_problem(window: Tracki
         made = window_problem(window, priors, is_free, BundleAdjustmentConfig())
         assert made is not None
         assert made.tracks.min() == first
+
+
+def test_rotations_stay_rotations_over_hundreds_of_submaps(window):
+    """Each submap moves the window to its first frame, by the inverse of that one's pose."""
+    turns = Rotation.from_rotvec([[0.1 * n, 0.3, -0.2 * n] for n in range(FRAMES)]).as_matrix()
+    window.T_window_camera[:, :3, :3] = turns
+    window.T_window_camera[:, 0, 3] = range(FRAMES)
+    apart = np.linalg.inv(window.T_window_camera[0]) @ window.T_window_camera[-1]
+    for number in range(300):
+        window.move(se3.inverse(window.T_window_camera[number % FRAMES]))
+    rotations = window.T_window_camera[:, :3, :3]
+    np.testing.assert_allclose(
+        rotations @ np.swapaxes(rotations, 1, 2), [np.eye(3)] * FRAMES, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        np.linalg.inv(window.T_window_camera[0]) @ window.T_window_camera[-1], apart, atol=1e-9
+    )
