@@ -49,6 +49,11 @@ class ChunkGraphs:
         self._most_rows = most_rows
         self._recordings: dict[Hashable, _Recording | None] = {}
 
+    @classmethod
+    def on(cls, device: torch.device) -> ChunkGraphs:
+        """Make those that a device gains by; only GPUs have graphs."""
+        return cls(ROWS_IN_GRAPHS if device.type == "cuda" else 0)
+
     def run(
         self, name: Hashable | None, make: Callable[[Tensor], Stretches], x: Tensor,
         attend: Attend = no_stop,

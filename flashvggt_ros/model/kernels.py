@@ -238,7 +238,6 @@ class KernelUser(nn.Module):
         super().__init__()
         self.kernels = PLAIN
 
-
     def set_kernels(self, kernels: Kernels) -> None:
         """Compute with ``kernels`` from now on."""
         self.kernels = kernels

@@ -23,8 +23,11 @@ ELEMENTS = 1024  # of a program that adds
 
 def triton_kernels(attend_bounded: Callable[..., Tensor] | None) -> Kernels:
     """Kernels for tensors on a GPU."""
-    return Kernels(normalize, turn, add, add_and_normalize, blend, gelu_product, convolve,
-                   convolve_resize, read_maps, attend_bounded)
+    return Kernels(
+        normalize=normalize, turn=turn, add=add, add_and_normalize=add_and_normalize, blend=blend,
+        gelu_product=gelu_product, convolve=convolve, convolve_resize=convolve_resize,
+        read_maps=read_maps, attend_bounded=attend_bounded,
+    )
 
 
 def normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
@@ -102,7 +105,7 @@ def gelu_product(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """As kernels.gelu_product; in bfloat16 cuBLAS takes the GELU of sums before they are rounded.
 
     That GELU is the one with tanh, at most 5e-4 off, which with one rounding less has two thirds of
-    the error (benchmarks/attention_speed.py).
+    the error (benchmarks/gpu_kernels.py).
     """
     if not isinstance(product, Product) or product.dtype != torch.bfloat16:
         return kernels.gelu_product(product, x)

@@ -18,7 +18,7 @@ from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.model.aggregator import Features, chunk_layout
 from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
-from flashvggt_ros.model.chunk_graphs import ROWS_IN_GRAPHS, ChunkGraphs
+from flashvggt_ros.model.chunk_graphs import ChunkGraphs
 from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
 from flashvggt_ros.model.kernels import named_kernels, use_kernels
 from flashvggt_ros.model.precision import Precision, precision_for, set_precision
@@ -79,8 +79,7 @@ class FlashVGGTPredictor:
         set_precision(model, precision)  # before the move: what is cast takes less memory there
         self.model = model.to(device).eval()
         use_kernels(model, named_kernels("auto", device))
-        if device.type == "cuda":
-            model.aggregator.graphs = ChunkGraphs(ROWS_IN_GRAPHS)
+        model.aggregator.graphs = ChunkGraphs.on(device)
         self._max_frames = max_frames
         self._max_cache_mb = max_cache_mb
         self._memory_stride = memory_stride

@@ -15,7 +15,7 @@ from torch import Tensor
 from flashvggt_ros.config import ImageConfig
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.model.checkpoint import resolve_checkpoint
-from flashvggt_ros.model.chunk_graphs import ROWS_IN_GRAPHS, ChunkGraphs
+from flashvggt_ros.model.chunk_graphs import ChunkGraphs
 from flashvggt_ros.model.flashvggt import PRESETS, DescriptorCache, FlashVGGT, ModelConfig
 from flashvggt_ros.model.kernels import attention_backend, named_kernels, use_kernels
 from flashvggt_ros.model.memory import OneCallMemory
@@ -87,8 +87,8 @@ class Case:
         model.depth_head.frames_at_once = self.depth_frames_at_once
         is_plain = self.kernels == "auto" and self.precision.is_autocast
         use_kernels(model, named_kernels("plain" if is_plain else self.kernels, self.device))
-        if self.has_graphs and self.device.type == "cuda" and not self.precision.is_autocast:
-            model.aggregator.graphs = ChunkGraphs(ROWS_IN_GRAPHS)
+        if self.has_graphs and not self.precision.is_autocast:
+            model.aggregator.graphs = ChunkGraphs.on(self.device)
         return model
 
     def new_cache(self, model: FlashVGGT) -> DescriptorCache | OneCallMemory:
