@@ -16,7 +16,8 @@ class RosLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record; the ROS logger adds time and name."""
-        text = self.format(record)
+        # Names of files may hold bytes that are no UTF-8, which ROS refuses.
+        text = self.format(record).encode(errors="backslashreplace").decode()
         # rclpy wants one place in the source for each severity.
         if record.levelno >= logging.CRITICAL:
             self._ros_logger.fatal(text)

@@ -110,10 +110,14 @@ def read_integer(message: Any, name: str, limit: int = 2**32) -> int:
 
 
 def read_text(message: Any, name: str) -> str:
-    """Return a string field; RejectedInput for anything else."""
+    """Return a string field; RejectedInput for anything else, or what UTF-8 has no bytes for."""
     value = read_field(message, name)
     if not isinstance(value, str):
         raise RejectedInput("malformed", f"{name} is {type(value).__name__}, not a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise RejectedInput("malformed", f"{name} is not UTF-8: {value[:80]!a}") from None
     return value
 
 

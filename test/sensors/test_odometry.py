@@ -67,6 +67,7 @@ BAD = [
     (odometry(START, xyzw=(0, 0, 0, 0)), "zero_quaternion"),
     (odometry(START, xyzw=(0, np.nan, 0, 1)), "not_finite"),
     (odometry(START, child=""), "frame_missing"),
+    (odometry(START, child="\ud800"), "malformed"),
     (odometry(0), "stamp_zero"),
     (_with_pose(position=None), "malformed"),
     (_with_pose(orientation=SimpleNamespace(x=1, y=0)), "malformed"),
@@ -87,6 +88,7 @@ def test_bad_messages_are_counted_said_once_and_dropped(message, cause, caplog):
     assert track.rejections.counts == {cause: 2}
     assert len(caplog.records) == 1
     assert "/odom" in caplog.text
+    caplog.text.encode()  # a log says nothing that cannot be sent
     assert track.newest_ns == 0
 
 
