@@ -84,7 +84,7 @@ class ProgressLines:
             self._said_s = time.monotonic()
             print(f"progress {self._read} of {self._total}", flush=True)
             if os.getppid() != self._parent:
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGTERM)  # shells start their jobs deaf to SIGINT
 
 
 @contextmanager

@@ -10,19 +10,18 @@ from flashvggt_ros.tools.evaluation.bag_replay import replay_bag
 from flashvggt_ros.worlds import make_world, walk
 
 ORPHAN = """
-import os, time
+import os, signal, time
 from pathlib import Path
 from flashvggt_ros.tools.evaluation.bag_replay import ProgressLines
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for a job that a shell's script starts
+signal.signal(signal.SIGTERM, lambda number, frame: Path("stopped").touch())
 lines, parent = ProgressLines(5), os.getppid()
 lines.update()
 Path("started").touch()
 while os.getppid() == parent:
     time.sleep(0.02)
 time.sleep(0.25)
-try:
-    lines.update()
-except KeyboardInterrupt:
-    Path("stopped").touch()
+lines.update()
 """
 PARENT = """
 import subprocess, sys, time
