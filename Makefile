@@ -49,7 +49,7 @@ pictures: demo ## Renew the pictures of the demo in docs/images
 	    --ground-truth out/sample_bag/groundtruth.tum --output docs/images/map_growth.webp
 
 test: setup ## Run the tests
-	$(python) -m pytest -n $(JOBS) --dist loadfile $(live:%=--ignore=%)
+	$(python) -m pytest -n $(JOBS) --dist worksteal $(live:%=--ignore=%)
 	$(python) -m pytest $(live)
 
 soak: setup ## Break, kill and load the node for hours; ONLY="kills steady" PART=0.1 for less
