@@ -378,14 +378,16 @@ class PublishConfig:
     """How often the large and the slow outputs are published, and how large they become."""
 
     map_cloud_period: float = param(
-        2.0, "Least time between two messages on ~/map_cloud [s].", low=0.1, high=600.0
+        2.0, "Least time between two messages on ~/map_cloud [s]; ten times as long as one takes "
+        "to draw while images wait to be mapped.", low=0.1, high=600.0
     )
     max_path: int = param(
         5000, "Most poses in one message on ~/path; a longer path is thinned evenly [poses].",
         low=16, high=1_000_000,
     )
     grid_period: float = param(
-        2.0, "Least time between two messages on map, the occupancy grid [s].", low=0.1, high=600.0
+        2.0, "Least time between two messages on map, the occupancy grid [s]; as of map_cloud.",
+        low=0.1, high=600.0
     )
     status_period: float = param(
         0.5, "Time between two messages on ~/status and /diagnostics [s].", low=0.05, high=60.0

@@ -19,8 +19,11 @@ class MapOutput(Protocol):
         """Publish where the newest keyframe is now: the map has moved without a new one."""
         ...
 
-    def publish_due(self, current_map: Map) -> float | None:
-        """Publish what is rate-limited and due; return the seconds until more is due, if any."""
+    def publish_due(self, current_map: Map, *, is_busy: bool) -> float | None:
+        """Publish what is rate-limited and due; return the seconds until more is due, if any.
+
+        ``is_busy``: there are images to map; what takes long can wait.
+        """
         ...
 
     def lose_pose(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -93,17 +94,18 @@ class MapPublishers:
         """Send no transform until there is a new pose: where the robot is now is not known."""
         self.poses.suspend()
 
-    def publish_due(self, current_map: Map) -> float | None:
+    def publish_due(self, current_map: Map, *, is_busy: bool) -> float | None:
         """Send path, map cloud and grid when they changed and their period is over.
 
-        Returns the seconds until more may be sent, None when nothing changed.
+        While ``is_busy``, each only as often as a tenth of the time allows. Returns the seconds
+        until more may be sent, None when nothing changed.
         """
         if not (current_map.frames and self._is_open):
             return None
         periods = self._config().publish
         waits = [
-            self._publish_map(current_map, periods.map_cloud_period),
-            self._publish_grid(current_map, periods.grid_period),
+            self._publish_map(current_map, periods.map_cloud_period, is_busy),
+            self._publish_grid(current_map, periods.grid_period, is_busy),
         ]
         return min((wait for wait in waits if wait is not None), default=None)
 
@@ -151,10 +153,11 @@ class MapPublishers:
         with self._lock:
             self._send_nothing()
 
-    def _publish_map(self, current_map: Map, period: float) -> float | None:
-        wait = self._map_limit.wait(current_map.version, period)
+    def _publish_map(self, current_map: Map, period: float, is_busy: bool) -> float | None:
+        wait = self._map_limit.wait(current_map.version, period, is_busy=is_busy)
         if wait is None or wait > 0:
             return wait
+        began = time.monotonic()
         points_map, colors = current_map.cloud()
         path = path_message(self._poses_of(current_map), self._map_frame)
         graph = _graph_of(path, current_map)
@@ -166,7 +169,7 @@ class MapPublishers:
                 self._map_cloud.publish(cloud)
                 self._has_sent_map = True
         self.map_points = len(points_map)
-        self._map_limit.sent(current_map.version)
+        self._map_limit.sent(current_map.version, began)
         return None
 
     def _poses_of(self, current_map: Map) -> list[PoseStamped]:
@@ -176,10 +179,11 @@ class MapPublishers:
         trajectory = current_map.trajectory()
         return self._path_poses.update(trajectory.frames, trajectory.T_map_camera)
 
-    def _publish_grid(self, current_map: Map, period: float) -> float | None:
-        wait = self._grid_limit.wait(current_map.version, period)
+    def _publish_grid(self, current_map: Map, period: float, is_busy: bool) -> float | None:
+        wait = self._grid_limit.wait(current_map.version, period, is_busy=is_busy)
         if wait is None or wait > 0:
             return wait
+        began = time.monotonic()
         grid = current_map.grid()
         self.no_grid = current_map.why_no_grid()
         if grid is None or not grid.cells.size:
@@ -189,7 +193,7 @@ class MapPublishers:
             if self._is_open:
                 self._grid.publish(grid_message(grid, self._map_frame, self._newest_ns))
                 self._has_sent_grid = True
-        self._grid_limit.sent(current_map.version)
+        self._grid_limit.sent(current_map.version, began)
         return None
 
     def _send_obstacles(self, points_map: NDArray[np.float32] | None) -> None:

@@ -54,6 +54,11 @@ class WorkQueue:
         """Whether close() was called: nothing is taken out any more."""
         return self._is_closed
 
+    @property
+    def has_images(self) -> bool:
+        """Whether any image waits."""
+        return self._frames > 0
+
     def put_image(self, image: CheckedImage) -> int:
         """Add an image; return how many waiting images were dropped to make room."""
         dropped = 0

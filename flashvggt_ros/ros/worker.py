@@ -146,7 +146,7 @@ class Worker:
             self._rests_since = float("inf")
             if self._slam.rest():
                 self._output.publish_moved(self._slam.map)
-        wait = self._output.publish_due(self._slam.map)
+        wait = self._output.publish_due(self._slam.map, is_busy=self._queue.has_images)
         self._next_due = None if wait is None else time.monotonic() + wait
 
     def _add(self, arrival: Arrival) -> None:

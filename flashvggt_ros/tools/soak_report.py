@@ -14,7 +14,12 @@ from flashvggt_ros.tools.limit_table import print_rows, run_findings
 from flashvggt_ros.tools.soak_checks.fuzzing import check_files, check_messages
 from flashvggt_ros.tools.soak_checks.kills import check_kills
 from flashvggt_ros.tools.soak_checks.lifecycle import check_lifecycle
-from flashvggt_ros.tools.soak_checks.load import check_load, check_steady, check_still
+from flashvggt_ros.tools.soak_checks.load import (
+    check_latency,
+    check_load,
+    check_steady,
+    check_still,
+)
 
 PROGRAM = "soak_report"
 CHECKS: dict[str, Callable[[float], Iterator[Finding]]] = {
@@ -23,6 +28,7 @@ CHECKS: dict[str, Callable[[float], Iterator[Finding]]] = {
     "kills": check_kills,
     "lifecycle": check_lifecycle,
     "steady": check_steady,
+    "latency": check_latency,
     "load": check_load,
     "still": check_still,
 }

@@ -1,5 +1,6 @@
 """The occupancy grid and the obstacles as messages, and as the node publishes them."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_points_without_colors_are_read_back() -> None:
 def test_a_version_is_sent_once_and_no_two_within_a_period() -> None:
     limit = RateLimit()
     assert limit.wait(0, 60.0) == 0.0
-    limit.sent(0)
+    limit.sent(0, time.monotonic())
     assert limit.wait(0, 0.0) is None
     wait = limit.wait(1, 60.0)
     assert wait is not None and 59.0 < wait <= 60.0
@@ -88,6 +89,15 @@ def test_a_version_is_sent_once_and_no_two_within_a_period() -> None:
     limit.reset()
     assert limit.wait(0, 60.0) > 59.0
     assert limit.wait(0, 0.0) == 0.0
+
+
+def test_what_takes_long_to_draw_waits_ten_times_as_long_while_images_wait() -> None:
+    limit = RateLimit()
+    limit.sent(0, time.monotonic() - 3.0)
+    assert limit.wait(1, 2.0, is_busy=False) <= 2.0
+    assert 29.0 < limit.wait(1, 2.0, is_busy=True) <= 30.1
+    limit.sent(1, time.monotonic() - 0.01)
+    assert 1.9 < limit.wait(2, 2.0, is_busy=True) <= 2.0
 
 
 def test_a_version_with_nothing_to_send_delays_none_after_it() -> None:

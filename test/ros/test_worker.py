@@ -53,6 +53,7 @@ class Recorder:
     def __init__(self) -> None:
         self.updates: list[MapUpdate] = []
         self.moved: list[int] = []  # version of the map each time
+        self.busy: list[bool] = []
         self.cleared = self.lost = 0
 
     def publish_update(self, update: MapUpdate, current_map: Map) -> None:
@@ -61,7 +62,8 @@ class Recorder:
     def publish_moved(self, current_map: Map) -> None:
         self.moved.append(current_map.version)
 
-    def publish_due(self, current_map: Map) -> float | None:
+    def publish_due(self, current_map: Map, *, is_busy: bool) -> float | None:
+        self.busy.append(is_busy)
         return None
 
     def lose_pose(self) -> None:
@@ -186,6 +188,19 @@ def test_a_submap_stays_open(settings: dict[str, float], frames: int) -> None:
         time.sleep(0.5)
         assert bench.output.moved == []
         assert bench.slam.map.live.frames == frames
+
+
+def test_the_output_is_told_whether_images_wait() -> None:
+    hold = Hold()
+    with Bench(hold) as bench:
+        frames = bench.world.frames
+        bench.send(frames[:4])
+        assert hold.is_busy.wait(20)
+        bench.output.busy.clear()
+        bench.send(frames[4:6])
+        hold.release()
+        bench.wait_until(lambda: len(bench.output.busy) >= 3)
+    assert bench.output.busy[:3] == [True, True, False]
 
 
 def test_images_that_overflow_the_queue_are_counted_and_thinned_evenly() -> None:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from flashvggt_ros.config import Config
 from flashvggt_ros.tools.backend_checks.finding import Finding
 from flashvggt_ros.tools.soak_checks.live_node import Load, growth, measure, sample_images
@@ -15,6 +17,7 @@ from flashvggt_ros.tools.soak_checks.live_node import Load, growth, measure, sam
 ANSWER_S = 0.2  # of a service, during inference
 STATUS_S = 2 * Config().publish.status_period  # between two messages, 95th percentile
 GROWTH_MB = 50.0  # of a node that sees the same place again and again, after the warm-up
+GPU_RATE, CPU_RATE = 30.0, 3.0  # that a machine maps whole [Hz]
 SECONDS, STEADY_SECONDS, STILL_SECONDS, LEAST_SECONDS = 120.0, 600.0, 3600.0, 6.0
 
 LOADS: dict[str, Load] = {
@@ -33,6 +36,14 @@ def check_steady(part: float) -> Iterator[Finding]:
     yield from _check({"30 Hz": Load(STEADY_SECONDS)}, part)
 
 
+def check_latency(part: float) -> Iterator[Finding]:
+    """Images that the machine can map: none is dropped, and poses come as soon as chunks allow."""
+    load = Load(SECONDS, rate=GPU_RATE if torch.cuda.is_available() else CPU_RATE)
+    for what, short, measured in _measured({f"{load.rate:g} Hz": load}, part):
+        yield from findings(what, short, measured)
+        yield from latency_findings(what, short, measured)
+
+
 def check_load(part: float) -> Iterator[Finding]:
     """More than a small machine can map: images are dropped and said, all else goes on."""
     yield from _check(LOADS, part)
@@ -45,11 +56,32 @@ def check_still(part: float) -> Iterator[Finding]:
 
 
 def _check(loads: dict[str, Load], part: float) -> Iterator[Finding]:
+    for what, load, measured in _measured(loads, part):
+        yield from findings(what, load, measured)
+
+
+def _measured(
+    loads: dict[str, Load], part: float
+) -> Iterator[tuple[str, Load, dict[str, Any]]]:
     with tempfile.TemporaryDirectory(prefix="soak_load_") as name:
         bag = sample_images(Path(name))
         for number, (what, load) in enumerate(loads.items()):
             short = replace(load, seconds=max(LEAST_SECONDS, part * load.seconds))
-            yield from findings(what, short, measure(short, bag, Path(name, str(number))))
+            yield what, short, measure(short, bag, Path(name, str(number)))
+
+
+def latency_findings(what: str, load: Load, measured: dict[str, Any]) -> Iterator[Finding]:
+    """Return how late poses are, where a node keeps up.
+
+    The first image of a chunk waits for the last one, and that one for the model.
+    """
+    chunk = Config().chunk
+    period = min(chunk.size * load.seconds / max(1, measured["used"]), chunk.max_wait)
+    inference = measured["chunk_latency_p95"]
+    yield Finding(f"{what}: images dropped", measured["dropped"], 0, "")
+    yield Finding(f"{what}: image to pose on TF, p95; at most a chunk's period and its mapping, "
+                  f"{period:.2f} + {inference:.2f} s", measured["tf_latency_p95"],
+                  period + inference, "s")
 
 
 def findings(what: str, load: Load, measured: dict[str, Any]) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from recorded_bag import compressed_image, pose_stamped, write_bag
 
 from flashvggt_ros.tools.soak_checks import kills, live_node
 from flashvggt_ros.tools.soak_checks.live_node import Load, growth, measure
-from flashvggt_ros.tools.soak_checks.load import findings
+from flashvggt_ros.tools.soak_checks.load import findings, latency_findings
 from flashvggt_ros.worlds import make_world, walk
 
 pytestmark = pytest.mark.skipif(
@@ -56,6 +56,26 @@ def test_a_node_that_is_killed_leaves_a_whole_map(
     assert kills._is_whole(tmp_path / "maps" / "room")
     (tmp_path / "maps" / "room" / "clouds.npz").write_bytes(b"")
     assert not kills._is_whole(tmp_path / "maps" / "room")
+
+
+@pytest.mark.parametrize(
+    ("used", "latency", "dropped", "is_ok"),
+    [
+        (80, 1.4, 0, [True, True]),  # 8 of 8 images a second, and half a second for the model
+        (80, 1.6, 0, [True, False]),
+        (80, 1.4, 1, [False, True]),
+        (8, 2.4, 0, [True, True]),  # a chunk that does not fill waits for 2 s
+        (8, 2.6, 0, [True, False]),
+        (0, 2.6, 0, [True, False]),
+    ],
+)
+def test_a_node_that_keeps_up_is_late_by_a_chunk_and_its_mapping(
+    used: int, latency: float, dropped: int, is_ok: list[bool]
+) -> None:
+    measured = {"used": used, "dropped": dropped, "tf_latency_p95": latency,
+                "chunk_latency_p95": 0.5}
+    found = latency_findings("walk", Load(10.0), measured)
+    assert [finding.is_ok for finding in found] == is_ok
 
 
 def test_broken_promises_show() -> None:
