@@ -144,6 +144,17 @@ def test_other_times_are_an_error_that_names_both_ranges(tmp_path, capsys):
     assert "60 poses from 1700000000.123 s to 1700000006.023 s" in said
 
 
+def test_a_truth_that_cannot_be_aligned_is_an_error_in_plain_words(tmp_path, capsys):
+    run = run_folder(tmp_path / "run", TRUTH)
+    straight = np.tile(np.eye(4), (60, 1, 1))
+    straight[:, 0, 3] = np.arange(60)
+    write_tum(tmp_path / "truth.tum", STAMPS, straight)
+    assert main([str(run), "--ground-truth", str(tmp_path / "truth.tum")]) == 2
+    said = capsys.readouterr().err
+    assert "Umeyama alignment is not possible; the true path or the mapped one is" in said
+    assert "\x1b" not in said and "settings.json" not in said
+
+
 def test_a_run_that_placed_nothing_is_an_error(tmp_path, capsys):
     run = run_folder(tmp_path / "run", np.empty((0, 4, 4)), [])
     assert main([str(run), "--ground-truth", truth_file(tmp_path / "truth.tum")]) == 2
