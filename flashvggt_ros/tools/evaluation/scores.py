@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.mapping.map_io import read_ply, read_tum, write_tum
+from flashvggt_ros.mapping.map_io import read_ply, read_tum, tum_lines, write_tum
 from flashvggt_ros.tools.evaluation.depth_accuracy import measure_depth
 from flashvggt_ros.tools.evo_command import MAX_TIME_DIFFERENCE_S, EvoResult, run_evo
 from flashvggt_ros.tools.ground_truth import GroundTruth, read_ground_truth
@@ -153,14 +153,17 @@ CALLS = {
 
 @contextmanager
 def _file_of(truth: GroundTruth) -> Iterator[Path]:
-    """Give the truth's own file, with which evo by hand says the same; of a bag's, one for now."""
+    """Give the truth as evo takes it: of a file all numbers as they stand, one blank between them.
+
+    So evo by hand says the same, and says it of files with commas, tabs and empty lines too.
+    """
     own = Path(truth.source).expanduser()
-    if own.is_file():
-        yield own
-        return
     with tempfile.TemporaryDirectory(prefix="flashvggt_truth_") as folder:
         path = Path(folder, "truth.tum")
-        write_tum(path, truth.stamps_ns, truth.T_world_camera)
+        if own.is_file():
+            path.write_text("".join(f"{' '.join(words)}\n" for _, words in tum_lines(own)), "utf-8")
+        else:
+            write_tum(path, truth.stamps_ns, truth.T_world_camera)
         yield path
 
 

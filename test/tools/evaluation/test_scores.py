@@ -101,6 +101,17 @@ def test_a_known_error_is_measured_and_the_numbers_are_those_of_evo_by_hand(tmp_
         assert metrics[key] == pytest.approx(by_hand, abs=1e-6), options_said
 
 
+def test_a_truth_with_commas_tabs_and_empty_lines_scores_as_its_plain_form(tmp_path):
+    run = run_folder(tmp_path / "run", in_map_frame(shaken(0.05)[0]))
+    plain = Path(truth_file(tmp_path / "truth.tum"))
+    scores = evaluate(run, str(plain), tmp_path / "scores")
+    first, *rest = plain.read_text().splitlines()
+    other = tmp_path / "truth.csv"
+    other.write_text("\ufeff" + first.replace(" ", ",") + "\n\n" + "  # seconds x y z\n"
+                     + "\n".join(line.replace(" ", "\t") + "  # pose" for line in rest) + "\n\n")
+    assert evaluate(run, str(other), tmp_path / "scores") == {**scores, "ground_truth": str(other)}
+
+
 def test_drift_is_what_evo_says_of_motions_by_a_tenth_of_the_path(tmp_path):
     poses, _ = shaken(0.05)
     run = run_folder(tmp_path / "run", in_map_frame(poses))
