@@ -244,7 +244,8 @@ def _read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
     files = list(report.get("trajectories", {}).values()) or ["trajectory.tum"]
     trajectory = run_folder / files[0]
     if not trajectory.is_file():
-        raise ValueError(f"{run_folder} has no {files[0]}: it is not the folder of a run")
+        raise ValueError(f"{run_folder} has no {files[0]}: it is not the folder of a run, "
+                         "and it holds no bag (metadata.yaml, .mcap or .db3) either")
     return report, trajectory
 
 

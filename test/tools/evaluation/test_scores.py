@@ -174,7 +174,8 @@ def test_a_run_that_placed_nothing_is_an_error(tmp_path, capsys):
 
 def test_a_folder_that_is_no_run_and_a_truth_that_is_missing_are_named(tmp_path, capsys):
     assert main([str(tmp_path), "--ground-truth", truth_file(tmp_path / "truth.tum")]) == 2
-    assert "no trajectory.tum" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no trajectory.tum" in said and "holds no bag (metadata.yaml, .mcap or .db3)" in said
     run = run_folder(tmp_path / "run", TRUTH)
     assert main([str(run), "--ground-truth", str(tmp_path / "nothing.tum")]) == 2
     assert "nothing.tum is no ground-truth file" in capsys.readouterr().err
