@@ -73,7 +73,7 @@ class Recipe:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, or 2 for misuse."""
+    """Run the command line; return 0, 2 for misuse, or 130 (stopped)."""
     arguments = _parser().parse_args(argv)
     try:
         width, height = _size(arguments.size)
@@ -83,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: stopped, nothing was written", file=sys.stderr)
+        return 130
     print(f"{arguments.output}: {recipe.frames} images, "
           f"{'rendered' if made else 'there already, with the same arguments'}")
     return 0

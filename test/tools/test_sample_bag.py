@@ -86,3 +86,14 @@ def test_a_folder_of_something_else_is_spared(tmp_path, capsys):
 def test_what_cannot_be_rendered_is_refused_with_the_limit(tmp_path, capsys, arguments, words):
     assert main(["--output", str(tmp_path / "bag"), *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_rendering_that_is_stopped_says_so_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    def stop(_image):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flashvggt_ros.tools.sample_bag._jpeg", stop)
+    words = ["--output", str(tmp_path / "bag"), "--seconds", "1", "--size", "96x64"]
+    assert main(words) == 130
+    assert "stopped, nothing was written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
