@@ -70,6 +70,11 @@ def test_bags_and_runs_are_mapped_scored_reported_and_not_done_twice(
     assert json.loads((output / "metrics.json").read_text()) == summary
     assert changes == {file: file.stat().st_mtime_ns for file in changes}
 
+    (output / "walk/trajectory.tum").unlink()
+    assert main(words) == 1
+    assert "walk: APE" in capsys.readouterr().err
+    assert (output / "walk/trajectory.tum").is_file()
+
 
 def test_a_replay_that_fails_says_why_and_what_it_says_is_kept(tmp_path, bag, capsys):
     assert main([f"{bag}={TRUTH}", "--output", str(tmp_path), "--checkpoint", "teapot"]) == 1

@@ -38,7 +38,7 @@ def evaluate(
     map's points are then compared with them, as their path places them and after a fit. Raises
     ValueError when there are too few poses at common times, or evo cannot align them.
     """
-    report, trajectory = _read_run(run_folder)
+    report, trajectory = read_run(run_folder)
     clouds = None if surfaces is None else (
         read_ply(run_folder / "map.ply")[0], read_ply(Path(surfaces).expanduser())[0]
     )
@@ -235,12 +235,18 @@ def _depth_accuracy(run: Path, report: dict[str, Any], scale_factor: float) -> d
         return {}
 
 
-def _read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
-    """Return the report (empty where there is none) and the first camera's trajectory."""
+def read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
+    """Return the report (empty where there is none) and the first camera's trajectory.
+
+    Raises ValueError where they are missing or damaged.
+    """
     if not run_folder.is_dir():
         raise ValueError(f"there is no run folder {run_folder}")
     report_file = run_folder / "report.json"
-    report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.exists() else {}
+    try:
+        report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{report_file} is damaged: {error}; replay the bag again") from None
     files = list(report.get("trajectories", {}).values()) or ["trajectory.tum"]
     trajectory = run_folder / files[0]
     if not trajectory.is_file():
