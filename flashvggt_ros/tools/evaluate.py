@@ -68,9 +68,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if not inputs and len(truths) > 1:  # --ground-truth TRUTH INPUT...
         truths, inputs = truths[:1], truths[1:]
     pairs = pair_inputs(inputs, truths)
+    if arguments.output and Path(arguments.output).expanduser().is_file():
+        raise ValueError(f"--output {arguments.output} is a file: name a folder")
     if len(pairs) == 1 and is_run_folder(pairs[0][0]):
         run, truth = pairs[0]
-        return _score_run(run, truth, Path(arguments.output or run), arguments.surfaces)
+        output = Path(arguments.output or run).expanduser()
+        return _score_run(run, truth, output, arguments.surfaces)
     if not arguments.output:
         raise ValueError("several inputs, and bags, need --output DIR for their results")
     output = Path(arguments.output).expanduser().absolute()

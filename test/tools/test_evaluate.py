@@ -89,6 +89,14 @@ def test_misuse_is_named_before_anything_is_done(tmp_path, bag, capsys):
     assert "need --output" in capsys.readouterr().err
     assert main(["--ground-truth", TRUTH]) == 2
     assert "nothing to score" in capsys.readouterr().err
+    (tmp_path / "scores").write_text("mine")
+    words = [str(bag), "--ground-truth", TRUTH, "--output", str(tmp_path / "scores")]
+    assert main(words) == 2
+    assert "scores is a file: name a folder" in capsys.readouterr().err
+    for count in ("many", "-1"):
+        with pytest.raises(SystemExit):
+            main([*words, "--max-frames", count])
+        assert f"{count} is no number of 0 or more" in capsys.readouterr().err
 
 
 def test_a_folder_with_other_files_is_never_written_into(tmp_path, bag, capsys):
