@@ -89,6 +89,11 @@ def test_misuse_is_named_before_anything_is_done(tmp_path, bag, capsys):
     assert "need --output" in capsys.readouterr().err
     assert main(["--ground-truth", TRUTH]) == 2
     assert "nothing to score" in capsys.readouterr().err
+    for wrong, said in (("chunk.sizes:=3", "chunk.sizes"), ("chunk.size:=999", "within 2 to 64")):
+        words = [str(bag), "--ground-truth", TRUTH, "--output", str(tmp_path / "no"), "-p", wrong]
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
     (tmp_path / "scores").write_text("mine")
     words = [str(bag), "--ground-truth", TRUTH, "--output", str(tmp_path / "scores")]
     assert main(words) == 2
