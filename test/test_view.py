@@ -13,6 +13,12 @@ def test_a_path_that_is_not_there_is_misuse(capsys):
     assert "no/such/bag does not exist" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_nothing_to_show_is_told_what_would_be(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "neither a run nor a saved map (it has no map.ply), nor a bag (metadata.yaml" in said
+
+
 def test_help_names_all_sources(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])

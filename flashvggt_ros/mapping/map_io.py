@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from flashvggt_ros.geometry import se3
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 LATEST_S = 2**33  # of a stamp: its nanoseconds fit into 64 bits [s]
+FARTHEST_M = 1e9  # of a pose that is read: its powers stay finite [m]
 PLY_VERTEX = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 PLY_PROPERTIES = (
     *(f"property float {axis}" for axis in "xyz"),
@@ -80,27 +81,32 @@ def write_tum(path: Path, stamps_ns: Sequence[int], T_map_camera: NDArray[np.flo
 
 
 def read_tum(path: Path) -> tuple[list[int], NDArray[np.float64]]:
-    """Read stamps [ns] and poses (K, 4, 4) of a file in TUM format; lines with # are comments.
+    """Read stamps [ns] and poses (K, 4, 4) of a file in TUM format, in its order.
 
     Raises ValueError, with the line, for anything that is not a stamp and a pose.
     """
     stamps_ns: list[int] = []
     rows: list[list[float]] = []
-    with Path(path).open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            entries = line.split("#")[0].replace(",", " ").split()
-            if not entries:
-                continue
-            try:
-                stamp_ns, values = _read_pose(entries)
-            except (ArithmeticError, ValueError):
-                raise ValueError(
-                    f"{path}, line {number}: not a pose in TUM format: {line.strip()[:200]}"
-                ) from None
-            stamps_ns.append(stamp_ns)
-            rows.append(values)
+    for number, entries in tum_lines(path):
+        try:
+            stamp_ns, values = _read_pose(entries)
+        except (ArithmeticError, ValueError):
+            raise ValueError(
+                f"{path}, line {number}: not a pose in TUM format (seconds x y z qx qy qz qw): "
+                f"{' '.join(entries)[:200]}"
+            ) from None
+        stamps_ns.append(stamp_ns)
+        rows.append(values)
     numbers = np.array(rows, np.float64).reshape(-1, 7)
     return stamps_ns, se3.pose(se3.matrix_from_quaternion(numbers[:, 3:]), numbers[:, :3])
+
+
+def tum_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and entries of each line that has any: blanks or commas divide, # begins a comment."""
+    with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            if entries := line.split("#")[0].replace(",", " ").split():
+                yield number, entries
 
 
 def _read_pose(entries: Sequence[str]) -> tuple[int, list[float]]:
@@ -109,6 +115,8 @@ def _read_pose(entries: Sequence[str]) -> tuple[int, list[float]]:
     values = [float(entry) for entry in entries[1:]]
     if not abs(stamp) < LATEST_S or len(values) != 7 or not np.isfinite(values).all():
         raise ValueError(entries)
+    if np.abs(values[:3]).max() > FARTHEST_M:
+        raise ValueError("no place")
     if not 1e-6 < np.abs(values[3:]).max() < 1e6:
         raise ValueError("no rotation")
     return int((stamp * 10**9).to_integral_value()), values

@@ -22,6 +22,7 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 DEPTH_TRANSPORT = "/compressedDepth"  # which has CompressedImage, too
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 STORAGE_SUFFIXES = (".mcap", ".db3")
+ROS_1_SUFFIX = ".bag"
 
 
 class BagError(ValueError):
@@ -177,6 +178,9 @@ def _open(path: Path) -> Reader:
     if not path.exists():
         raise BagError(f"there is no bag at {path}")
     storage = _storage(path)
+    if path.is_file() and path.suffix == ROS_1_SUFFIX:
+        raise BagError(f"{path} is a bag of ROS 1: make a rosbag2 of it with "
+                       f"'rosbags-convert --src {path} --dst FOLDER'")
     try:
         reader = Reader(storage)
         reader.open()

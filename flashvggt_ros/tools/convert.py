@@ -23,6 +23,7 @@ from flashvggt_ros.tools.camera_bag import CameraBag
 from flashvggt_ros.tools.conversion.euroc import read_euroc
 from flashvggt_ros.tools.conversion.kitti_odometry import read_kitti_odometry
 from flashvggt_ros.tools.conversion.recording import (
+    LAST_S,
     ReadRecording,
     Recording,
     TimedFile,
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def thin(recording: Recording, every: int, max_frames: int) -> Recording:
     """Keep every n-th image, at most ``max_frames`` of them (0: all), and what is of their time.
 
-    Raises ValueError where no image is left, or their stamps do not grow.
+    Raises ValueError where no image is left, or their stamps do not grow or are none of ROS.
     """
     images = recording.images[::every][: max_frames or None]
     if not images:
@@ -87,7 +88,11 @@ def thin(recording: Recording, every: int, max_frames: int) -> Recording:
     stamps = [image.stamp_ns for image in images]
     if any(after <= before for before, after in pairwise(stamps)):
         raise ValueError("the images are not in order of their stamps")
-    first, last = stamps[0] - MARGIN_NS, stamps[-1] + MARGIN_NS
+    if stamps[0] < 0 or stamps[-1] > LAST_S * 10**9:
+        raise ValueError(f"{images[-1].path}: the stamps, from {stamps[0]} to {stamps[-1]} ns, are "
+                         f"beyond those of ROS, from 0 to {LAST_S} s")
+    first = max(stamps[0] - MARGIN_NS, 0)
+    last = min(stamps[-1] + MARGIN_NS, LAST_S * 10**9)
     truth = recording.truth
     kept = [row for row, stamp in enumerate(truth.stamps_ns) if first <= stamp <= last]
     return replace(
@@ -162,7 +167,8 @@ def _write(bag: CameraBag, recording: Recording, kind: str, row: int) -> None:
 
 def _depth_png(file: TimedFile, unit: float) -> NDArray[np.uint8]:
     """Return a depth image as PNG in millimeters; what is too far for 16 bits is not measured."""
-    values = cv2.imread(str(file.path), cv2.IMREAD_UNCHANGED)
+    content = np.frombuffer(file.path.read_bytes(), np.uint8)
+    values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
     if values is None or values.dtype != np.uint16 or values.ndim != 2:
         raise ValueError(f"{file.path} is no depth image of 16 bits")
     millimeters = np.round(values * unit)
@@ -191,10 +197,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{count} is not positive")
-    return count
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    return int(text)
 
 
 if __name__ == "__main__":

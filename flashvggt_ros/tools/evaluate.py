@@ -12,6 +12,7 @@ from types import FrameType
 
 from tqdm import tqdm
 
+from flashvggt_ros.config import build_config
 from flashvggt_ros.tools.evaluation import runner
 from flashvggt_ros.tools.evaluation.inputs import (
     Job,
@@ -30,6 +31,7 @@ from flashvggt_ros.tools.evaluation.summary import summarize
 from flashvggt_ros.tools.replay_options import add_parameter_options, parameter_values
 
 PROGRAM = "flashvggt_evaluate"
+OF_EACH_BAG = ("image_topics", "image.transports", "image.camera_info_topics")  # parameters
 EXAMPLES = """examples:
   flashvggt_evaluate out/office --ground-truth office_truth.tum
   flashvggt_evaluate out/office --ground-truth office_bag:/ground_truth/pose
@@ -68,18 +70,22 @@ def _run(arguments: argparse.Namespace) -> int:
     if not inputs and len(truths) > 1:  # --ground-truth TRUTH INPUT...
         truths, inputs = truths[:1], truths[1:]
     pairs = pair_inputs(inputs, truths)
+    if arguments.output and Path(arguments.output).expanduser().is_file():
+        raise ValueError(f"--output {arguments.output} is a file: name a folder")
     if len(pairs) == 1 and is_run_folder(pairs[0][0]):
         run, truth = pairs[0]
-        return _score_run(run, truth, Path(arguments.output or run), arguments.surfaces)
+        output = Path(arguments.output or run).expanduser()
+        return _score_run(run, truth, output, arguments.surfaces)
     if not arguments.output:
         raise ValueError("several inputs, and bags, need --output DIR for their results")
+    values = parameter_values(arguments)
+    build_config({name: value for name, value in values.items() if name not in OF_EACH_BAG})
     output = Path(arguments.output).expanduser().absolute()
     jobs = _jobs(pairs, output, arguments)
     output.mkdir(parents=True, exist_ok=True)
     if not arguments.ray:
         return _score_all(jobs, output, runner.run_here)
-    device = parameter_values(arguments).get("device", "auto")
-    cluster = RayCluster(arguments.ray, device, arguments.ray_cpus)
+    cluster = RayCluster(arguments.ray, values.get("device", "auto"), arguments.ray_cpus)
     with cluster, _sigterm_as_interrupt():  # again: Ray has set its own handler
         return _score_all(jobs, output, lambda jobs, _watch: cluster.run(jobs))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -24,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_TIME_DIFFERENCE_S = 0.01  # evo's own default for --t_max_diff
+NOISE = re.compile(r"\x1b\[\d*m|\[ERROR\] |Initialized new \S*/settings\.json")
+DEGENERATE = "; the true path or the mapped one is a point or a straight line: score one with turns"
 REMEDY = "evo is not installed: pip install 'flashvggt_ros[evaluate]' (or: pip install evo)"
 
 
@@ -60,9 +63,15 @@ def run_evo(
         done = subprocess.run(command, env=_environment(home), capture_output=True, text=True,
                               check=False, stdin=subprocess.DEVNULL)
         if done.returncode or not archive.exists():
-            said = (done.stdout + done.stderr).strip().splitlines()[-3:]
-            raise ValueError(f"evo_{metric} failed: {' '.join(said) or done.returncode}")
+            raise ValueError(f"evo_{metric} failed: {_reason(done)}")
         return _read(archive)
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the last words of an evo that failed."""
+    lines = NOISE.sub("", done.stdout + done.stderr).splitlines()
+    said = " ".join([line.strip() for line in lines if line.strip()][-3:])
+    return said + DEGENERATE if "Degenerate" in said else said or f"exit code {done.returncode}"
 
 
 def _executable(name: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.geometry.se3 import matrix_from_quaternion, pose
-from flashvggt_ros.mapping.map_io import read_tum
+from flashvggt_ros.mapping.map_io import FARTHEST_M, read_tum
 from flashvggt_ros.sensors.bag_reader import Bag, BagTopic
 
 TF_TYPE = "tf2_msgs/msg/TFMessage"
@@ -106,7 +106,7 @@ def _of_pair(transforms: Sequence[Any], frames: str) -> Iterator[Any]:
 
 
 def _matrix(message: Any) -> NDArray[np.float64]:
-    """T (4, 4) of any of POSE_TYPES. Raises ValueError for a quaternion of length zero."""
+    """T (4, 4) of any of POSE_TYPES. Raises ValueError for what is no place or no rotation."""
     if hasattr(message, "transform"):
         position, rotation = message.transform.translation, message.transform.rotation
     else:
@@ -116,5 +116,7 @@ def _matrix(message: Any) -> NDArray[np.float64]:
     length = float(np.linalg.norm(quaternion))
     if not np.isfinite(length) or length < 1e-6:
         raise ValueError(f"a ground-truth pose has the quaternion {quaternion}: not a rotation")
-    R = matrix_from_quaternion(quaternion / length)
-    return pose(R, np.array([position.x, position.y, position.z], np.float64))
+    place = np.array([position.x, position.y, position.z], np.float64)
+    if not (np.abs(place) <= FARTHEST_M).all():
+        raise ValueError(f"a ground-truth pose has the position {place}: not a place")
+    return pose(matrix_from_quaternion(quaternion / length), place)

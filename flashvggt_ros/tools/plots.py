@@ -74,12 +74,14 @@ def draw_errors(path: Path, errors: dict[str, tuple[NDArray[np.float64], NDArray
     """Write the errors of several runs over time: by name, seconds (E,) and errors (E,)."""
     figure = Figure(figsize=(11, 5), layout="constrained")
     axes = figure.subplots()
-    for number, (name, (seconds, values)) in enumerate(errors.items()):
+    for number, (seconds, values) in enumerate(errors.values()):
         axes.plot(seconds, values, color=PALETTE[number % len(PALETTE)],
-                  linestyle=LINES[number % len(LINES)], label=name)
+                  linestyle=LINES[number % len(LINES)], label=str(number))
     axes.set(xlabel="time [s]", ylabel=label)
     axes.set_ylim(bottom=0)
-    axes.legend(loc="best", ncols=1 + len(errors) // 12)
+    legend = axes.legend(loc="best", ncols=1 + len(errors) // 12)
+    for text, name in zip(legend.get_texts(), errors, strict=True):
+        text.set(text=name, parse_math=False)  # as it is, with $ and a leading _, too
     _finish(figure, path, title)
 
 
@@ -163,7 +165,7 @@ def _mark_ends(axes: Any, positions: NDArray[np.float64]) -> None:
 
 
 def _finish(figure: Figure, path: Path, title: str) -> None:
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     for axes in figure.axes:
         axes.grid(visible=True, alpha=0.3)
     figure.savefig(path)  # in the format of its name

@@ -70,10 +70,9 @@ def add_parameter_options(parser: argparse._ActionsContainer) -> None:
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 0:
-        raise argparse.ArgumentTypeError(f"{count} is negative")
-    return count
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no number of 0 or more")
+    return int(text)
 
 
 def replay_config(arguments: argparse.Namespace, bag: Bag) -> Config:

@@ -135,5 +135,7 @@ def format_summary(report: dict[str, Any], folder: Path) -> str:
     if report["stopped_by"] not in COMPLETE:
         lines.append(f"INCOMPLETE: ended by {report['stopped_by']}; what came before is written.")
     if not report["frames_used"]:
-        lines.append("NOTHING MAPPED: no frame found a place in the map.")
+        why = f"; {report['frames_rejected']} were rejected: {causes}" if causes else ""
+        lines.append(f"NOTHING MAPPED: none of {report['frames_read']} frames found a place in "
+                     f"the map{why}.")
     return "\n".join([*lines, f"written to {folder}"])

@@ -73,7 +73,7 @@ class Recipe:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, or 2 for misuse."""
+    """Run the command line; return 0, 2 for misuse, or 130 (stopped)."""
     arguments = _parser().parse_args(argv)
     try:
         width, height = _size(arguments.size)
@@ -83,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: stopped, nothing was written", file=sys.stderr)
+        return 130
     print(f"{arguments.output}: {recipe.frames} images, "
           f"{'rendered' if made else 'there already, with the same arguments'}")
     return 0
@@ -91,13 +94,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make_sample_bag(path: Path, recipe: Recipe) -> bool:
     """Make the bag folder ``path`` unless it is there with this recipe; return whether it was made.
 
-    The folder appears complete or not at all. Raises ValueError when ``path`` is something else.
+    The folder appears complete or not at all. Raises ValueError when ``path`` is something else,
+    or holds other files, too.
     """
-    recipe_file = path / RECIPE_FILE
-    if recipe_file.is_file():
-        is_whole = (path / SURFACES_FILE).is_file()
-        if is_whole and json.loads(recipe_file.read_text(encoding="utf-8")) == asdict(recipe):
+    if (path / RECIPE_FILE).is_file():
+        if (path / SURFACES_FILE).is_file() and _is_of(path / RECIPE_FILE, recipe):
             return False
+        if foreign := sorted(entry.name for entry in path.iterdir() if not _is_own(entry)):
+            raise ValueError(f"{path} is another sample bag and holds other files, too "
+                             f"({', '.join(foreign[:3])}): name a new folder")
         shutil.rmtree(path)
     elif path.exists() and (path.is_file() or any(path.iterdir())):
         raise ValueError(f"{path} exists and is no sample bag: name a new folder")
@@ -111,6 +116,18 @@ def make_sample_bag(path: Path, recipe: Recipe) -> bool:
             path.rmdir()
         partial.rename(path)
     return True
+
+
+def _is_of(recipe_file: Path, recipe: Recipe) -> bool:
+    try:
+        return bool(json.loads(recipe_file.read_text(encoding="utf-8")) == asdict(recipe))
+    except ValueError:  # damaged
+        return False
+
+
+def _is_own(entry: Path) -> bool:
+    names = ("metadata.yaml", TRUTH_FILE, RECIPE_FILE, SURFACES_FILE)
+    return entry.is_file() and (entry.name in names or entry.suffix == ".mcap")
 
 
 def _write(path: Path, recipe: Recipe) -> tuple[NDArray[np.float64], list[int]]:

@@ -116,6 +116,13 @@ def test_a_file_that_is_no_bag_is_refused(tmp_path, suffix, content):
         Bag(path)
 
 
+def test_a_bag_of_ros_1_is_refused_with_the_command_that_converts_it(tmp_path):
+    path = tmp_path / "walk.bag"
+    path.write_bytes(b"#ROSBAG V2.0\n")
+    with pytest.raises(BagError, match=r"ROS 1: .*rosbags-convert --src \S*walk\.bag --dst"):
+        Bag(path)
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(BagError, match=r"no metadata\.yaml"):
         Bag(tmp_path)

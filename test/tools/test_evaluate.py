@@ -70,6 +70,11 @@ def test_bags_and_runs_are_mapped_scored_reported_and_not_done_twice(
     assert json.loads((output / "metrics.json").read_text()) == summary
     assert changes == {file: file.stat().st_mtime_ns for file in changes}
 
+    (output / "walk/trajectory.tum").unlink()
+    assert main(words) == 1
+    assert "walk: APE" in capsys.readouterr().err
+    assert (output / "walk/trajectory.tum").is_file()
+
 
 def test_a_replay_that_fails_says_why_and_what_it_says_is_kept(tmp_path, bag, capsys):
     assert main([f"{bag}={TRUTH}", "--output", str(tmp_path), "--checkpoint", "teapot"]) == 1
@@ -84,6 +89,19 @@ def test_misuse_is_named_before_anything_is_done(tmp_path, bag, capsys):
     assert "need --output" in capsys.readouterr().err
     assert main(["--ground-truth", TRUTH]) == 2
     assert "nothing to score" in capsys.readouterr().err
+    for wrong, said in (("chunk.sizes:=3", "chunk.sizes"), ("chunk.size:=999", "within 2 to 64")):
+        words = [str(bag), "--ground-truth", TRUTH, "--output", str(tmp_path / "no"), "-p", wrong]
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+    (tmp_path / "scores").write_text("mine")
+    words = [str(bag), "--ground-truth", TRUTH, "--output", str(tmp_path / "scores")]
+    assert main(words) == 2
+    assert "scores is a file: name a folder" in capsys.readouterr().err
+    for count in ("many", "-1"):
+        with pytest.raises(SystemExit):
+            main([*words, "--max-frames", count])
+        assert f"{count} is no number of 0 or more" in capsys.readouterr().err
 
 
 def test_a_folder_with_other_files_is_never_written_into(tmp_path, bag, capsys):

@@ -59,6 +59,15 @@ def test_a_rotation_of_length_zero_is_refused(tmp_path):
         read_ground_truth(f"{bag}:/truth")
 
 
+@pytest.mark.parametrize("x", [float("nan"), float("inf"), 1e300])
+def test_a_position_that_is_no_place_is_refused(tmp_path, x):
+    broken = pose_stamped(np.eye(4), START)
+    broken.pose.position.x = x
+    bag = write_bag(tmp_path / "bag", [("/truth", START, broken)])
+    with pytest.raises(ValueError, match="not a place"):
+        read_ground_truth(f"{bag}:/truth")
+
+
 def test_a_source_that_is_nothing_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"nothing\.tum is no ground-truth file"):
         read_ground_truth(str(tmp_path / "nothing.tum"))

@@ -4,7 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from flashvggt_ros.tools.plots import ARBITRARY, METERS, draw_comparison, draw_map, draw_trajectory
+from flashvggt_ros.tools.plots import (
+    ARBITRARY,
+    METERS,
+    draw_comparison,
+    draw_errors,
+    draw_map,
+    draw_trajectory,
+)
 
 NONE = np.empty((0, 3))
 
@@ -61,6 +68,15 @@ def test_axes_and_scale_bar_say_what_a_unit_is(tmp_path, unit):
              for name in ("map.svg", "path.svg")]
     assert f"x [{unit}]" in texts[0] and f"1 {unit}" in texts[0]
     assert {f"x [{unit}]", f"y [{unit}]", f"z [{unit}]"} <= set(texts[1])
+
+
+@pytest.mark.parametrize("name", ["$x_{$", "_walk", "100% a^b"])
+def test_a_name_stands_in_pictures_as_it_is(tmp_path, name):
+    curve = np.arange(4.0), np.arange(4.0)
+    draw_errors(tmp_path / "errors.svg", {name: curve, "other": curve}, "error", "errors")
+    draw_trajectory(tmp_path / "path.svg", np.arange(3), np.eye(3), METERS, name)
+    for file in ("errors.svg", "path.svg"):
+        assert f"<!-- {name} -->" in (tmp_path / file).read_text()
 
 
 def test_truth_and_estimate_are_drawn_in_colors_that_differ(tmp_path):

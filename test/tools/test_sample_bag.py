@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,32 @@ def test_a_folder_of_something_else_is_spared(tmp_path, capsys):
 def test_what_cannot_be_rendered_is_refused_with_the_limit(tmp_path, capsys, arguments, words):
     assert main(["--output", str(tmp_path / "bag"), *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_rendering_that_is_stopped_says_so_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    def stop(_image):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flashvggt_ros.tools.sample_bag._jpeg", stop)
+    words = ["--output", str(tmp_path / "bag"), "--seconds", "1", "--size", "96x64"]
+    assert main(words) == 130
+    assert "stopped, nothing was written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bag_whose_recipe_is_damaged_is_made_anew(tmp_path):
+    recipe = replace(SMALL, seconds=0.4)
+    assert make_sample_bag(tmp_path / "bag", recipe)
+    (tmp_path / "bag/sample.json").write_text("{")
+    assert make_sample_bag(tmp_path / "bag", recipe)
+    assert not make_sample_bag(tmp_path / "bag", recipe)
+
+
+def test_what_lies_in_another_sample_bag_is_not_removed_with_it(tmp_path):
+    recipe = replace(SMALL, seconds=0.4)
+    make_sample_bag(tmp_path / "bag", recipe)
+    (tmp_path / "bag/run").mkdir()
+    assert not make_sample_bag(tmp_path / "bag", recipe)
+    with pytest.raises(ValueError, match=r"holds other files, too \(run\): name a new folder"):
+        make_sample_bag(tmp_path / "bag", replace(recipe, seed=2))
+    assert (tmp_path / "bag/run").is_dir()

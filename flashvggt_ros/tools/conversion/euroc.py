@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from flashvggt_ros.tools.conversion.recording import (
     Recording,
     TimedFile,
     Truth,
+    check_poses,
     require,
+    text_of,
 )
 
 SOURCE = ("name the folder of a sequence, its ASL archive unpacked; they and their license are at "
           "https://doi.org/10.3929/ethz-b-000690084")
 TRUTH = "state_groundtruth_estimate0"
+LONGEST_STAMP = 40  # [characters]
 DISTORTIONS = {"radial-tangential": "plumb_bob", "radtan": "plumb_bob",
                "equidistant": "equidistant"}
 
@@ -50,13 +54,14 @@ def read_euroc(folder: Path) -> Recording:
 def _read_sensor(path: Path) -> tuple[CameraModel, NDArray[np.float64]]:
     """Return the camera and T_body_camera (4, 4)."""
     try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8").replace("%YAML:1.0", ""))
+        document: Any = yaml.safe_load(text_of(path).replace("%YAML:1.0", ""))
         distortion = DISTORTIONS[document["distortion_model"]]
         given = [float(value) for value in document["distortion_coefficients"]]
         fx, fy, cx, cy = (float(value) for value in document["intrinsics"])
         T_body_camera = np.array(document["T_BS"]["data"], np.float64).reshape(4, 4)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no description of a pinhole camera: {error!r}") from None
+    check_poses(T_body_camera[None], f"T_BS of {path}")
     coefficients = (*given, 0.0) if distortion == "plumb_bob" and len(given) == 4 else (*given,)
     return CameraModel((fx, fy, cx, cy), distortion, coefficients), T_body_camera
 
@@ -67,25 +72,33 @@ def _read_truth(path: Path, T_body_camera: NDArray[np.float64]) -> Truth:
     for row in _rows(path, 8):
         stamps_ns.append(_integer(row[0], path))
         try:
-            rows.append([float(entry) for entry in row[1:8]])
+            values = [float(entry) for entry in row[1:8]]
         except ValueError:
-            raise ValueError(f"{path} has a row that is no pose: {row[:8]}") from None
+            values = []
+        if not (np.isfinite(values).all() and any(values[3:])):
+            raise ValueError(f"{path} has a row that is no pose: {row[:8]}")
+        rows.append(values)
     numbers = np.array(rows, np.float64).reshape(-1, 7)
     R_world_body = matrix_from_quaternion(numbers[:, [4, 5, 6, 3]])
-    return Truth(stamps_ns, pose(R_world_body, numbers[:, :3]) @ T_body_camera)
+    T_world_camera = pose(R_world_body, numbers[:, :3]) @ T_body_camera
+    check_poses(T_world_camera, str(path))
+    return Truth(stamps_ns, T_world_camera)
 
 
 def _rows(path: Path, least: int) -> Iterator[list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.reader(file):
-            if not row or row[0].lstrip().startswith("#"):
-                continue
-            if len(row) < least:
-                raise ValueError(f"{path} has a row of {len(row)} columns, not {least}: {row}")
-            yield row
+    try:
+        rows = list(csv.reader(io.StringIO(text_of(path), newline="")))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no table: {error}") from None
+    for row in rows:
+        if not row or row[0].lstrip().startswith("#"):
+            continue
+        if len(row) < least:
+            raise ValueError(f"{path} has a row of {len(row)} columns, not {least}: {row}")
+        yield row
 
 
 def _integer(text: str, path: Path) -> int:
-    if not text.strip().isdecimal():
+    if not text.strip().isdecimal() or len(text) > LONGEST_STAMP:
         raise ValueError(f"{path} has a stamp that is no number of nanoseconds: {text[:40]}")
     return int(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,11 @@ from flashvggt_ros.tools.conversion.recording import (
     Recording,
     TimedFile,
     Truth,
+    check_poses,
+    nanoseconds_of,
     numbers_of,
     require,
+    text_of,
 )
 
 SOURCE = ("name a folder like dataset/sequences/00, with the color images, calib.txt and times.txt "
@@ -35,7 +37,7 @@ def read_kitti_odometry(folder: Path) -> Recording:
     K, T_color_gray = _read_calibration(require(folder, "calib.txt", SOURCE))
     times = require(folder, "times.txt", SOURCE)
     require(folder, IMAGES, SOURCE)
-    stamps_ns = [_stamp_ns(line, times) for line in times.read_text("utf-8").split()]
+    stamps_ns = [START_NS + nanoseconds_of(line, str(times)) for line in text_of(times).split()]
     images = tuple(TimedFile(stamp_ns, folder / IMAGES / f"{number:06d}.png")
                    for number, stamp_ns in enumerate(stamps_ns))
     poses = folder.resolve().parents[1] / "poses" / f"{folder.resolve().name}.txt"
@@ -46,13 +48,15 @@ def read_kitti_odometry(folder: Path) -> Recording:
 
 def _read_calibration(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return K (3, 3) of the color camera, and T_color_gray (4, 4): P2 = K [I | t]."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text_of(path).splitlines():
         name, _, text = line.partition(":")
         if name.strip() == PROJECTION:
             numbers = numbers_of(text, str(path))
             if len(numbers) != 12:
                 break
             P = np.array(numbers).reshape(3, 4)
+            if not np.linalg.det(P[:, :3]):
+                raise ValueError(f"{path}: {PROJECTION} is no projection of a camera: {text}")
             T_color_gray = np.eye(4)
             T_color_gray[:3, 3] = np.linalg.solve(P[:, :3], P[:, 3])
             return P[:, :3], T_color_gray
@@ -60,17 +64,11 @@ def _read_calibration(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def _read_poses(path: Path, stamps_ns: list[int], T_color_gray: NDArray[np.float64]) -> Truth:
-    rows = [numbers_of(line, str(path)) for line in path.read_text("utf-8").splitlines() if line]
+    rows = [numbers_of(line, str(path)) for line in text_of(path).splitlines() if line.strip()]
     if len(rows) != len(stamps_ns) or any(len(row) != 12 for row in rows):
         raise ValueError(f"{path} has {len(rows)} poses for {len(stamps_ns)} images, or others "
                          "than of 12 numbers")
     T_world_gray = np.tile(np.eye(4), (len(rows), 1, 1))
     T_world_gray[:, :3] = np.array(rows).reshape(-1, 3, 4)
+    check_poses(T_world_gray, str(path))
     return Truth(stamps_ns, T_world_gray @ inverse(T_color_gray))
-
-
-def _stamp_ns(text: str, path: Path) -> int:
-    try:
-        return START_NS + int((Decimal(text) * 10**9).to_integral_value())
-    except InvalidOperation:
-        raise ValueError(f"{path}: not a time in seconds: {text[:40]}") from None

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flashvggt_ros.mapping.map_io import FARTHEST_M
 from flashvggt_ros.sensors.image_streams import JPEG_SIGNATURE, PNG_SIGNATURE, jpeg_size, png_size
 from flashvggt_ros.sensors.rejected_input import RejectedInput
 
 START_NS = 1_700_000_000_000_000_000  # for sequences whose time begins at zero
+LAST_S = 2**31 - 1  # of a stamp of ROS
+ROTATION_TOLERANCE = 0.05  # of R R^T from one
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,40 @@ def require(folder: Path, name: str, source: str) -> Path:
     if not path.exists():
         raise ValueError(f"{folder} has no {name}: {source}")
     return path
+
+
+def text_of(path: Path) -> str:
+    """Read a text file. Raises ValueError that names it where it is none."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text file") from None
+
+
+def nanoseconds_of(seconds: str, place: str) -> int:
+    """A time written in seconds [ns]. Raises ValueError that names the place."""
+    try:
+        time = Decimal(seconds)
+        if 0 <= time <= LAST_S:
+            return int((time * 10**9).to_integral_value())
+    except ArithmeticError:
+        pass
+    raise ValueError(f"{place}: not a time from 0 to {LAST_S} seconds: {seconds[:40]}")
+
+
+def check_poses(T: NDArray[np.float64], place: str) -> None:
+    """Raise ValueError, with the place, for the first of (N, 4, 4) that is no rotation and place.
+
+    Those of one place are counted from 0.
+    """
+    R = T[:, :3, :3]
+    with np.errstate(invalid="ignore", over="ignore"):
+        off = np.abs(R @ R.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2), initial=0.0)
+        is_pose = (off < ROTATION_TOLERANCE) & (np.linalg.det(R) > 0)
+        is_pose &= (np.abs(T[:, :3, 3]) <= FARTHEST_M).all(axis=1)
+    if not is_pose.all():
+        row = int(np.argmin(is_pose))
+        raise ValueError(f"{place}: pose {row} is no rotation and place: {T[row, :3].tolist()}")
 
 
 def numbers_of(text: str, place: str) -> list[float]:

@@ -15,8 +15,10 @@ from flashvggt_ros.tools.conversion.recording import (
     Recording,
     TimedFile,
     Truth,
+    check_poses,
     numbers_of,
     require,
+    text_of,
 )
 
 SOURCE = ("name a folder like chess/seq-01, its archive unpacked; they and their license are at "
@@ -58,8 +60,11 @@ def read_seven_scenes(folder: Path) -> Recording:
 
 def _read_pose(path: Path) -> NDArray[np.float64]:
     """T_world_camera (4, 4)."""
-    text = NOT_FINITE.sub("nan", path.read_text(encoding="utf-8"))
+    text = NOT_FINITE.sub("nan", text_of(path))
     numbers = numbers_of(text, str(path))
     if len(numbers) != 16:
         raise ValueError(f"{path} has {len(numbers)} numbers instead of 16")
-    return np.array(numbers).reshape(4, 4)
+    T = np.array(numbers).reshape(4, 4)
+    if np.isfinite(T).all():
+        check_poses(T[None], str(path))
+    return T

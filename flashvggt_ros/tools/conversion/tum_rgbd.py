@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from flashvggt_ros.mapping.map_io import read_tum
@@ -13,7 +12,9 @@ from flashvggt_ros.tools.conversion.recording import (
     Recording,
     TimedFile,
     Truth,
+    nanoseconds_of,
     require,
+    text_of,
 )
 
 SOURCE = ("name the folder of a sequence as it is unpacked; they and their license are at "
@@ -55,14 +56,13 @@ def read_tum_rgbd(folder: Path) -> Recording:
 def _files(folder: Path, index: Path) -> tuple[TimedFile, ...]:
     """The files of an index: lines of a stamp [s] and a name, and comments."""
     files = []
-    for number, line in enumerate(index.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text_of(index).splitlines(), start=1):
         entries = line.split("#")[0].split()
         if not entries:
             continue
-        try:
-            stamp, name = entries
-            stamp_ns = int((Decimal(stamp) * 10**9).to_integral_value())
-        except (ValueError, InvalidOperation):
-            raise ValueError(f"{index}, line {number}: no stamp and file: {line[:80]}") from None
-        files.append(TimedFile(stamp_ns, folder / name))
+        place = f"{index}, line {number}"
+        if len(entries) != 2:
+            raise ValueError(f"{place}: no stamp and file: {line[:80]}")
+        stamp, name = entries
+        files.append(TimedFile(nanoseconds_of(stamp, place), folder / name))
     return tuple(files)

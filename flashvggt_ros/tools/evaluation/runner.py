@@ -13,7 +13,13 @@ from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.evaluation.bag_replay import Watch, replay_bag, watch_nothing
 from flashvggt_ros.tools.evaluation.finished_work import FinishedWork, replay_basis, score_basis
 from flashvggt_ros.tools.evaluation.inputs import Job, find_surfaces, find_truth
-from flashvggt_ros.tools.evaluation.scores import METRICS, PICTURE, evaluate
+from flashvggt_ros.tools.evaluation.scores import (
+    ERRORS,
+    METRICS,
+    PICTURE,
+    evaluate,
+    read_run,
+)
 from flashvggt_ros.tools.replay_options import replay_config, replay_parser
 from flashvggt_ros.tools.run_folder import REPORT, RunFolder
 
@@ -56,9 +62,10 @@ def run_job(job: Job, watch: Watch = watch_nothing) -> Outcome:
         truth = find_truth(job.truth, bag)
         surfaces = find_surfaces(job.surfaces, truth, bag)
         basis = score_basis(run, truth, surfaces)
-        if finished.has(SCORES, basis) and (job.output / PICTURE).is_file() and not job.is_again:
+        is_finished = finished.has(SCORES, basis) and not job.is_again
+        metrics = _finished_scores(job.output) if is_finished else {}
+        if metrics:
             kept.append(SCORES)
-            metrics = json.loads((job.output / METRICS).read_text(encoding="utf-8"))
         else:
             metrics = evaluate(run, truth, job.output, surfaces or None)
             finished.add(SCORES, basis)
@@ -78,11 +85,31 @@ def _replay(job: Job, finished: FinishedWork, watch: Watch) -> bool:
     with Bag(job.path) as bag:
         config = replay_config(arguments, bag)
     basis = replay_basis(job.path, config, arguments.max_frames)
-    if finished.has(REPLAY, basis) and (job.output / REPORT).is_file() and not job.is_again:
+    if finished.has(REPLAY, basis) and not job.is_again and _is_whole(job.output):
         return True
     replay_bag(words, job.output.with_name(f"{job.name}.log"), watch)
     finished.add(REPLAY, basis)
     return False
+
+
+def _is_whole(run: Path) -> bool:
+    """Whether a finished run still has what its scores are made from."""
+    try:
+        read_run(run)
+    except (ValueError, OSError):
+        return False
+    return (run / REPORT).is_file()
+
+
+def _finished_scores(folder: Path) -> dict[str, Any]:
+    """The metrics of an earlier evaluation; empty where its files are not whole any more."""
+    if not all((folder / name).is_file() for name in (PICTURE, ERRORS)):
+        return {}
+    try:
+        content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def bag_of(run: Path) -> Path | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.mapping.map_io import read_ply, read_tum, write_tum
+from flashvggt_ros.mapping.map_io import read_ply, read_tum, tum_lines, write_tum
 from flashvggt_ros.tools.evaluation.depth_accuracy import measure_depth
 from flashvggt_ros.tools.evo_command import MAX_TIME_DIFFERENCE_S, EvoResult, run_evo
 from flashvggt_ros.tools.ground_truth import GroundTruth, read_ground_truth
@@ -38,7 +38,7 @@ def evaluate(
     map's points are then compared with them, as their path places them and after a fit. Raises
     ValueError when there are too few poses at common times, or evo cannot align them.
     """
-    report, trajectory = _read_run(run_folder)
+    report, trajectory = read_run(run_folder)
     clouds = None if surfaces is None else (
         read_ply(run_folder / "map.ply")[0], read_ply(Path(surfaces).expanduser())[0]
     )
@@ -153,14 +153,17 @@ CALLS = {
 
 @contextmanager
 def _file_of(truth: GroundTruth) -> Iterator[Path]:
-    """Give the truth's own file, with which evo by hand says the same; of a bag's, one for now."""
+    """Give the truth as evo takes it: of a file all numbers as they stand, one blank between them.
+
+    So evo by hand says the same, and says it of files with commas, tabs and empty lines too.
+    """
     own = Path(truth.source).expanduser()
-    if own.is_file():
-        yield own
-        return
     with tempfile.TemporaryDirectory(prefix="flashvggt_truth_") as folder:
         path = Path(folder, "truth.tum")
-        write_tum(path, truth.stamps_ns, truth.T_world_camera)
+        if own.is_file():
+            path.write_text("".join(f"{' '.join(words)}\n" for _, words in tum_lines(own)), "utf-8")
+        else:
+            write_tum(path, truth.stamps_ns, truth.T_world_camera)
         yield path
 
 
@@ -232,16 +235,23 @@ def _depth_accuracy(run: Path, report: dict[str, Any], scale_factor: float) -> d
         return {}
 
 
-def _read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
-    """Return the report (empty where there is none) and the first camera's trajectory."""
+def read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
+    """Return the report (empty where there is none) and the first camera's trajectory.
+
+    Raises ValueError where they are missing or damaged.
+    """
     if not run_folder.is_dir():
         raise ValueError(f"there is no run folder {run_folder}")
     report_file = run_folder / "report.json"
-    report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.exists() else {}
+    try:
+        report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{report_file} is damaged: {error}; replay the bag again") from None
     files = list(report.get("trajectories", {}).values()) or ["trajectory.tum"]
     trajectory = run_folder / files[0]
     if not trajectory.is_file():
-        raise ValueError(f"{run_folder} has no {files[0]}: it is not the folder of a run")
+        raise ValueError(f"{run_folder} has no {files[0]}: it is not the folder of a run, "
+                         "and it holds no bag (metadata.yaml, .mcap or .db3) either")
     return report, trajectory
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from flashvggt_ros.geometry import se3
+from flashvggt_ros.tools.conversion.euroc import TRUTH
 from flashvggt_ros.tools.convert import main
 
 START = 1_403_636_579_763_555_584
@@ -76,3 +77,21 @@ def test_what_is_missing_or_not_understood_is_named(sequence, tmp_path, capsys):
     assert main(words) == 2
     said = capsys.readouterr().err
     assert "has no cam0/data.csv" in said and "https://doi.org/" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "words"),
+    [
+        (TRUTH, f"{STAMPS[0]},0,0,0,0,0,0,0", "has a row that is no pose"),
+        (TRUTH, f"{STAMPS[0]},nan,0,0,1,0,0,0", "has a row that is no pose"),
+        (TRUTH, f"{STAMPS[0]},1e300,0,0,1,0,0,0", "pose 8 is no rotation and place"),
+        ("cam0", "9" * 30 + ",9.png", "beyond those of ROS"),
+        ("cam0", "9" * 5000 + ",9.png", "has a stamp that is no number of nanoseconds"),
+        ("cam0", f"{STAMPS[-1] + 1}," + "y" * 200_000, "is no table"),
+    ],
+)
+def test_a_row_with_impossible_numbers_is_an_error(sequence, tmp_path, capsys, file, row, words):
+    with (sequence[0] / f"mav0/{file}/data.csv").open("a") as table:
+        table.write(f"{row}\n")
+    assert main(["euroc", str(sequence[0]), "--output", str(tmp_path / "bag")]) == 2
+    assert words in capsys.readouterr().err

@@ -62,3 +62,24 @@ def test_what_is_missing_is_named(sequence, tmp_path, capsys):
     assert main(words) == 2
     said = capsys.readouterr().err
     assert "has no calib.txt" in said and "cvlibs.net" in said
+
+
+@pytest.mark.parametrize("time", ["nan", "inf", "1e999999999", "1e12"])
+def test_a_time_that_ros_has_not_is_named(sequence, tmp_path, capsys, time):
+    (sequence[0] / "times.txt").write_text(f"0.0\n{time}\n")
+    assert main(["kitti_odometry", str(sequence[0]), "--output", str(tmp_path / "bag")]) == 2
+    said = capsys.readouterr().err
+    assert f"times.txt: not a time from 0 to 2147483647 seconds: {time}" in said
+
+
+def test_a_pose_and_a_projection_that_are_none_are_named(sequence, tmp_path, capsys):
+    folder = sequence[0]
+    words = ["kitti_odometry", str(folder), "--output", str(tmp_path / "bag")]
+    poses = tmp_path / "dataset/poses/07.txt"
+    lines = poses.read_text().splitlines()
+    poses.write_text("\n".join([*lines[:3], " ".join(["nan"] * 12), *lines[4:]]))
+    assert main(words) == 2
+    assert "poses/07.txt: pose 3 is no rotation and place" in capsys.readouterr().err
+    (folder / "calib.txt").write_text(f"P2: {' '.join(['0'] * 12)}\n")
+    assert main(words) == 2
+    assert "calib.txt: P2 is no projection of a camera" in capsys.readouterr().err

@@ -43,3 +43,20 @@ def test_a_lost_pose_is_left_out_and_a_missing_one_named(sequence, convert, tmp_
     assert main(["seven_scenes", str(tmp_path), "--output", str(tmp_path / "bag")]) == 2
     said = capsys.readouterr().err
     assert "has no frame-000000.color.png" in said and "microsoft.com" in said
+
+
+@pytest.mark.parametrize("rows", [np.zeros((4, 4)), np.diag([-1.0, 1, 1, 1]), 2 * np.eye(4),
+                                  np.eye(4) + 1e300 * np.eye(4, k=3)])
+def test_a_pose_that_is_no_rotation_and_place_is_named(sequence, tmp_path, capsys, rows):
+    np.savetxt(sequence[0] / "frame-000003.pose.txt", rows)
+    assert main(["seven_scenes", str(sequence[0]), "--output", str(tmp_path / "bag")]) == 2
+    assert "frame-000003.pose.txt: pose 0 is no rotation and place" in capsys.readouterr().err
+
+
+def test_a_number_beyond_the_stamps_of_ros_is_named(sequence, tmp_path, capsys):
+    folder, name = sequence[0], "frame-99999999999999999999"
+    for kind in ("color.png", "pose.txt"):
+        (folder / f"frame-000007.{kind}").rename(folder / f"{name}.{kind}")
+    assert main(["seven_scenes", str(folder), "--output", str(tmp_path / "bag")]) == 2
+    said = capsys.readouterr().err
+    assert f"{name}.color.png: the stamps, from" in said and "beyond those of ROS" in said

@@ -66,3 +66,33 @@ def test_a_folder_without_the_camera_or_the_index_says_what_to_do(tmp_path, caps
     assert main(["tum_rgbd", str(folder), "--output", str(tmp_path / "bag")]) == 2
     said = capsys.readouterr().err
     assert f"{folder} has no rgb.txt" in said and "https://cvg.cit.tum.de" in said
+
+
+@pytest.mark.parametrize("stamp", ["inf", "nan", "1e30", "1e999999999", "3000000000", "-1"])
+def test_a_stamp_that_ros_has_not_is_named_with_its_line(sequence, tmp_path, capsys, stamp):
+    index = sequence[0] / "rgb.txt"
+    index.write_text(f"# color images\n{stamp} rgb/0.png\n")
+    assert main(["tum_rgbd", str(sequence[0]), "--output", str(tmp_path / "bag")]) == 2
+    assert f"rgb.txt, line 2: not a time from 0 to 2147483647 seconds: {stamp}" in (
+        capsys.readouterr().err
+    )
+
+
+def test_truth_before_time_begins_is_left_out(sequence, convert, poses):
+    folder = sequence[0]
+    (folder / "rgb.txt").write_text(f"0.5 rgb/{seconds(STAMPS[0])}.png\n")
+    write_tum(folder / "groundtruth.txt", [-10**8, 6 * 10**8], poses[:2])
+    assert len(convert("tum_rgbd", folder)["/ground_truth/pose"]) == 1
+
+
+def test_a_depth_image_that_is_missing_and_an_index_that_is_no_text_are_named(
+    sequence, tmp_path, capsys
+):
+    folder = sequence[0]
+    words = ["tum_rgbd", str(folder), "--output", str(tmp_path / "bag")]
+    (folder / "depth/0.png").unlink()
+    assert main(words) == 2
+    assert f"No such file or directory: '{folder / 'depth/0.png'}'" in capsys.readouterr().err
+    (folder / "rgb.txt").write_bytes(b"\xff\xfe\x00")
+    assert main(words) == 2
+    assert f"{folder / 'rgb.txt'} is no text file" in capsys.readouterr().err

@@ -32,6 +32,25 @@ def test_a_run_is_scored_anew_only_where_it_or_its_truth_changed(job):
     assert "only 0 poses" in run_job(job).failure
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("metrics.json", "{"), ("metrics.json", ""), ("errors.json", ""), ("evaluation.png", "")],
+)
+def test_scores_that_are_not_whole_any_more_are_made_anew(job, name, content):
+    first = run_job(job)
+    (job.output / name).unlink()
+    if content:
+        (job.output / name).write_text(content)
+    again = run_job(job)
+    assert (again.failure, again.kept, again.metrics) == ("", (), first.metrics)
+    assert run_job(job).kept == ("scores",)
+
+
+def test_a_damaged_report_is_named(job):
+    (job.path / "report.json").write_text("{")
+    assert f"{job.path / 'report.json'} is damaged" in run_job(job).failure
+
+
 def test_what_nobody_thought_of_is_an_outcome_and_stops_nobody(job, caplog):
     (job.path / "report.json").write_text(json.dumps(["no", "report"]))
     outcomes = list(run_here([job, job]))

@@ -101,6 +101,17 @@ def test_a_known_error_is_measured_and_the_numbers_are_those_of_evo_by_hand(tmp_
         assert metrics[key] == pytest.approx(by_hand, abs=1e-6), options_said
 
 
+def test_a_truth_with_commas_tabs_and_empty_lines_scores_as_its_plain_form(tmp_path):
+    run = run_folder(tmp_path / "run", in_map_frame(shaken(0.05)[0]))
+    plain = Path(truth_file(tmp_path / "truth.tum"))
+    scores = evaluate(run, str(plain), tmp_path / "scores")
+    first, *rest = plain.read_text().splitlines()
+    other = tmp_path / "truth.csv"
+    other.write_text("\ufeff" + first.replace(" ", ",") + "\n\n" + "  # seconds x y z\n"
+                     + "\n".join(line.replace(" ", "\t") + "  # pose" for line in rest) + "\n\n")
+    assert evaluate(run, str(other), tmp_path / "scores") == {**scores, "ground_truth": str(other)}
+
+
 def test_drift_is_what_evo_says_of_motions_by_a_tenth_of_the_path(tmp_path):
     poses, _ = shaken(0.05)
     run = run_folder(tmp_path / "run", in_map_frame(poses))
@@ -144,6 +155,17 @@ def test_other_times_are_an_error_that_names_both_ranges(tmp_path, capsys):
     assert "60 poses from 1700000000.123 s to 1700000006.023 s" in said
 
 
+def test_a_truth_that_cannot_be_aligned_is_an_error_in_plain_words(tmp_path, capsys):
+    run = run_folder(tmp_path / "run", TRUTH)
+    straight = np.tile(np.eye(4), (60, 1, 1))
+    straight[:, 0, 3] = np.arange(60)
+    write_tum(tmp_path / "truth.tum", STAMPS, straight)
+    assert main([str(run), "--ground-truth", str(tmp_path / "truth.tum")]) == 2
+    said = capsys.readouterr().err
+    assert "Umeyama alignment is not possible; the true path or the mapped one is" in said
+    assert "\x1b" not in said and "settings.json" not in said
+
+
 def test_a_run_that_placed_nothing_is_an_error(tmp_path, capsys):
     run = run_folder(tmp_path / "run", np.empty((0, 4, 4)), [])
     assert main([str(run), "--ground-truth", truth_file(tmp_path / "truth.tum")]) == 2
@@ -152,7 +174,8 @@ def test_a_run_that_placed_nothing_is_an_error(tmp_path, capsys):
 
 def test_a_folder_that_is_no_run_and_a_truth_that_is_missing_are_named(tmp_path, capsys):
     assert main([str(tmp_path), "--ground-truth", truth_file(tmp_path / "truth.tum")]) == 2
-    assert "no trajectory.tum" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no trajectory.tum" in said and "holds no bag (metadata.yaml, .mcap or .db3)" in said
     run = run_folder(tmp_path / "run", TRUTH)
     assert main([str(run), "--ground-truth", str(tmp_path / "nothing.tum")]) == 2
     assert "nothing.tum is no ground-truth file" in capsys.readouterr().err
