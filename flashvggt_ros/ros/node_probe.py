@@ -70,6 +70,7 @@ class NodeProbe:
             node.create_subscription(
                 PointCloud2, f"{base}/map_cloud",
                 lambda _, number=number: self._count_cloud(number), LATCHED,
+                raw=True,  # reading them would delay all that is timed here
             )
         self._pause: Client = node.create_client(SetBool, f"{base}/pause")
         self._save: Client = node.create_client(SaveMap, f"{base}/save_map")
