@@ -122,8 +122,13 @@ def _write(slam: Slam, folder: Path, model: MapModel, overwrite: bool) -> str:
     try:
         saved = save_map(folder, slam.map, slam.config, model, overwrite=overwrite)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno is None:  # in our own words
             raise
+        if error.errno not in FULL:
+            raise OSError(
+                f"nothing was saved: {error}; map_directory must be a folder, or become one, that "
+                "this process may write to"
+            ) from error
         raise OSError(
             f"nothing was saved, and an older map of that name is whole: {error}; make room, or "
             "let map_directory be on another disk"
