@@ -48,8 +48,9 @@ def _logged(transition: Callable) -> Callable:
     def logged(self: MappingNode, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             return transition(self, state)
-        except Exception:
+        except Exception as error:
             logger.exception("%s failed", transition.__name__)
+            self.failure = f"{transition.__name__} failed ({error}); the log says why"
             raise
 
     return logged
