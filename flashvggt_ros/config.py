@@ -327,6 +327,14 @@ class RobotConfig:
         low=0.0, high=1.0,
     )
 
+    def __post_init__(self) -> None:
+        topics = [*filter(None, (self.odometry_topic, self.imu_topic)), *self.depth_topics]
+        if len(set(topics)) != len(topics):
+            raise ValueError(
+                "robot.odometry_topic, robot.imu_topic and robot.depth_topics name a topic twice: "
+                f"{topics}"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class TfConfig:
@@ -472,9 +480,6 @@ class Config:
                 f"robot.odometry_topic is '{self.robot.odometry_topic}' but tf.base_frame is "
                 "empty: name the frame that the cameras sit on"
             )
-        depth_topics = self.robot.depth_topics
-        if len(set(depth_topics)) != len(depth_topics):
-            raise ValueError(f"robot.depth_topics names a topic twice: {list(depth_topics)}")
         if not self.loop.enabled and (self.load_map or self.mode == "localization"):
             raise ValueError(
                 "loop.enabled is false, but where the robot is in a loaded map is found by loops: "

@@ -199,10 +199,39 @@ def input_problems(cameras: Sequence[CameraInput], clock_problem: str) -> tuple[
     return tuple(filter(None, problems))
 
 
+def check_topics(node: Node, cameras: Sequence[CameraInput]) -> None:
+    """Raise ValueError where cameras share a topic, or take one that the node has already.
+
+    Ask before they open, and once the node has all else. camera_info may be that of several
+    cameras.
+    """
+    images = [camera.topic for camera in cameras]
+    for topic in images:
+        if images.count(topic) > 1:
+            raise ValueError(
+                f"image_topics names {topic} twice, after remapping: name each camera once"
+            )
+    taken = topics_in_use(node)
+    for camera in cameras:
+        for topic in camera.topics:
+            is_image_too = topic != camera.topic and topic in {other.topic for other in cameras}
+            if topic in taken or is_image_too or camera.topics.count(topic) > 1:
+                raise ValueError(
+                    f"{topic} is to bring images or camera_info, but is in use here for something "
+                    "else: correct image_topics, image.camera_info_topics or robot.*"
+                )
+
+
+def topics_in_use(node: Node) -> set[str]:
+    """The full names of what a node publishes and subscribes to."""
+    published = {publisher.topic_name for publisher in node.publishers}
+    return published | {subscription.topic_name for subscription in node.subscriptions}
+
+
 def resolved_topic(node: Node, parameter: str, topic: str) -> str:
     """The full name of a topic after remapping; ValueError for what is no topic name."""
     try:
         validate_topic_name(topic)
-    except InvalidTopicNameException as error:
+        return str(node.resolve_topic_name(topic))
+    except (InvalidTopicNameException, RuntimeError) as error:  # of rcl: too long, {unknown}
         raise ValueError(f"{parameter} has '{topic}', which is no topic name: {error}") from None
-    return str(node.resolve_topic_name(topic))

@@ -173,3 +173,31 @@ def test_a_topic_name_that_is_none_is_refused_in_configure(bench: Any) -> None:
     it = bench(is_started=False, image_topics=["bad?name"])
     assert it.node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert "'bad?name', which is no topic name" in it.failure
+
+
+@pytest.mark.parametrize(
+    ("topics", "said"),
+    [
+        ({"image_topics": ["image", "/image"]}, "image_topics names /image twice"),
+        ({"image_topics": ["/camera_info"]}, "/camera_info is to bring images or camera_info"),
+        ({"image_topics": ["/tf"]}, "/tf is to bring images"),
+        ({"image_topics": ["/mapping/path"]}, "/mapping/path is to bring images"),
+        ({"image_topics": ["/initialpose"]}, "/initialpose is to bring images"),
+        ({"robot__imu_topic": "/image"}, "/image is to bring images"),
+        ({"robot__imu_topic": "/mapping/path"}, "/mapping/path is to be a topic of the robot"),
+        ({"robot__imu_topic": "/x", "robot__depth_topics": ["x"]}, "/x is to be a topic of the"),
+        ({"image_topics": ["/" + 300 * "a"]}, "which is no topic name"),
+        ({"image_topics": ["{robot}/image"]}, "image_topics has '{robot}/image', which is no"),
+    ],
+)  # fmt: skip
+def test_a_topic_that_is_named_twice_or_is_in_use_is_refused_in_configure(
+    bench: Any, topics: dict[str, Any], said: str
+) -> None:
+    it = bench(is_started=False, **topics)
+    assert it.node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert said in it.failure
+
+
+def test_two_cameras_may_share_their_camera_info(bench: Any) -> None:
+    it = bench(image_topics=["/stereo/left", "/stereo/right"])
+    it.spin_until(lambda: it.helper.count_subscribers("/stereo/camera_info") == 2)
