@@ -457,6 +457,8 @@ class Config:
     def __post_init__(self) -> None:
         if not self.image_topics:
             raise ValueError("image_topics is empty: name at least one image topic")
+        if not self.map_directory.strip():
+            raise ValueError("map_directory is empty: name the folder below which maps are saved")
         if not re.fullmatch(r"([0-9a-fA-F]{64})?", self.checkpoint_sha256):
             raise ValueError(
                 f"checkpoint_sha256 is '{self.checkpoint_sha256}': it must be 64 hexadecimal "
