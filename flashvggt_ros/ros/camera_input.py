@@ -59,6 +59,7 @@ class CameraInput:
         self.intake = CameraIntake(
             self.topic, config.image, image_converter(), reduction, is_current
         )
+        self.frame = ""  # frame_id of the newest image, empty before the first
         self.is_connected = False
         uses_info = config.predictor.use_camera_info
         self._info_topic = self._resolved_info_topic(index) if uses_info else ""
@@ -100,6 +101,7 @@ class CameraInput:
 
     def open(self) -> None:
         """Begin to take images, also after close()."""
+        self.frame = ""
         self._stream = StreamWatch()
         if self._info_topic:
             self._info = self._node.create_subscription(
@@ -180,6 +182,7 @@ class CameraInput:
             self._stream.arrived()
             self._take(None)
             return
+        self.frame = image.camera
         self._stream.arrived(image.stamp_ns)
         self._take(image)
 
@@ -196,7 +199,20 @@ def input_problems(cameras: Sequence[CameraInput], clock_problem: str) -> tuple[
         return (clock_problem,)
     problems = [camera.problem for camera in cameras]
     problems.append(drift_problem([camera.stream for camera in cameras]))
-    return tuple(filter(None, problems))
+    return tuple(filter(None, [*problems, *_shared_frames(cameras)]))
+
+
+def _shared_frames(cameras: Sequence[CameraInput]) -> list[str]:
+    """Say which topics bring images of one frame: all else tells cameras apart by it."""
+    topics: dict[str, list[str]] = {}
+    for camera in cameras:
+        topics.setdefault(camera.frame, []).append(camera.topic)
+    return [
+        f"images of {' and '.join(named)} have the same frame_id '{frame}', and are taken for "
+        "those of one camera: let each driver name its own optical frame"
+        for frame, named in topics.items()
+        if frame and len(named) > 1
+    ]
 
 
 def check_topics(node: Node, cameras: Sequence[CameraInput]) -> None:
