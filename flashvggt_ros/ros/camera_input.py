@@ -27,6 +27,7 @@ LOST = (
     "; best effort loses images of many megabytes whole: set image.qos to reliable, here and at "
     "the driver, or publish compressed images, or enlarge the sockets' buffers (docs/operation.md)"
 )
+MOST_REFUSED = 8  # images in a row; five prove that stamps have jumped, and the next one is taken
 MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
 
@@ -68,10 +69,12 @@ class CameraInput:
         self._subscription: Subscription | None = None
         self._subscribed = ("", "")
         self._polls = 0
+        self._refused = 0  # images in a row
+        self._refusal = ""  # why the newest of them was
 
     @property
     def problem(self) -> str:
-        """Why no images come, in words; empty while they do, and while none are taken."""
+        """Why no images come, or none is of use, in words; empty otherwise, and while closed."""
         if self._subscription is None:
             return ""
         if not self.is_connected:
@@ -82,7 +85,8 @@ class CameraInput:
         if not publishers:
             return f"{silence}, and nobody publishes there: start the camera's driver"
         if not stream.is_stalled:
-            return ""
+            is_refused = self._refused >= MOST_REFUSED
+            return f"all images on {self.topic} are refused: {self._refusal}" if is_refused else ""
         may_be_lost = not self._stream.has_begun and self._config.image.qos == "sensor_data"
         return (
             f"{silence}, though it is published by {', '.join(map(endpoint_name, publishers))}: "
@@ -101,6 +105,7 @@ class CameraInput:
 
     def open(self) -> None:
         """Begin to take images, also after close()."""
+        self._refused = 0
         self.frame = ""
         self._stream = StreamWatch()
         if self._info_topic:
@@ -178,10 +183,12 @@ class CameraInput:
     def _on_image(self, message: Any) -> None:
         try:
             image = self.intake.check(message)
-        except RejectedInput:  # the intake counts it and says it once
+        except RejectedInput as rejection:  # the intake counts it and says it once
+            self._refused, self._refusal = self._refused + 1, str(rejection)
             self._stream.arrived()
             self._take(None)
             return
+        self._refused = 0
         self.frame = image.camera
         self._stream.arrived(image.stamp_ns)
         self._take(image)
