@@ -327,6 +327,14 @@ class RobotConfig:
         low=0.0, high=1.0,
     )
 
+    def __post_init__(self) -> None:
+        topics = [*filter(None, (self.odometry_topic, self.imu_topic)), *self.depth_topics]
+        if len(set(topics)) != len(topics):
+            raise ValueError(
+                "robot.odometry_topic, robot.imu_topic and robot.depth_topics name a topic twice: "
+                f"{topics}"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class TfConfig:
@@ -449,6 +457,8 @@ class Config:
     def __post_init__(self) -> None:
         if not self.image_topics:
             raise ValueError("image_topics is empty: name at least one image topic")
+        if not self.map_directory.strip():
+            raise ValueError("map_directory is empty: name the folder below which maps are saved")
         if not re.fullmatch(r"([0-9a-fA-F]{64})?", self.checkpoint_sha256):
             raise ValueError(
                 f"checkpoint_sha256 is '{self.checkpoint_sha256}': it must be 64 hexadecimal "
@@ -472,9 +482,6 @@ class Config:
                 f"robot.odometry_topic is '{self.robot.odometry_topic}' but tf.base_frame is "
                 "empty: name the frame that the cameras sit on"
             )
-        depth_topics = self.robot.depth_topics
-        if len(set(depth_topics)) != len(depth_topics):
-            raise ValueError(f"robot.depth_topics names a topic twice: {list(depth_topics)}")
         if not self.loop.enabled and (self.load_map or self.mode == "localization"):
             raise ValueError(
                 "loop.enabled is false, but where the robot is in a loaded map is found by loops: "

@@ -62,11 +62,16 @@ def save_map(
     """Write a map as a folder, which appears complete or not at all; see new_folder.
 
     All is drawn anew from what is saved, so that a loaded map gives the very same files. Raises
-    ValueError where there is no map yet, FileExistsError, and OSError when it cannot be written.
+    ValueError where there is no map yet, FileExistsError, also for anything but a map that would be
+    overwritten, and OSError when it cannot be written.
     """
     snapshot = current.snapshot()
     if not snapshot.submaps:
         raise ValueError("there is no map yet: no image has been placed")
+    if overwrite and os.path.lexists(folder) and not (folder / MANIFEST).is_file():
+        raise FileExistsError(
+            f"{folder} is no saved map and is not overwritten: choose another name, or move it away"
+        )
     with new_folder(folder, overwrite=overwrite) as partial:
         manifest = _write(partial, snapshot, config, model)
     logger.info(

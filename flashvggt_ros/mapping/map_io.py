@@ -133,7 +133,12 @@ def safe_map_folder(map_directory: str | Path, name: str) -> Path:
             f"map name {name!r} is not allowed: use 1 to 128 letters, digits, '.', '_' and '-', "
             "not beginning with '.'"
         )
-    folder = Path(map_directory).expanduser().resolve() / name
+    try:
+        folder = Path(map_directory).expanduser().resolve() / name
+    except RuntimeError:  # pathlib knows no home of that name, or none at all
+        raise ValueError(
+            f"map_directory is '{map_directory}', but there is no such home: write the path in full"
+        ) from None
     if folder.is_symlink():
         raise ValueError(f"map name {name!r} is not allowed: {folder} is a symbolic link")
     return folder

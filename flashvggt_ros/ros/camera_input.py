@@ -27,6 +27,7 @@ LOST = (
     "; best effort loses images of many megabytes whole: set image.qos to reliable, here and at "
     "the driver, or publish compressed images, or enlarge the sockets' buffers (docs/operation.md)"
 )
+MOST_REFUSED = 8  # images in a row; five prove that stamps have jumped, and the next one is taken
 MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
 
@@ -59,6 +60,7 @@ class CameraInput:
         self.intake = CameraIntake(
             self.topic, config.image, image_converter(), reduction, is_current
         )
+        self.frame = ""  # frame_id of the newest image, empty before the first
         self.is_connected = False
         uses_info = config.predictor.use_camera_info
         self._info_topic = self._resolved_info_topic(index) if uses_info else ""
@@ -67,10 +69,12 @@ class CameraInput:
         self._subscription: Subscription | None = None
         self._subscribed = ("", "")
         self._polls = 0
+        self._refused = 0  # images in a row
+        self._refusal = ""  # why the newest of them was
 
     @property
     def problem(self) -> str:
-        """Why no images come, in words; empty while they do, and while none are taken."""
+        """Why no images come, or none is of use, in words; empty otherwise, and while closed."""
         if self._subscription is None:
             return ""
         if not self.is_connected:
@@ -81,7 +85,8 @@ class CameraInput:
         if not publishers:
             return f"{silence}, and nobody publishes there: start the camera's driver"
         if not stream.is_stalled:
-            return ""
+            is_refused = self._refused >= MOST_REFUSED
+            return f"all images on {self.topic} are refused: {self._refusal}" if is_refused else ""
         may_be_lost = not self._stream.has_begun and self._config.image.qos == "sensor_data"
         return (
             f"{silence}, though it is published by {', '.join(map(endpoint_name, publishers))}: "
@@ -100,6 +105,8 @@ class CameraInput:
 
     def open(self) -> None:
         """Begin to take images, also after close()."""
+        self._refused = 0
+        self.frame = ""
         self._stream = StreamWatch()
         if self._info_topic:
             self._info = self._node.create_subscription(
@@ -176,10 +183,13 @@ class CameraInput:
     def _on_image(self, message: Any) -> None:
         try:
             image = self.intake.check(message)
-        except RejectedInput:  # the intake counts it and says it once
+        except RejectedInput as rejection:  # the intake counts it and says it once
+            self._refused, self._refusal = self._refused + 1, str(rejection)
             self._stream.arrived()
             self._take(None)
             return
+        self._refused = 0
+        self.frame = image.camera
         self._stream.arrived(image.stamp_ns)
         self._take(image)
 
@@ -196,13 +206,55 @@ def input_problems(cameras: Sequence[CameraInput], clock_problem: str) -> tuple[
         return (clock_problem,)
     problems = [camera.problem for camera in cameras]
     problems.append(drift_problem([camera.stream for camera in cameras]))
-    return tuple(filter(None, problems))
+    return tuple(filter(None, [*problems, *_shared_frames(cameras)]))
+
+
+def _shared_frames(cameras: Sequence[CameraInput]) -> list[str]:
+    """Say which topics bring images of one frame: all else tells cameras apart by it."""
+    topics: dict[str, list[str]] = {}
+    for camera in cameras:
+        topics.setdefault(camera.frame, []).append(camera.topic)
+    return [
+        f"images of {' and '.join(named)} have the same frame_id '{frame}', and are taken for "
+        "those of one camera: let each driver name its own optical frame"
+        for frame, named in topics.items()
+        if frame and len(named) > 1
+    ]
+
+
+def check_topics(node: Node, cameras: Sequence[CameraInput]) -> None:
+    """Raise ValueError where cameras share a topic, or take one that the node has already.
+
+    Ask before they open, and once the node has all else. camera_info may be that of several
+    cameras.
+    """
+    images = [camera.topic for camera in cameras]
+    for topic in images:
+        if images.count(topic) > 1:
+            raise ValueError(
+                f"image_topics names {topic} twice, after remapping: name each camera once"
+            )
+    taken = topics_in_use(node)
+    for camera in cameras:
+        for topic in camera.topics:
+            is_image_too = topic != camera.topic and topic in {other.topic for other in cameras}
+            if topic in taken or is_image_too or camera.topics.count(topic) > 1:
+                raise ValueError(
+                    f"{topic} is to bring images or camera_info, but is in use here for something "
+                    "else: correct image_topics, image.camera_info_topics or robot.*"
+                )
+
+
+def topics_in_use(node: Node) -> set[str]:
+    """The full names of what a node publishes and subscribes to."""
+    published = {publisher.topic_name for publisher in node.publishers}
+    return published | {subscription.topic_name for subscription in node.subscriptions}
 
 
 def resolved_topic(node: Node, parameter: str, topic: str) -> str:
     """The full name of a topic after remapping; ValueError for what is no topic name."""
     try:
         validate_topic_name(topic)
-    except InvalidTopicNameException as error:
+        return str(node.resolve_topic_name(topic))
+    except (InvalidTopicNameException, RuntimeError) as error:  # of rcl: too long, {unknown}
         raise ValueError(f"{parameter} has '{topic}', which is no topic name: {error}") from None
-    return str(node.resolve_topic_name(topic))

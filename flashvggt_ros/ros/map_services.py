@@ -12,6 +12,7 @@ from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from std_srvs.srv import SetBool, Trigger
 
 from flashvggt_ros.config import Config
@@ -26,6 +27,7 @@ from flashvggt_ros.srv import LoadMap, SaveMap
 logger = logging.getLogger(__name__)
 
 NOT_CONFIGURED = "there is no map while the node is unconfigured: configure it"
+QOS = QoSProfile(depth=1000)  # of ROS's own 10, requests that come at once are lost unanswered
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -46,10 +48,11 @@ class MapServices:
         self._session = session
         # A service that awaits keeps its group busy: in the node's own one, images would wait too.
         group = ReentrantCallbackGroup()
-        node.create_service(Trigger, "~/reset", self._reset, callback_group=group)
-        node.create_service(SetBool, "~/pause", self._pause, callback_group=group)
-        node.create_service(SaveMap, "~/save_map", self._save_map, callback_group=group)
-        node.create_service(LoadMap, "~/load_map", self._load_map, callback_group=group)
+        for kind, name, answer in (
+            (Trigger, "~/reset", self._reset), (SetBool, "~/pause", self._pause),
+            (SaveMap, "~/save_map", self._save_map), (LoadMap, "~/load_map", self._load_map),
+        ):
+            node.create_service(kind, name, answer, qos_profile=QOS, callback_group=group)
 
     async def _reset(
         self, request: Trigger.Request, response: Trigger.Response
@@ -122,8 +125,13 @@ def _write(slam: Slam, folder: Path, model: MapModel, overwrite: bool) -> str:
     try:
         saved = save_map(folder, slam.map, slam.config, model, overwrite=overwrite)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno is None:  # in our own words
             raise
+        if error.errno not in FULL:
+            raise OSError(
+                f"nothing was saved: {error}; map_directory must be a folder, or become one, that "
+                "this process may write to"
+            ) from error
         raise OSError(
             f"nothing was saved, and an older map of that name is whole: {error}; make room, or "
             "let map_directory be on another disk"

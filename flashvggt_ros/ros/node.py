@@ -14,7 +14,6 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
-from rclpy.node import Node
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.msg import MapStatus
@@ -23,6 +22,7 @@ from flashvggt_ros.ros.completion import Ended
 from flashvggt_ros.ros.diagnostics import diagnostic_array
 from flashvggt_ros.ros.gpu import free_unused_memory
 from flashvggt_ros.ros.graph_conflicts import GraphConflicts
+from flashvggt_ros.ros.guarded_node import GuardedNode
 from flashvggt_ros.ros.lifecycle_report import LifecycleReport, bare_status, node_diagnostic
 from flashvggt_ros.ros.log_forwarding import forward_logs, stop_forwarding
 from flashvggt_ros.ros.map_services import MapServices
@@ -48,14 +48,15 @@ def _logged(transition: Callable) -> Callable:
     def logged(self: MappingNode, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             return transition(self, state)
-        except Exception:
+        except Exception as error:
             logger.exception("%s failed", transition.__name__)
+            self.failure = f"{transition.__name__} failed ({error}); the log says why"
             raise
 
     return logged
 
 
-class MappingNode(LifecycleNodeMixin, Node):
+class MappingNode(LifecycleNodeMixin, GuardedNode):
     """Converts and queues images in the executor's thread; a worker thread maps them.
 
     Between configure and cleanup it has a session: model, worker, map. What takes long is done
@@ -70,13 +71,13 @@ class MappingNode(LifecycleNodeMixin, Node):
         ``load`` makes the model in configure, in a thread of its own. It may raise ValueError,
         OSError, ImportError and RuntimeError: the node then stays unconfigured and says why.
         """
-        Node.__init__(self, NODE_NAME, **node_arguments)
+        GuardedNode.__init__(self, NODE_NAME, **node_arguments)
         self._log_handler = forward_logs(self.get_logger())
         try:
             self.config: Config = declare_parameters(self)
         except ValueError:
             stop_forwarding(self._log_handler)
-            Node.destroy_node(self)
+            GuardedNode.destroy_node(self)
             raise
         self.failure = ""
         self._fatal = ""

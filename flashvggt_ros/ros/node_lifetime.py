@@ -6,6 +6,7 @@ import os
 import sys
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
@@ -56,7 +57,8 @@ def _start(args: list[str] | None) -> MappingNode:
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         return MappingNode(load_model)
-    except RuntimeError as error:  # arguments, security or middleware that are not as they must be
+    except (RuntimeError, ParameterException) as error:
+        # arguments, ROS's own parameters, security or middleware that are not as they must be
         raise ValueError(f"ROS does not start: {error}") from error
 
 

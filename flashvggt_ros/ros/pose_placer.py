@@ -71,6 +71,12 @@ class PosePlacer:
 
     def place(self, frame: FrameStamp, T_map_camera: NDArray[np.float64]) -> Placement:
         """Decide for one frame's pose (4, 4)."""
+        if frame.camera == self._config.map_frame:  # TF would lead from the map to itself
+            missing = (
+                f"images have the frame_id '{frame.camera}', which is tf.map_frame: let the driver "
+                "name the camera's optical frame, or set tf.map_frame to another one"
+            )
+            return Placement(frame.camera, T_map_camera, (), missing)
         if not self._config.base_frame:
             return self._place_camera(frame, T_map_camera)
         try:

@@ -7,7 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from rclpy.node import Node
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import (
+    QoSDurabilityPolicy,
+    QoSLivelinessPolicy,
+    QoSProfile,
+    QoSReliabilityPolicy,
+)
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from flashvggt_ros.ros.problem_log import ProblemLog
@@ -16,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 EVERY_NODE_S = ("/parameter_events", "/rosout")
 RELIABLE, BEST_EFFORT = QoSReliabilityPolicy.RELIABLE, QoSReliabilityPolicy.BEST_EFFORT
+FOREVER_S = 1e9  # middlewares write "no limit" as 0, or as the longest time they know
 LATCHED, VOLATILE = QoSDurabilityPolicy.TRANSIENT_LOCAL, QoSDurabilityPolicy.VOLATILE
 
 
@@ -65,18 +71,34 @@ class QosWatch:
         """Say which subscribers ask more of the node's own topics than these offer."""
         return [
             f"subscriber {endpoint_name(subscriber)} of {publisher.topic_name} asks for "
-            f"{_policies(subscriber.qos_profile)}, this node offers "
-            f"{_policies(publisher.qos_profile)}: ask for no more there"
+            f"{', '.join([_policies(subscriber.qos_profile), *_demands(subscriber.qos_profile)])}, "
+            f"this node offers {_policies(publisher.qos_profile)}: ask for no more there"
             for publisher in self._node.publishers
             if publisher.topic_name not in EVERY_NODE_S
             for subscriber in self._node.get_subscriptions_info_by_topic(publisher.topic_name)
-            if not _match(publisher.qos_profile, subscriber.qos_profile)
+            if _demands(subscriber.qos_profile)
+            or not _match(publisher.qos_profile, subscriber.qos_profile)
         ]
 
 
 def _match(offered: QoSProfile, asked: QoSProfile) -> bool:
-    """Whether messages pass; of what nobody sets by mistake (deadline, liveliness) not a word."""
+    """Whether messages pass as far as reliability and durability decide that."""
     return not (_is_unreliable(offered, asked) or _is_volatile(offered, asked))
+
+
+def _demands(asked: QoSProfile) -> list[str]:
+    """What a subscriber asks for that none of this node's publishers offers, in words."""
+    spans = (
+        ("deadline", asked.deadline), ("liveliness lease", asked.liveliness_lease_duration)
+    )  # fmt: skip
+    demands = [
+        f"a {name} of {span.nanoseconds * 1e-9:g} s"
+        for name, span in spans
+        if 0 < span.nanoseconds * 1e-9 < FOREVER_S
+    ]
+    if asked.liveliness == QoSLivelinessPolicy.MANUAL_BY_TOPIC:
+        demands.append("liveliness MANUAL_BY_TOPIC")
+    return demands
 
 
 def _is_unreliable(offered: QoSProfile, asked: QoSProfile) -> bool:

@@ -10,7 +10,7 @@ from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, Imu
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.ros.camera_input import resolved_topic
+from flashvggt_ros.ros.camera_input import resolved_topic, topics_in_use
 from flashvggt_ros.ros.transforms import PatientTransforms
 from flashvggt_ros.sensors.sensed_robot import SensedRobot
 
@@ -25,7 +25,7 @@ class RosRobot(SensedRobot):
 
     Messages come in the executor's thread. Answers wait for messages and transforms on their way,
     ``tf.lookup_timeout`` for a chunk together. Topic names are relative to the node's namespace and
-    can be remapped. Raises ValueError for a name that is none.
+    can be remapped. Raises ValueError for a name that is none, or that the node uses already.
     """
 
     def __init__(self, node: Node, config: Config, transforms: PatientTransforms) -> None:
@@ -38,6 +38,11 @@ class RosRobot(SensedRobot):
             if topic in robot.depth_topics:
                 kind = CompressedImage if topic.endswith("/compressedDepth") else Image
             name = resolved_topic(node, "a topic of the robot", topic)
+            if name in topics_in_use(node):
+                raise ValueError(
+                    f"{name} is to be a topic of the robot, but is in use here for something else: "
+                    "correct robot.odometry_topic, robot.imu_topic or robot.depth_topics"
+                )
             node.create_subscription(kind, name, partial(self.take, topic), QOS)
             self._resolved.append(name)
 

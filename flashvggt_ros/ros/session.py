@@ -17,7 +17,7 @@ from flashvggt_ros.config import Config
 from flashvggt_ros.mapping.map_io import safe_map_folder
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros import backends
-from flashvggt_ros.ros.camera_input import CameraInput, input_problems
+from flashvggt_ros.ros.camera_input import CameraInput, check_topics, input_problems
 from flashvggt_ros.ros.clock_watch import ClockWatch
 from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.fresh_start import FreshStart
@@ -69,6 +69,7 @@ class MappingSession:
         self._newest_ns = 0
         self._has_reset = False
         transforms = PatientTransforms(tree, lambda: config().tf.lookup_timeout)
+        self.outputs = MapPublishers(node, config, transforms)
         self.robot = RosRobot(node, config(), transforms)
         self._cameras = [
             CameraInput(
@@ -77,7 +78,6 @@ class MappingSession:
             )
             for index in range(len(config().image_topics))
         ]
-        self.outputs = MapPublishers(node, config, transforms)
         slam = Slam(config(), model.predictor, self.robot)
         identity = model.identity
         self.map_model = MapModel(identity.checkpoint, identity.sha256, identity.revision)
@@ -86,6 +86,7 @@ class MappingSession:
             slam.load_map(folder, self.map_model)
         self.worker = Worker(slam, config().image.queue_size, self.ledger, self.outputs)
         self._initial_pose = InitialPoseInput(node, lambda: config().tf, self.worker)
+        check_topics(node, self._cameras)
         self._qos_watch = QosWatch(node)
         self._fresh_start = FreshStart(
             self.worker, config, self._start_over, self.outputs.poses.clear

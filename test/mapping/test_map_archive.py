@@ -193,6 +193,17 @@ def test_an_older_map_is_only_replaced_where_that_is_asked_for(
     assert names(copy.parent) == ["copy"]
 
 
+def test_what_is_no_map_is_never_overwritten(slam: Slam[Any], tmp_path: Path) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "thesis.txt").write_text("years")
+    (tmp_path / "file").write_text("precious")
+    before = contents(tmp_path)
+    for name in ("papers", "file"):
+        with pytest.raises(FileExistsError, match=f"{name} is no saved map.*another name"):
+            save_map(tmp_path / name, slam.map, CONFIG, MODEL, overwrite=True)
+    assert contents(tmp_path) == before
+
+
 def test_the_map_of_another_model_is_refused_with_both_names_and_the_remedy(saved: Path) -> None:
     other = MapModel("flashvggt-r2", "cd" * 32, "1")
     with pytest.raises(ValueError, match="flashvggt-mini") as error:

@@ -129,6 +129,11 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert map_io.safe_map_folder("~/maps", "a") == tmp_path.resolve() / "maps" / "a"
 
 
+def test_a_home_that_there_is_not_is_said_with_the_parameter() -> None:
+    with pytest.raises(ValueError, match=r"map_directory is '~nobody-of-that-name/maps'.*in full"):
+        map_io.safe_map_folder("~nobody-of-that-name/maps", "a")
+
+
 @pytest.mark.parametrize(
     "line",
     ["1e999999999 0 0 0 0 0 0 1", "1e12 0 0 0 0 0 0 1", "nan 0 0 0 0 0 0 1", "1 0 0 0 0 0 0 0",

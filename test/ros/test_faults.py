@@ -158,6 +158,18 @@ def test_a_full_disk_leaves_the_older_map_whole_and_the_node_going(
     assert it.call(SaveMap, "/mapping/save_map", request).success
 
 
+def test_a_map_directory_that_is_none_is_said_with_the_parameter(
+    bench: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "maps").write_text("no folder")
+    it = bench(map_directory=str(tmp_path / "maps"))
+    it.play(it.publisher(), WORLD.frames[:4], period=0.01)
+    it.settle(4)
+    refused = it.call(SaveMap, "/mapping/save_map", SaveMap.Request(name="room"))
+    assert not refused.success and str(tmp_path / "maps") in refused.message
+    assert "map_directory must be a folder" in refused.message
+
+
 def no_folder(folder: Path) -> None:
     """Leave it out."""
 

@@ -203,7 +203,7 @@ def test_what_nobody_foresaw_is_logged_and_leaves_the_node_unconfigured(
     it = bench(is_started=False, load=load)
     assert not change(it, "configure") and state(it) == "unconfigured"
     assert "KeyError: 'unforeseen'" in capfd.readouterr().err
-    assert "the log says why" in it.diagnosed("node").message
+    assert "on_configure failed ('unforeseen'); the log says why" in it.diagnosed("node").message
 
 
 @pytest.mark.parametrize("steps", [(), ("configure",), ("configure", "activate")])

@@ -199,6 +199,18 @@ def test_two_cameras_are_both_mapped_and_one_is_published_on_tf(bench: Any) -> N
     assert {t.child_frame_id for t in it.listener.transforms} == {"left"}
 
 
+def test_two_cameras_of_one_frame_are_told_of_until_each_has_its_own(bench: Any) -> None:
+    it = bench(image_topics=["left/image", "right/image"])
+    sides = [it.publisher("/left/image"), it.publisher("/right/image")]
+    for frame, images in zip(WORLD.frames[:4], itertools.cycle(sides), strict=False):
+        it.play(images, [frame], period=0.01)
+    text = "images of /left/image and /right/image have the same frame_id 'camera'"
+    it.spin_until(lambda: text in it.listener.status.message)
+    assert it.listener.status.has_warning and text in it.diagnosed("images").message
+    it.play(sides[1], [replace(WORLD.frames[5], camera="other")])
+    it.spin_until(lambda: "the same frame_id" not in it.listener.status.message)
+
+
 def test_a_late_joiner_is_given_the_map(bench: Any) -> None:
     it = bench()
     it.play(it.publisher(), WORLD.frames[:8])

@@ -1,7 +1,10 @@
 """The mapping node takes images and camera_info of every kind, or counts why not."""
 
 import array
+import itertools
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -21,6 +24,11 @@ from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(16))
 STAMPS = [frame.stamp_ns for frame in WORLD.frames]
+
+
+def text_of(it: Any) -> str:
+    """The newest words on ~/status."""
+    return it.listener.status.message if it.listener.status else ""
 
 
 def _faulty(fault: str, stamp: int) -> Image:
@@ -173,3 +181,49 @@ def test_a_topic_name_that_is_none_is_refused_in_configure(bench: Any) -> None:
     it = bench(is_started=False, image_topics=["bad?name"])
     assert it.node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert "'bad?name', which is no topic name" in it.failure
+
+
+@pytest.mark.parametrize(
+    ("topics", "said"),
+    [
+        ({"image_topics": ["image", "/image"]}, "image_topics names /image twice"),
+        ({"image_topics": ["/camera_info"]}, "/camera_info is to bring images or camera_info"),
+        ({"image_topics": ["/tf"]}, "/tf is to bring images"),
+        ({"image_topics": ["/mapping/path"]}, "/mapping/path is to bring images"),
+        ({"image_topics": ["/initialpose"]}, "/initialpose is to bring images"),
+        ({"robot__imu_topic": "/image"}, "/image is to bring images"),
+        ({"robot__imu_topic": "/mapping/path"}, "/mapping/path is to be a topic of the robot"),
+        ({"robot__imu_topic": "/x", "robot__depth_topics": ["x"]}, "/x is to be a topic of the"),
+        ({"image_topics": ["/" + 300 * "a"]}, "which is no topic name"),
+        ({"image_topics": ["{robot}/image"]}, "image_topics has '{robot}/image', which is no"),
+    ],
+)  # fmt: skip
+def test_a_topic_that_is_named_twice_or_is_in_use_is_refused_in_configure(
+    bench: Any, topics: dict[str, Any], said: str
+) -> None:
+    it = bench(is_started=False, **topics)
+    assert it.node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert said in it.failure
+
+
+def test_a_camera_of_which_every_image_is_refused_is_told_of_in_the_status_with_the_reason(
+    bench: Any,
+) -> None:
+    it = bench(image__max_megapixels=0.01)
+    images = it.publisher()
+    text = "all images on /image are refused: the image is 160x120"
+    end = time.monotonic() + 15
+    for number in itertools.count(1):
+        it.play(images, [replace(WORLD.frames[0], stamp_ns=STAMPS[0] + number)], period=0.05)
+        if text in text_of(it):
+            break
+        assert time.monotonic() < end
+    assert it.listener.status.has_warning and "raise image.max_megapixels" in text_of(it)
+    tiny = Frame(STAMPS[1], "camera", WORLD.frames[0].image[:60, :80].copy(), None)
+    it.play(images, [tiny])
+    it.spin_until(lambda: "are refused" not in text_of(it))
+
+
+def test_two_cameras_may_share_their_camera_info(bench: Any) -> None:
+    it = bench(image_topics=["/stereo/left", "/stereo/right"])
+    it.spin_until(lambda: it.helper.count_subscribers("/stereo/camera_info") == 2)

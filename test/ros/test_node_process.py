@@ -108,6 +108,7 @@ def test_the_node_stops_cleanly_within_three_seconds_while_the_model_runs(
     [
         ("chunk.size:=999", "chunk.size is 999: it must be within 2 to 64"),
         ("checkpoint:=/nowhere/weights.safetensors", "/nowhere/weights.safetensors"),
+        ("use_sim_time:=perhaps", "'use_sim_time' to 'perhaps'"),
     ],
 )
 def test_a_bad_start_is_said_without_a_traceback_and_exits_with_1(

@@ -11,6 +11,7 @@ from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.srv import SaveMap
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from ros.node_bench import total
 from std_srvs.srv import SetBool, Trigger
 
@@ -165,3 +166,12 @@ def test_a_chunk_size_set_at_run_time_counts_from_the_next_reset(bench: Any) -> 
     assert it.call(Trigger, "/mapping/reset", Trigger.Request()).success
     it.play(images, WORLD.frames[2:4])
     it.spin_until(lambda: it.listener.status.frames_used == 2, seconds=3.0)
+
+
+def test_each_of_a_hundred_requests_that_come_at_once_is_answered(bench: Any) -> None:
+    it = bench()
+    client = it.helper.create_client(Trigger, "/mapping/reset", qos_profile=QoSProfile(depth=100))
+    it.spin_until(client.service_is_ready)
+    calls = [client.call_async(Trigger.Request()) for _ in range(100)]
+    it.spin_until(lambda: all(call.done() for call in calls))
+    assert all(call.result().success for call in calls)

@@ -86,8 +86,10 @@ def test_an_empty_list_stays_a_list_of_strings() -> None:
         ("device", "tpu", "device is 'tpu': it must be one of auto, cuda, cpu"),
         ("tf.odom_frame", "odom", "tf.odom_frame is 'odom' but tf.base_frame is empty"),
         ("tf.base_frame", "map", "must differ"),
+        ("robot.depth_topics", ["/d", "/d"], "robot.depth_topics name a topic twice"),
         ("tf.map_frame", "/map", "'/map' in tf.map_frame"),
         ("image_topics", [], "image_topics is empty: name at least one image topic"),
+        ("map_directory", "", "map_directory is empty: name the folder below which maps are saved"),
         ("image.transports", ["theora"], "'theora': it must be one of auto, raw, compressed"),
     ],
 )

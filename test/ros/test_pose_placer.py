@@ -1,6 +1,7 @@
 """Which transform is published, after REP-105, against known chains of frames."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from flashvggt_ros.config import TfConfig
@@ -73,6 +74,17 @@ def test_without_a_base_a_second_camera_has_odometry_but_no_transform() -> None:
     placement = subject.place(FrameStamp(STAMP_NS, "other_optical"), T_MAP_CAMERA)
     assert placement.edges == ()
     assert placement.child == "other_optical"
+
+
+@pytest.mark.parametrize("base_frame", ["", "base_link"])
+def test_a_camera_whose_frame_is_that_of_the_map_has_no_transform(base_frame: str) -> None:
+    tree = Tree()
+    tree.set("base_link", "map", T_BASE_CAMERA)  # which is what this node would have said
+    subject = placer(tree, base_frame=base_frame)
+    subject.first_camera = "map"
+    placement = subject.place(FrameStamp(STAMP_NS, "map"), T_MAP_CAMERA)
+    assert placement.edges == ()
+    assert "tf.map_frame" in placement.missing
 
 
 def test_with_a_base_map_to_base_leads_to_the_camera() -> None:

@@ -8,7 +8,13 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.duration import Duration
+from rclpy.qos import (
+    QoSDurabilityPolicy,
+    QoSLivelinessPolicy,
+    QoSProfile,
+    QoSReliabilityPolicy,
+)
 from ros.node_bench import NodeBench, depth_message, image_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2
 
@@ -142,6 +148,25 @@ def test_a_listener_that_asks_for_more_than_is_offered_is_told_of(bench: Any) ->
         PointCloud2, "/mapping/cloud", print, qos(RELIABLE, LATCHED)
     )
     text = "subscriber /helper of /mapping/cloud asks for RELIABLE, TRANSIENT_LOCAL"
+    it.spin_until(lambda: text in said(it), 2.0)
+
+
+@pytest.mark.parametrize(
+    ("demand", "words"),
+    [
+        ({"deadline": Duration(seconds=0.5)}, "a deadline of 0.5 s"),
+        ({"liveliness_lease_duration": Duration(seconds=2)}, "a liveliness lease of 2 s"),
+        ({"liveliness": QoSLivelinessPolicy.MANUAL_BY_TOPIC}, "liveliness MANUAL_BY_TOPIC"),
+    ],
+)
+def test_a_listener_that_sets_a_deadline_or_liveliness_is_told_of(
+    bench: Any, demand: dict[str, Any], words: str
+) -> None:
+    it = bench()
+    it.helper.create_subscription(
+        PointCloud2, "/mapping/map_cloud", print, QoSProfile(depth=1, **demand)
+    )
+    text = f"subscriber /helper of /mapping/map_cloud asks for RELIABLE, VOLATILE, {words}"
     it.spin_until(lambda: text in said(it), 2.0)
 
 

@@ -264,12 +264,11 @@ def test_one_camera_that_stops_is_named_while_the_others_are_mapped(bench: Any) 
     it.settle(8)
     rest = iter(world.frames[9::2])  # those of the right camera
     end = time.monotonic() + 15
-    while "no image on /left/image" not in said(it):
+    while "no image on /left/image" not in said(it) or "no image on /right/image" in said(it):
         assert time.monotonic() < end
         if frame := next(rest, None):
             it.play(sides[1], [frame])
         it.spin(0.25)
-    assert "no image on /right/image" not in said(it)
     it.spin_until(lambda: it.listener.status.frames_used > 8)
 
 
