@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from std_msgs.msg import Header
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.ros.map_status import cache_limit, queue_limit
-from flashvggt_ros.ros.messages import time_message
 from flashvggt_ros.ros.node_state import UNTRAINED, NodeState
 from flashvggt_ros.ros.tf_watch import UNKNOWN
 
@@ -16,7 +14,7 @@ NO_TF = "unknown: no pose is on TF"
 
 
 def diagnostic_array(state: NodeState, config: Config, node_name: str) -> DiagnosticArray:
-    """The message for /diagnostics: images, topics, model, mapping, scale, robot, transforms."""
+    """What /diagnostics says of a session: images, topics, model and so on; not yet stamped."""
     statuses = [
         _images(state, config), _topics(state), _model(state, config), _mapping(state),
         _scale(state, config), _robot(state), _transforms(state),
@@ -24,7 +22,7 @@ def diagnostic_array(state: NodeState, config: Config, node_name: str) -> Diagno
     for status in statuses:
         status.name = f"{node_name}: {status.name}"
         status.hardware_id = state.model.device
-    return DiagnosticArray(header=Header(stamp=time_message(state.stamp_ns)), status=statuses)
+    return DiagnosticArray(status=statuses)
 
 
 def _images(state: NodeState, config: Config) -> DiagnosticStatus:

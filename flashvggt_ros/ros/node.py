@@ -276,4 +276,5 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
             self._status.publish(map_status(state, self.config))
             diagnostics = diagnostic_array(state, self.config, name)
         diagnostics.status.append(node_diagnostic(report, name))
+        diagnostics.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics)

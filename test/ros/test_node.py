@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from flashvggt_ros.msg import MapStatus
 from geometry_msgs.msg import TransformStamped
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
@@ -285,3 +286,13 @@ def test_status_and_diagnostics_say_which_model_runs_and_what_is_missing(bench: 
     }
     values = {value.key for value in parts["/mapping: model"].values}
     assert "backend: cv_bridge" in values
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_diagnostics_are_stamped_with_the_node_s_time_also_before_any_image(
+    bench: Any, is_started: bool
+) -> None:
+    it = bench(is_started=is_started)
+    now_ns = it.helper.get_clock().now().nanoseconds
+    it.spin_until(lambda: it.listener.stamps("/diagnostics")[-1:] > [now_ns])
+    assert max(it.listener.stamps("/diagnostics")) <= it.helper.get_clock().now().nanoseconds
