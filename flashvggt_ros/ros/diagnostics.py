@@ -91,7 +91,7 @@ def _mapping(state: NodeState) -> DiagnosticStatus:
         "up": report.up_source,
         "occupancy grid": state.no_grid or "published",
     }
-    status = _status("mapping", report.error, "mapping", values)
+    status = _status("mapping", report.error or report.map_problem, "mapping", values)
     if report.error:
         status.level = DiagnosticStatus.ERROR
     return status

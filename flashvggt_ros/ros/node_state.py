@@ -91,6 +91,7 @@ class NodeState:
             self.tf_problem,
             "" if self.model.is_trained else UNTRAINED,
             self.report.rig_problem,
+            self.report.map_problem,
             self.unit_problem(config),
         ]
         return "; ".join(filter(None, problems))

@@ -11,6 +11,11 @@ from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.mapping.metric_scale import ScaleEstimate
 from flashvggt_ros.slam import Slam
 
+NO_MAP = (
+    "mode is localization, but no map is loaded, and one is built from what is seen: call "
+    "~/load_map, or name a map in load_map"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
@@ -22,7 +27,8 @@ class WorkerReport:
     where it is not. ``up_source`` says what knows which way is up; ``is_joined`` whether the newest
     submap hangs on the rest. ``last_loop_ns``: newest keyframe's stamp when the newest loop was
     closed, 0 before the first. ``stands_until_ns``: see Standstill. ``rig_problem``: which cameras
-    images see elsewhere than TF has them; empty if none.
+    images see elsewhere than TF has them; ``map_problem``: that there is no map to localize in;
+    empty if there is none.
     """
 
     error: str
@@ -36,6 +42,7 @@ class WorkerReport:
     last_loop_ns: int
     is_joined: bool
     rig_problem: str
+    map_problem: str
     chunks: int
     latency_s: float
     latency_p50_s: float
@@ -62,6 +69,7 @@ def worker_report(
         last_loop_ns=layout.last_loop_ns,
         is_joined=slam.map.live.is_joined and slam.map.is_localized,
         rig_problem=slam.rig.problem,
+        map_problem=NO_MAP if slam.config.mode == "localization" and slam.map.is_extended else "",
         chunks=chunks,
         latency_s=float(latencies[-1]),
         latency_p50_s=float(np.percentile(latencies, 50)),

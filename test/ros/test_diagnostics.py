@@ -10,6 +10,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from flashvggt_ros.config import build_config
+from flashvggt_ros.mapping.map_archive import save_map
+from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros.diagnostics import diagnostic_array
 from flashvggt_ros.ros.frame_ledger import DROPS, FrameCounts
 from flashvggt_ros.ros.lifecycle_report import LifecycleReport, node_diagnostic
@@ -27,6 +29,7 @@ from flashvggt_ros.worlds.paths import Mounts
 
 RIG = {"left": mount(side=0.1), "right": mount(side=-0.1)}
 WORLD = photograph(furnished_room(), roaming(6), RIG, pinhole=PINHOLE)
+MODEL = MapModel("truth", "", "")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "diagnostics.md"
 CONFIG = build_config({"keyframe.min_motion": 0.0, "bundle_adjustment.enabled": False})
 
@@ -47,6 +50,26 @@ def state_with(mounts: Mounts) -> NodeState:
         robot_problems=(), robot_rejected={}, map_points=0, no_grid="",
         model=ModelIdentity("flashvggt-mini", "", "", True, "cpu"), backends={},
     )  # fmt: skip
+
+
+def test_localization_without_a_map_is_told_of(tmp_path: Path) -> None:
+    state = state_with(RIG)
+    config = replace(CONFIG, mode="localization")
+    slam = Slam(config, TruthPredictor(WORLD), TruthRobot(WORLD, RIG))
+
+    def said() -> tuple[bool, int]:
+        now = replace(state, report=worker_report(slam, "", 0, []))
+        levels = {part.name: part.level for part in diagnostic_array(now, config, "node").status}
+        return "no map is loaded" in map_status(now, config).message, levels["node: mapping"]
+
+    assert said() == (True, DiagnosticStatus.WARN)
+    mapped = Slam(CONFIG, TruthPredictor(WORLD), TruthRobot(WORLD, RIG))
+    for frame in WORLD.frames:
+        mapped.add_frame(frame)
+    save_map(tmp_path / "room", mapped.map, CONFIG, MODEL)
+    slam.load_map(tmp_path / "room", MODEL)
+    assert said() == (False, DiagnosticStatus.OK)
+    assert not state.report.map_problem
 
 
 @pytest.mark.parametrize(("yaw", "is_wrong"), [(0.0, False), (np.pi / 2, True)])
