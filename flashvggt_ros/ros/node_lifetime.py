@@ -13,6 +13,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
+from flashvggt_ros.ros.gpu import spared_by_collector
 from flashvggt_ros.ros.node import NODE_NAME, MappingNode
 from flashvggt_ros.ros.node_state import ModelIdentity
 from flashvggt_ros.ros.session import LoadedModel
@@ -44,9 +45,10 @@ def run(args: list[str] | None, stop: StopRequest) -> int:
 def load_model(config: Config) -> LoadedModel:
     """Load what a configuration asks for; raises what load_predictor raises."""
     let_idle_threads_sleep()
-    from flashvggt_ros.model.predictor import load_predictor  # torch: seconds, after the parameters
+    with spared_by_collector():
+        from flashvggt_ros.model.predictor import load_predictor  # torch: seconds
 
-    predictor = load_predictor(config)
+        predictor = load_predictor(config)
     card = predictor.card
     device = f"{predictor.device} ({predictor.precision.name})"
     identity = ModelIdentity(card.name, card.sha256, card.revision, card.is_trained, device)

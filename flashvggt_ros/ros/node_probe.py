@@ -149,8 +149,13 @@ class NodeProbe:
         self._clouds[number] += 1
 
     def _call(self) -> None:
-        """Call ~/pause with false, which changes nothing, and ~/save_map; one of each at a time."""
+        """Call ~/pause with false, which changes nothing, and ~/save_map; one of each at a time.
+
+        Not while the node loads its model: of that time it promises nothing.
+        """
         now = time.monotonic()
+        if self.status is None or self.status.state == MapStatus.STARTING:
+            return
         self._calls = {kind: (call, since) for kind, (call, since) in self._calls.items()
                        if not call.done() and now < since + GIVE_UP_S}
         if "pause" not in self._calls and self._pause.service_is_ready():
