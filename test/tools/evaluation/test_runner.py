@@ -1,11 +1,12 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from flashvggt_ros.mapping.map_io import write_tum
 from flashvggt_ros.tools.evaluation.inputs import Job
-from flashvggt_ros.tools.evaluation.runner import bag_of, run_here, run_job
+from flashvggt_ros.tools.evaluation.runner import _finished_scores, bag_of, run_here, run_job
 from flashvggt_ros.worlds import walk
 
 STAMPS = [1_700_000_000_000_000_000 + number * 100_000_000 for number in range(12)]
@@ -32,15 +33,16 @@ def test_a_run_is_scored_anew_only_where_it_or_its_truth_changed(job):
     assert "only 0 poses" in run_job(job).failure
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("metrics.json", "{"), ("metrics.json", ""), ("errors.json", ""), ("evaluation.png", "")],
-)
-def test_scores_that_are_not_whole_any_more_are_made_anew(job, name, content):
+def test_scores_that_are_not_whole_any_more_are_made_anew(job, tmp_path):
     first = run_job(job)
-    (job.output / name).unlink()
-    if content:
-        (job.output / name).write_text(content)
+    for name, content in (("metrics.json", "{"), ("metrics.json", None), ("evaluation.png", None)):
+        damaged = shutil.copytree(job.output, tmp_path / f"{name}{content}")
+        assert _finished_scores(damaged) == first.metrics
+        (damaged / name).unlink()
+        if content:
+            (damaged / name).write_text(content)
+        assert _finished_scores(damaged) == {}
+    (job.output / "errors.json").unlink()
     again = run_job(job)
     assert (again.failure, again.kept, again.metrics) == ("", (), first.metrics)
     assert run_job(job).kept == ("scores",)
