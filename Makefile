@@ -13,8 +13,8 @@ stamps := $(venv)/stamps
 requirements := $(wildcard requirements/*.txt)
 # What keeps time, or talks over DDS, is tested alone; all else on $(JOBS) cores.
 quiet := $(patsubst %,test/ros/test_%.py,backends clouds correction_limiter cv_bridge_contract \
-    diagnostics images interface_reference log_forwarding messages node_lifetime path_poses pose_placer \
-    sensor_msgs_py_contract stream_watch tf_transformations_contract transforms worker)
+    diagnostics images interface_reference log_forwarding messages node_lifetime path_poses \
+    pose_placer sensor_msgs_py_contract stream_watch tf_transformations_contract transforms worker)
 live := $(filter-out $(quiet),$(wildcard test/ros/test_*.py)) \
     test/tools/soak_checks/test_lifecycle.py test/tools/soak_checks/test_live_node.py \
     test/tools/test_demo.py test/tools/test_replay_view.py

@@ -394,8 +394,8 @@ class PublishConfig:
         low=16, high=1_000_000,
     )
     grid_period: float = param(
-        2.0, "Least time between two messages on map, the occupancy grid [s]; as of map_cloud.",
-        low=0.1, high=600.0
+        2.0, "Least time between two messages on map, the occupancy grid [s]; longer while images "
+        "wait, as for ~/map_cloud.", low=0.1, high=600.0
     )
     status_period: float = param(
         0.5, "Time between two messages on ~/status and /diagnostics [s].", low=0.05, high=60.0

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from flashvggt_ros.counts import positive_count
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 
 let_idle_threads_sleep()  # before torch is imported
@@ -110,13 +111,6 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
     _add_sequence(parser)
@@ -132,11 +126,11 @@ def _add_sequence(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--checkpoint", default=RANDOM,
                        help=f"weights: {RANDOM} ones of the preset (default), or a checkpoint by "
                        f"name ({EMBEDDED}) or file, whose sizes hold instead")
-    group.add_argument("--frames", type=_positive, default=100, help="[count] (%(default)s)")
-    group.add_argument("--chunk", type=_positive, default=10,
+    group.add_argument("--frames", type=positive_count, default=100, help="[count] (%(default)s)")
+    group.add_argument("--chunk", type=positive_count, default=10,
                        help="frames per call [count] (%(default)s)")
-    group.add_argument("--height", type=_positive, default=392, help="[px] (%(default)s)")
-    group.add_argument("--width", type=_positive, default=518, help="[px] (%(default)s)")
+    group.add_argument("--height", type=positive_count, default=392, help="[px] (%(default)s)")
+    group.add_argument("--width", type=positive_count, default=518, help="[px] (%(default)s)")
     group.add_argument("--bag", type=Path,
                        help="take the images of this bag, at the model's own size")
     group.add_argument("--seed", type=int, default=0, help="of weights and noise (%(default)s)")
@@ -174,7 +168,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to measure")
     group.add_argument("--stages", action="store_true",
                        help="time each stage, in a run of its own")
-    group.add_argument("--repeats", type=_positive, default=1, help="[runs] (%(default)s)")
+    group.add_argument("--repeats", type=positive_count, default=1, help="[runs] (%(default)s)")
     group.add_argument("--synchronous", action="store_true",
                        help="wait for each chunk's results before the next begins")
     group.add_argument("--compare-dense", action="store_true",

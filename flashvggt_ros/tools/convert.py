@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from flashvggt_ros.counts import positive_count
 from flashvggt_ros.geometry.camera import Calibration, Pinhole
 from flashvggt_ros.mapping.map_io import write_tum
 from flashvggt_ros.tools.camera_bag import CameraBag
@@ -189,17 +190,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("format", choices=list(FORMATS))
     parser.add_argument("folder", help="folder of the sequence, as it is unpacked")
     parser.add_argument("--output", required=True, metavar="BAG", help="folder of the bag")
-    parser.add_argument("--every", type=_positive, default=1, metavar="N",
+    parser.add_argument("--every", type=positive_count, default=1, metavar="N",
                         help="take every n-th image")
-    parser.add_argument("--max-frames", type=_positive, default=0, metavar="N",
+    parser.add_argument("--max-frames", type=positive_count, default=0, metavar="N",
                         help="stop after this many images")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flashvggt_ros.config import Config, build_config
+from flashvggt_ros.counts import count
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
 from flashvggt_ros.tools.run_config import parse_assignments, read_parameter_file
 from flashvggt_ros.tools.run_folder import RunFolder
@@ -62,17 +63,11 @@ def add_parameter_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--params-file", metavar="FILE", help="ROS parameter file of the node")
     parser.add_argument("--checkpoint", help="as the node's parameter checkpoint")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"))
-    parser.add_argument("--max-frames", type=_count, default=0, metavar="N",
+    parser.add_argument("--max-frames", type=count, default=0, metavar="N",
                         help="stop after this many images; 0: read all")
     parser.add_argument("--set", "-p", action="append", default=[], metavar="NAME=VALUE",
                         help="set a parameter of the node, after the file; may be repeated; "
                         "NAME:=VALUE, as in ROS, does too")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is no number of 0 or more")
-    return int(text)
 
 
 def replay_config(arguments: argparse.Namespace, bag: Bag) -> Config:

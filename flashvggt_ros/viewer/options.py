@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
+from flashvggt_ros.counts import positive_count
 from flashvggt_ros.viewer.page import Page
 
 PROGRAM = "flashvggt_view"
@@ -49,7 +50,7 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
                             "machine alone. 0.0.0.0: for everyone who reaches this machine")
     group.add_argument("--port", type=int, default=PORT,
                        help="or the next free one; default: %(default)s")
-    group.add_argument("--max-points", type=_positive, default=MOST_POINTS, metavar="N",
+    group.add_argument("--max-points", type=positive_count, default=MOST_POINTS, metavar="N",
                        help="a larger map is thinned on the page; default: %(default)s")
 
 
@@ -60,9 +61,3 @@ def open_page(arguments: argparse.Namespace) -> Page:
     page = Page(arguments.host, arguments.port, arguments.max_points)
     print(f"live view: {page.address}", flush=True)
     return page
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
-    return int(text)
