@@ -20,6 +20,7 @@ from flashvggt_ros.tools.benchmarking.machine import machine
 
 HEADS, CHANNELS = 16, 64
 ROWS, COLUMNS, SPECIALS = 28, 37, 5  # of a frame of 392x518
+SIDE = 8192
 CASES = (
     # sequences, frames, keys: None for those of the frame itself
     ("R1, chunk of 100 frames, 1000 in the cache", 1, 100, 69_036),
@@ -41,6 +42,7 @@ def main() -> None:
         print("queries normed and rotated, and attention")
         for name, *sizes in CASES:
             compare_attention(name, *sizes, kernels)
+        compare_long_and_short()
         print("linear layer and GELU, 104100 tokens, 1024 to 4096 channels")
         compare_gelu(kernels.gelu_product)
 
@@ -90,6 +92,16 @@ def attention_of(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         for i in range(len(q))
     ]
     return torch.stack(mixed).transpose(1, 2).flatten(2)
+
+
+def compare_long_and_short() -> None:
+    """Time a large matrix product before the card's power limit lowers its clocks, and after."""
+    x, y = random(2, SIDE, SIDE)
+    for seconds in (0.03, 3.0):
+        time.sleep(1.0)
+        milliseconds = timed(lambda: x @ y, seconds)
+        print(f"matrix product of {SIDE} cubed, after {seconds} s: {milliseconds:.3f} ms, "
+              f"{2 * SIDE**3 / milliseconds / 1e9:.0f} TFLOP/s", flush=True)
 
 
 def compare_gelu(fused: Callable[..., Tensor]) -> None:

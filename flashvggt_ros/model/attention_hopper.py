@@ -33,7 +33,7 @@ CHANNELS = gl.constexpr(64)  # of a head
 ROWS = gl.constexpr(64)  # queries of one group of warps
 GROUPS = gl.constexpr(3)
 TILE = gl.constexpr(128)  # keys that are loaded and multiplied at once
-STAGES = gl.constexpr(3)  # tiles in shared memory
+STAGES = gl.constexpr(5)  # tiles in shared memory
 REGISTERS = gl.constexpr(160)  # of a thread; 65536 are there for all
 LOADER_REGISTERS = gl.constexpr(24)
 SCALE = gl.constexpr(math.log2(math.e) / 8)  # of scores, so that 2 to their power is the weight
@@ -215,26 +215,32 @@ def _attend(work, queries, group):
 @gluon.jit
 def _turn_rows(work, queries, pair, first, turned):
     """Norm, rotate and scale the queries from ``first`` on, into shared memory."""
-    layout: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
+    layout: gl.constexpr = gl.BlockedLayout([1, 8], [8, 4], [4, 1], [1, 0])
+    quarter: gl.constexpr = CHANNELS // 4
     row = first + gl.arange(0, ROWS, gl.SliceLayout(1, layout))
-    channel = gl.arange(0, CHANNELS, gl.SliceLayout(0, layout))
-    partner = channel ^ (CHANNELS // 4)
+    number = gl.arange(0, CHANNELS // 2, gl.SliceLayout(0, layout))
+    channel = number // quarter * (2 * quarter) + number % quarter  # the first of each pair
     inside = (row < work.length)[:, None]
     start = (pair // work.heads).to(gl.int64) * queries.batch_stride
     start += pair % work.heads * CHANNELS
-    q = queries.q + start + row[:, None].to(gl.int64) * queries.row_stride
-    own = gl.load(q + channel[None, :], mask=inside, other=0.0).to(gl.float32)
-    other = gl.load(q + partner[None, :], mask=inside, other=0.0).to(gl.float32)
-    mean = gl.sum(own, 1) / CHANNELS
-    apart = own - mean[:, None]
-    spread = 1.0 / gl.sqrt(gl.sum(apart * apart, 1) / CHANNELS + queries.eps)
-    own = apart * spread[:, None] * gl.load(queries.weight + channel)[None, :]
-    own += gl.load(queries.bias + channel)[None, :]
-    other = (other - mean[:, None]) * spread[:, None] * gl.load(queries.weight + partner)[None, :]
-    other += gl.load(queries.bias + partner)[None, :]
+    q = queries.q + start + row[:, None].to(gl.int64) * queries.row_stride + channel[None, :]
+    x = gl.load(q, mask=inside, other=0.0).to(gl.float32)
+    y = gl.load(q + quarter, mask=inside, other=0.0).to(gl.float32)
     angle = (row % queries.period)[:, None] * CHANNELS + channel[None, :]
-    result = own * gl.load(queries.cos + angle) + other * gl.load(queries.sin + angle)
-    turned.store((result * SCALE).to(gl.bfloat16))
+    cos = gl.load(queries.cos + angle) * SCALE
+    sin = gl.load(queries.sin + angle + quarter) * SCALE
+    mean = (gl.sum(x, 1) + gl.sum(y, 1)) / CHANNELS
+    x -= mean[:, None]
+    y -= mean[:, None]
+    square = (gl.sum(x * x, 1) + gl.sum(y * y, 1)) / CHANNELS
+    spread = 1.0 / gl.sqrt(square + queries.eps)
+    x = x * spread[:, None] * gl.load(queries.weight + channel)[None, :]
+    x += gl.load(queries.bias + channel)[None, :]
+    y = y * spread[:, None] * gl.load(queries.weight + channel + quarter)[None, :]
+    y += gl.load(queries.bias + channel + quarter)[None, :]
+    x, y = x * cos - y * sin, y * cos + x * sin
+    both = gl.join(x.to(gl.bfloat16), y.to(gl.bfloat16)).reshape([ROWS, 2, quarter, 2])
+    turned.store(both.permute([0, 1, 3, 2]).reshape([ROWS, CHANNELS]))
     fence_async_shared()
     gl.thread_barrier()
 

@@ -150,23 +150,26 @@ def _turn_kernel(tokens, weight, bias, cos, sin, turned, eps, stride, length, he
                  CHANNELS: tl.constexpr, HEADS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     head = tl.arange(0, HEADS)[:, None]
-    channel = tl.arange(0, CHANNELS)[None, :]
+    number = tl.arange(0, CHANNELS // 2)[None, :]
     quarter: tl.constexpr = CHANNELS // 4
-    partner = tl.where((channel // quarter) % 2 == 0, channel + quarter, channel - quarter)
+    first = number // quarter * (2 * quarter) + number % quarter
+    second = first + quarter
     inside = head < heads
     source = tokens + row * stride + head * CHANNELS
-    own = tl.load(source + channel, mask=inside, other=0.0).to(tl.float32)
-    other = tl.load(source + partner, mask=inside, other=0.0).to(tl.float32)
-    mean = tl.sum(own, 1) / CHANNELS
-    apart = own - mean[:, None]
-    spread = 1.0 / tl.sqrt(tl.sum(apart * apart, 1) / CHANNELS + eps)
-    own = apart * spread[:, None] * tl.load(weight + channel) + tl.load(bias + channel)
-    other = (other - mean[:, None]) * spread[:, None] * tl.load(weight + partner)
-    other += tl.load(bias + partner)
-    angle = (row % length) * CHANNELS + channel
-    result = own * tl.load(cos + angle) + other * tl.load(sin + angle)
-    target = turned + (row * heads + head) * CHANNELS + channel
-    tl.store(target, result.to(turned.dtype.element_ty), mask=inside)
+    x = tl.load(source + first, mask=inside, other=0.0).to(tl.float32)
+    y = tl.load(source + second, mask=inside, other=0.0).to(tl.float32)
+    mean = (tl.sum(x, 1) + tl.sum(y, 1)) / CHANNELS
+    x -= mean[:, None]
+    y -= mean[:, None]
+    spread = 1.0 / tl.sqrt((tl.sum(x * x, 1) + tl.sum(y * y, 1)) / CHANNELS + eps)
+    x = x * spread[:, None] * tl.load(weight + first) + tl.load(bias + first)
+    y = y * spread[:, None] * tl.load(weight + second) + tl.load(bias + second)
+    angle = (row % length) * CHANNELS
+    cosine = tl.load(cos + angle + first)
+    sine = tl.load(sin + angle + second)
+    target = turned + (row * heads + head) * CHANNELS
+    tl.store(target + first, (x * cosine - y * sine).to(turned.dtype.element_ty), mask=inside)
+    tl.store(target + second, (y * cosine + x * sine).to(turned.dtype.element_ty), mask=inside)
 
 
 @triton.jit

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from flashvggt_ros.model.attention import Product
 from flashvggt_ros.model.kernels import PLAIN, use_kernels
+from flashvggt_ros.model.rope import patch_positions, rotation
 
 IS_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if torch.cuda.is_available() and not IS_INTERPRETED else "cpu"
@@ -76,11 +77,11 @@ def test_norms_and_sums(fused, dtype, out, width):
 def test_queries_in_a_fused_projection_are_normed_and_turned(fused, dtype, heads, channels):
     q, k, _ = random(3, 6, 3, heads, channels, dtype=dtype).unbind(2)
     weight, bias = random(2, channels, seed=1)
-    cos, sin = random(2, 6, 1, channels, seed=2)
+    turn = rotation(patch_positions(2, 2, 2, q.device), channels, 100.0)
 
     for tokens in (q, k, q[:, None], k.transpose(0, 1).contiguous().transpose(0, 1)):
-        assert_near(fused.turn(tokens, weight, bias, 1e-5, cos, sin),
-                    PLAIN.turn(tokens, weight, bias, 1e-5, cos, sin))
+        assert_near(fused.turn(tokens, weight, bias, 1e-5, turn.cos, turn.sin),
+                    PLAIN.turn(tokens, weight, bias, 1e-5, turn.cos, turn.sin))
 
 
 @pytest.mark.parametrize("dtype", TYPES)
