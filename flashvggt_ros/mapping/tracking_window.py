@@ -20,6 +20,7 @@ LEAST_DEPTH = 1e-6  # of a track in front of a camera [window units]
 OCCLUSION = 0.25  # difference of log depth beyond which a corner is hidden by something else
 RELINK_DISTANCE = 6.0  # from where geometry expects a corner to where it is found again [px]
 LEAST_TO_RELINK = 4  # corners lost since the same frame: looking for fewer takes as long as for ten
+MOST_SEEN = 1.5  # sightings of a frame, relinked ones among them, per corner that it shall have
 TURNED = 1e-5  # change of a rotation that is found [rad]
 
 
@@ -104,7 +105,12 @@ class TrackingWindow:
         ]  # fmt: skip
 
     def relink(self, first: int) -> None:
-        """Look in the frames from ``first`` on for tracks that were lost before, by geometry."""
+        """Look in the frames from ``first`` on for tracks that were lost before, by geometry.
+
+        Of more tracks than a frame may see, those are looked for that were seen most often. Where a
+        camera comes back again and again, its corners become tracks anew each time, and all of them
+        would be kept alive.
+        """
         sees = np.zeros((len(self.frames), len(self.anchor)), bool)
         for number, frame in enumerate(self.frames):
             sees[number, frame.seen.track] = True
@@ -114,6 +120,10 @@ class TrackingWindow:
             tracks = np.flatnonzero(is_placed & ~sees[target] & before.any(axis=0))
             latest = target - 1 - np.argmax(before[::-1, tracks], axis=0)
             tracks, latest, guesses = self._visible(tracks, latest, target)
+            room = max(0, int(MOST_SEEN * self._corners) - int(sees[target].sum()))
+            if len(tracks) > room:
+                often = np.argsort(-before[:, tracks].sum(axis=0), kind="stable")[:room]
+                tracks, latest, guesses = tracks[often], latest[often], guesses[often]
             for source in np.flatnonzero(np.bincount(latest) >= LEAST_TO_RELINK).tolist():
                 mine = latest == source
                 found = self._relinked(source, target, tracks[mine], guesses[mine])

@@ -14,11 +14,12 @@ from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.mapping.bundle_problem import Priors
 from flashvggt_ros.mapping.feature_tracks import KeyframeImage
 from flashvggt_ros.mapping.tracked_frame import Sightings, TrackedFrame
-from flashvggt_ros.mapping.tracking_window import LEAST_TO_RELINK, TrackingWindow
+from flashvggt_ros.mapping.tracking_window import LEAST_TO_RELINK, MOST_SEEN, TrackingWindow
 from flashvggt_ros.mapping.window_problem import motion_priors, window_problem
 
 PINHOLE = Pinhole(160.0, 160.0, 111.5, 83.5, 224, 168)
 FRAMES = 4
+CORNERS = 60
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def window() -> TrackingWindow:
     gray = np.clip(128 + 200 * cv2.GaussianBlur(noise, (0, 0), 2.5), 0, 255).astype(np.uint8)
     image = KeyframeImage(gray, PINHOLE.width)
     depth = np.zeros(gray.shape, np.float32)
-    window = TrackingWindow(60)
+    window = TrackingWindow(CORNERS)
     for number in range(FRAMES):
         stamp = FrameStamp(number, "camera")
         frame = TrackedFrame(stamp, image, PINHOLE, depth, depth + 1, Sightings.none())
@@ -54,6 +55,23 @@ def test_lost_tracks_are_found_again_where_they_are_enough_to_look_for(
 
     missing = known - set(window.frames[-1].seen.track.tolist())
     assert missing == (set(range(lost)) if lost < LEAST_TO_RELINK else set())
+
+
+def test_a_place_seen_again_and_again_costs_no_more_each_time(window: TrackingWindow) -> None:
+    for number in range(FRAMES, 5 * FRAMES, 2):  # its corners become new tracks each time
+        lose(window, len(window.anchor), range(len(window.frames) - 1, len(window.frames)))
+        for stamp in (FrameStamp(number, "camera"), FrameStamp(number + 1, "camera")):
+            frame = replace(window.frames[0], stamp=stamp, seen=Sightings.none())
+            window.add(frame, np.eye(4), 0.0)
+    last = len(window.frames) - 1
+    known = set(window.frames[last].seen.track.tolist())
+    assert len(window.anchor) > 5 * len(known)
+
+    window.relink(last)
+
+    seen = window.frames[last].seen.track.tolist()
+    assert known < set(seen)
+    assert len(seen) == len(set(seen)) <= MOST_SEEN * CORNERS
 
 
 def test_tracks_that_no_free_pose_sees_are_no_part_of_the_problem(window: TrackingWindow) -> None:
