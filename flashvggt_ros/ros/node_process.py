@@ -1,4 +1,4 @@
-"""mapping_node: the mapping node as a process of its own, stopped by SIGINT or SIGTERM."""
+"""mapping_node: the mapping node as a process of its own, stopped by SIGINT, SIGTERM or SIGHUP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flashvggt_ros.ros.stop_request import StopRequest
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; return 0, or 1 after an error that was said.
+    """Run the node until SIGINT, SIGTERM or SIGHUP; return 0, or 1 after an error that was said.
 
     Signals are heeded from here on, before anything large is imported. One that comes earlier,
     while Python itself starts, ends the process with the signal's own code.

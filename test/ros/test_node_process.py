@@ -177,7 +177,7 @@ def test_a_signal_while_the_checkpoint_loads_stops_the_node_cleanly() -> None:
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_ros_is_imported_stops_the_node_cleanly(number: signal.Signals) -> None:
     program = f"""
 import os, sys
@@ -200,7 +200,25 @@ sys.exit(main(["--ros-args", "-p", "chunk.size:=999"]))
     assert (done.returncode, done.stdout, done.stderr) == (0, "signaled\n", "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_that_is_started_by_nohup_outlives_its_terminal() -> None:
+    program = """
+import os, signal
+from flashvggt_ros.ros.stop_request import StopRequest
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+stop = StopRequest()
+os.kill(os.getpid(), signal.SIGHUP)
+print(stop.is_set)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_second_signal_while_python_ends_changes_nothing(number: signal.Signals) -> None:
     program = f"""
 import os, sys, types
