@@ -33,7 +33,7 @@ class ManagerBond:
             return
         if self._bond is None:
             bondpy = importlib.import_module("bondpy.bondpy")
-            self._bond = bondpy.Bond(TOPIC, self._node.get_name(), self._node)
+            self._bond = bondpy.Bond(self._node, TOPIC, self._node.get_name())
             self._bond.heartbeat_period = HEARTBEAT_PERIOD_S
             self._bond.heartbeat_timeout = HEARTBEAT_TIMEOUT_S
             self._bond.start()
@@ -42,4 +42,7 @@ class ManagerBond:
         """Say that the node leaves on purpose, and send no more."""
         if self._bond is not None:
             self._bond.shutdown()
+            # bondpy destroys both without telling the node, which would go on to use them
+            self._node.destroy_subscription(self._bond.sub)
+            self._node.destroy_publisher(self._bond.pub)
             self._bond = None

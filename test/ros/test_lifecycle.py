@@ -252,16 +252,23 @@ def test_cleanup_waits_for_the_chunk_in_progress_while_the_state_is_told(bench: 
 
 
 BONDPY = """
+from std_msgs.msg import Empty
+
 tied = []
 
 class Bond:
-    def __init__(self, topic, id, node, on_broken=None, on_formed=None):
-        self.key = (topic, id)
+    def __init__(self, node, topic, bond_id, on_broken=None, on_formed=None):
+        self.key = (topic, bond_id)
+        self.node = node
+        self.pub = node.create_publisher(Empty, topic, 1)
 
     def start(self):
+        self.sub = self.node.create_subscription(Empty, self.key[0], print, 1)
         tied.append((*self.key, self.heartbeat_period))
 
     def shutdown(self):
+        self.sub.destroy()
+        self.pub.destroy()
         tied.pop()
 """
 
