@@ -101,7 +101,7 @@ class MappingSession:
     def activate(self) -> None:
         """Subscribe to the cameras and publish, the whole map first if there is one."""
         self.is_active = True
-        self.worker.submit(lambda slam: self.outputs.open())
+        self.worker.submit(lambda slam: self._open_outputs())
         for camera in self._cameras:
             camera.open()
         self._connect_timer.reset()
@@ -184,6 +184,12 @@ class MappingSession:
             self.ledger.drop("stopped" if self.worker.fatal else "paused")
             return
         self.worker.put_image(image)
+
+    def _open_outputs(self) -> None:
+        """Publish, unless the node has become inactive since; in the worker's thread."""
+        self.outputs.open()
+        if not self.is_active:
+            self.outputs.suspend()
 
     def _forget_stamps(self) -> None:
         """Let stamps begin anew; no transform is sent until the worker has begun anew, too."""

@@ -248,3 +248,24 @@ def test_cleanup_waits_for_the_chunk_in_progress_while_the_state_is_told(bench: 
     go_on.set()
     it.spin_until(cleaned.done)
     assert cleaned.result().success and state(it) == "unconfigured"
+
+
+def test_a_node_that_is_inactive_again_before_its_chunk_is_mapped_publishes_no_map(
+    bench: Any,
+) -> None:
+    busy, go_on = threading.Event(), threading.Event()
+
+    class Slow(TruthPredictor):
+        def predict(self, frames: Any, cache: Any) -> Any:
+            busy.set()
+            assert go_on.wait(30)
+            return super().predict(frames, cache)
+
+    it = bench(Slow(WORLD))
+    it.play(it.publisher(), WORLD.frames[:4], period=0.01)
+    it.spin_until(busy.is_set)
+    assert change(it, "deactivate") and change(it, "activate") and change(it, "deactivate")
+    go_on.set()
+    it.settle(4)
+    it.spin(0.5)
+    assert it.listener.heard["/mapping/map_cloud"] == []
