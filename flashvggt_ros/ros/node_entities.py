@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
 
 
 class NodeEntities:
-    """Knows what a node has at this moment, so that all that it gets later can be destroyed."""
+    """Knows what a node has at this moment, so that all that it gets later can be destroyed.
+
+    Not the subscription to /clock: rclpy makes it whenever use_sim_time is set, and only once.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -25,4 +29,5 @@ class NodeEntities:
             self._node.destroy_timer(entity)
 
     def _all(self) -> list[Any]:
-        return [*self._node.publishers, *self._node.subscriptions, *self._node.timers]
+        heard = [entry for entry in self._node.subscriptions if entry.msg_type is not Clock]
+        return [*self._node.publishers, *heard, *self._node.timers]

@@ -15,9 +15,11 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from ros.node_bench import LATCHED, TRUTH, NodeBench
+from rosgraph_msgs.msg import Clock
 from std_srvs.srv import SetBool, Trigger
 
 from flashvggt_ros.config import Config
+from flashvggt_ros.ros.messages import time_message
 from flashvggt_ros.ros.session import LoadedModel
 from flashvggt_ros.sensors.intake import unreduced
 from flashvggt_ros.worlds import TruthPredictor, World, make_world, walk
@@ -269,3 +271,14 @@ def test_a_node_that_is_inactive_again_before_its_chunk_is_mapped_publishes_no_m
     it.settle(4)
     it.spin(0.5)
     assert it.listener.heard["/mapping/map_cloud"] == []
+
+
+def test_the_clock_is_still_heard_after_cleanup_where_it_was_asked_for_meanwhile(
+    bench: Any,
+) -> None:
+    it = bench()
+    it.node.set_parameters([Parameter("use_sim_time", value=True)])
+    assert it.node.trigger_deactivate() == SUCCESS and it.node.trigger_cleanup() == SUCCESS
+    clock = it.publisher("/clock", Clock)
+    clock.publish(Clock(clock=time_message(5_000_000_000)))
+    it.spin_until(lambda: it.node.get_clock().now().nanoseconds == 5_000_000_000)
