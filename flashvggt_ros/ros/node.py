@@ -27,7 +27,7 @@ from flashvggt_ros.ros.lifecycle_report import LifecycleReport, bare_status, nod
 from flashvggt_ros.ros.log_forwarding import forward_logs, stop_forwarding
 from flashvggt_ros.ros.map_services import MapServices
 from flashvggt_ros.ros.map_status import map_status
-from flashvggt_ros.ros.node_entities import NodeEntities
+from flashvggt_ros.ros.node_entities import NodeEntities, set_period
 from flashvggt_ros.ros.parameters import declare_parameters, on_change
 from flashvggt_ros.ros.publishers import LATCHED
 from flashvggt_ros.ros.session import LoadedModel, MappingSession
@@ -259,7 +259,7 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
 
     def _apply(self, config: Config) -> None:
         self.config = config
-        self._status_timer.timer_period_ns = int(1e9 * config.publish.status_period)
+        set_period(self._status_timer, config.publish.status_period)
         if self.session is not None:
             self.session.apply(config)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.timer import Timer
 from rosgraph_msgs.msg import Clock
 
 
@@ -31,3 +32,11 @@ class NodeEntities:
     def _all(self) -> list[Any]:
         heard = [entry for entry in self._node.subscriptions if entry.msg_type is not Clock]
         return [*self._node.publishers, *heard, *self._node.timers]
+
+
+def set_period(timer: Timer, seconds: float) -> None:
+    """Let a timer run at another period [s] from now on, not only once the old one is over."""
+    period_ns = int(1e9 * seconds)
+    if timer.timer_period_ns != period_ns:
+        timer.timer_period_ns = period_ns
+        timer.reset()

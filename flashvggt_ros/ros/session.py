@@ -23,6 +23,7 @@ from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.fresh_start import FreshStart
 from flashvggt_ros.ros.initial_pose import InitialPoseInput
 from flashvggt_ros.ros.memory_use import memory_use
+from flashvggt_ros.ros.node_entities import set_period
 from flashvggt_ros.ros.node_state import UNTRAINED, ModelIdentity, NodeState
 from flashvggt_ros.ros.publishers import MapPublishers
 from flashvggt_ros.ros.qos_watch import QosWatch
@@ -122,7 +123,7 @@ class MappingSession:
 
     def apply(self, config: Config) -> None:
         """Take up parameters that were changed."""
-        self._tf_timer.timer_period_ns = int(1e9 / config.tf.rate)
+        set_period(self._tf_timer, 1.0 / config.tf.rate)
 
     def close(self, timeout: float | None) -> bool:
         """Publish and map no more; return whether the worker's thread has ended in time [s].

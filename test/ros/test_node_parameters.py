@@ -1,0 +1,24 @@
+"""Parameters that are changed while the node maps: what they change, and when."""
+
+from typing import Any
+
+from rclpy.parameter import Parameter
+from ros.node_bench import NodeBench
+
+from flashvggt_ros.worlds import make_world, walk
+
+WORLD = make_world(walk(24))
+
+
+def set_at_run_time(it: NodeBench, name: str, value: Any) -> None:
+    (result,) = it.node.set_parameters([Parameter(name, value=value)])
+    assert result.successful, result.reason
+
+
+def test_a_shorter_period_does_not_wait_for_the_longer_one_to_end(bench: Any) -> None:
+    it = bench(publish__status_period=60.0)
+    it.spin(0.5)  # what configure and activate say
+    set_at_run_time(it, "publish.status_period", 0.05)
+    heard = it.listener.heard["/mapping/status"]
+    heard.clear()
+    it.spin_until(lambda: len(heard) > 2, seconds=5.0)
