@@ -168,7 +168,9 @@ class PosePublisher:
 
     def _broadcast(self, edges: list[Edge]) -> None:
         tf = self._config().tf
-        if edges and tf.publish and not self._is_held:
+        if not tf.publish:
+            self.watch.clear()
+        elif edges and not self._is_held:
             self.watch.sent(
                 (edge.stamp_ns for edge in edges), edges[-1].child == tf.odom_frame
             )

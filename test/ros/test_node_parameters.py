@@ -22,3 +22,19 @@ def test_a_shorter_period_does_not_wait_for_the_longer_one_to_end(bench: Any) ->
     heard = it.listener.heard["/mapping/status"]
     heard.clear()
     it.spin_until(lambda: len(heard) > 2, seconds=5.0)
+
+
+def test_tf_that_is_no_longer_to_be_published_is_not_called_late(bench: Any) -> None:
+    it = bench(scale__source="fixed")
+    images = it.publisher()
+    it.play(images, WORLD.frames[:4], period=0.01)
+    it.settle(4)
+    it.spin_until(lambda: it.listener.transforms)
+    set_at_run_time(it, "tf.publish", False)
+    it.play(images, WORLD.frames[4:], period=0.01)  # two seconds by their stamps
+    it.settle(24)
+    values = {value.key: value.value for value in it.diagnosed("transforms").values}
+    assert values["TF behind the newest image [s]"] == "unknown: no pose is on TF"
+    it.listener.heard["/tf"].clear()
+    set_at_run_time(it, "tf.publish", True)
+    it.spin_until(lambda: it.listener.transforms)
