@@ -23,8 +23,8 @@ class PathPoses:
     """
 
     def __init__(self, map_frame: str, most: int) -> None:
+        self.most = most
         self._map_frame = map_frame
-        self._most = most
         self._step = 1
         self._T_shown = np.empty((0, 4, 4))
         self._messages: list[PoseStamped] = []
@@ -36,7 +36,7 @@ class PathPoses:
 
         They are valid until the next call, which changes them.
         """
-        while len(frames) > self._step * (self._most - 1):
+        while len(frames) > self._step * (self.most - 1):
             self._step *= 2
             self._messages = self._messages[::2]
             self._T_shown = self._T_shown[::2]

@@ -176,6 +176,9 @@ class MapPublishers:
         """Poses of the path: none until it is known, or said, where in a loaded map they are."""
         if not current_map.is_placed:
             return []
+        most = self._config().publish.max_path
+        if self._path_poses.most != most:
+            self._path_poses = PathPoses(self._map_frame, most)
         trajectory = current_map.trajectory()
         return self._path_poses.update(trajectory.frames, trajectory.T_map_camera)
 

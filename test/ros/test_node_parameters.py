@@ -38,3 +38,16 @@ def test_tf_that_is_no_longer_to_be_published_is_not_called_late(bench: Any) -> 
     it.listener.heard["/tf"].clear()
     set_at_run_time(it, "tf.publish", True)
     it.spin_until(lambda: it.listener.transforms)
+
+
+def test_a_path_becomes_as_short_as_it_is_asked_to_be(bench: Any) -> None:
+    it = bench()
+    images = it.publisher()
+    it.play(images, WORLD.frames[:20], period=0.01)
+    it.settle(20)
+    paths = it.listener.heard["/mapping/path"]
+    it.spin_until(lambda: paths and len(paths[-1].poses) == 20)
+    set_at_run_time(it, "publish.max_path", 16)
+    it.play(images, WORLD.frames[20:], period=0.01)
+    it.settle(24)
+    it.spin_until(lambda: len(paths[-1].poses) == 13)  # every second one, and the newest
