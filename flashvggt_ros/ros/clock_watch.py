@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from rclpy.clock import JumpThreshold, ROSClock
+from rclpy.clock import Clock, JumpThreshold, ROSClock
 from rclpy.duration import Duration
 from rclpy.node import Node
 
@@ -13,6 +13,11 @@ from flashvggt_ros.sensors.stamp_order import JUMP_BACK_NS
 
 EARLIEST_NS, LATEST_NS = -500_000_000, 10_000_000_000  # age on arrival of a stamp of this clock
 STILL_S = 1.0
+
+
+def is_now(clock: Clock, stamp_ns: int) -> bool:
+    """Whether what arrives now with this stamp can be stamped by a clock."""
+    return EARLIEST_NS <= int(clock.now().nanoseconds) - stamp_ns <= LATEST_NS
 
 
 class ClockWatch:
@@ -49,7 +54,7 @@ class ClockWatch:
 
     def has(self, stamp_ns: int) -> bool:
         """Whether an image that arrives now with this stamp can be stamped by this clock."""
-        return EARLIEST_NS <= self.now_ns - stamp_ns <= LATEST_NS
+        return is_now(self._clock, stamp_ns)
 
     def note(self, stamp_ns: int) -> None:
         """Take note of the stamp of an image that arrives now."""

@@ -15,8 +15,10 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from flashvggt_ros.ros import backends
+from flashvggt_ros.ros.clock_watch import is_now
 from flashvggt_ros.ros.messages import matrix, transform_stamped
 from flashvggt_ros.ros.sent_transforms import SentTransforms
+from flashvggt_ros.sensors.transform_order import TransformOrder
 
 POLL_S = 0.005
 LATEST = 0  # as a stamp: the newest transform there is
@@ -38,7 +40,10 @@ class TransformTree:
         cache_time = Duration(nanoseconds=int(cache_s * 1e9))
         self._buffer = self._tf2_ros.Buffer(cache_time=cache_time, node=node)
         self.sent = SentTransforms()
-        self._listener = self._tf2_ros.TransformListener(_Heard(self._buffer, self.sent), node)
+        clock = node.get_clock()
+        self._order = TransformOrder(self._buffer.clear, lambda stamp: is_now(clock, stamp))
+        heard = _Heard(self._buffer, self.sent, self._order)
+        self._listener = self._tf2_ros.TransformListener(heard, node)
         self._broadcaster = self._tf2_ros.TransformBroadcaster(node)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
@@ -84,6 +89,7 @@ class TransformTree:
     def clear(self) -> None:
         """Forget what was heard, but for static transforms: time begins anew."""
         self._buffer.clear()
+        self._order.forget()
 
     def close(self) -> None:
         """Stop listening; what was heard can still be looked up."""
@@ -91,16 +97,18 @@ class TransformTree:
 
 
 class _Heard:
-    """A buffer as a listener fills it; compares what comes with what this node said."""
+    """A buffer as a listener fills it, in order; compares what comes with what this node said."""
 
-    def __init__(self, buffer: Any, sent: SentTransforms) -> None:
+    def __init__(self, buffer: Any, sent: SentTransforms, order: TransformOrder) -> None:
         self.set_transform_static = buffer.set_transform_static
         self._buffer = buffer
         self._sent = sent
+        self._order = order
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         self._sent.hear(transform)
-        self._buffer.set_transform(transform, authority)
+        if self._order.accepts(transform):
+            self._buffer.set_transform(transform, authority)
 
 
 class PatientTransforms:

@@ -15,6 +15,7 @@ from flashvggt_ros.sensors.rejected_input import RejectedInput
 from flashvggt_ros.sensors.sensed_robot import SensedRobot
 from flashvggt_ros.sensors.stamped_track import KEPT_NS
 from flashvggt_ros.sensors.transform_buffer import TransformBuffer
+from flashvggt_ros.sensors.transform_order import TransformOrder
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class BagRobot(SensedRobot):
     def __init__(self, bag: Bag, config: Config) -> None:
         self.read: Counter[str] = Counter()
         self._transforms = TransformBuffer(KEPT_NS)
+        self._order = TransformOrder(self._transforms.clear)
         super().__init__(config, self._look_up)
         self._ahead_ns = round(config.tf.lookup_timeout * 1e9)
         self._bag = Bag(bag.path)  # of its own: two readers of one file would move each other
@@ -79,8 +81,10 @@ class BagRobot(SensedRobot):
         if topic in self.topics:
             self.take(topic, decoded)
             return
+        is_static = topic == TF_STATIC
         for transform in decoded.transforms:
-            self._transforms.add(transform, is_static=topic == TF_STATIC)
+            if is_static or self._order.accepts(transform):
+                self._transforms.add(transform, is_static=is_static)
 
     def _look_up(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
         return self._transforms.lookup(target, source, stamp_ns)[0]

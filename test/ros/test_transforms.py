@@ -63,6 +63,17 @@ def test_what_one_broadcasts_the_other_looks_up_interpolated(trees):
     np.testing.assert_allclose(newest, pose(20, rotvec=(0, 0, 0.4)), atol=1e-9)
 
 
+def test_a_transform_of_the_future_does_not_keep_those_of_now_away(trees):
+    speaker, listener, graph = trees
+    graph.spin_until(lambda: graph.nodes[0].count_subscribers("/tf") == 2)
+    speaker.broadcast([("odom", "base", pose(1), SECOND)])
+    speaker.broadcast([("odom", "base", pose(50), 3600 * SECOND)])
+    speaker.broadcast([("odom", "base", pose(3), 2 * SECOND)])
+    hear(graph, listener, "odom", "base", 2 * SECOND)
+    found = listener.lookup("odom", "base", 3 * SECOND // 2)
+    np.testing.assert_allclose(found, pose(2), atol=1e-9)
+
+
 def test_a_transform_that_is_not_there_is_refused_at_once_with_the_reason(trees):
     _, listener, _ = trees
     began = time.monotonic()

@@ -156,6 +156,18 @@ def test_what_is_recorded_later_than_the_node_waits_is_not_known(tmp_path):
         robot.close()
 
 
+def test_a_transform_of_the_future_does_not_keep_those_of_now_away(tmp_path):
+    edges = [("/tf", stamp, tf_message([transform_stamped(T, stamp, "base", "odom")]))
+             for stamp, T in zip(STAMPS, T_WORLD_BASE, strict=True)]
+    wild = transform_stamped(T_WORLD_BASE[0], STAMPS[0] + 3600 * 10**9, "base", "odom")
+    edges.insert(2, ("/tf", STAMPS[1], tf_message([wild])))
+    bag = bag_of(tmp_path / "bag", images(), edges)
+    robot = robot_of(bag, tf__odom_frame="odom", tf__base_frame="base")
+    robot.read_until(STAMPS[5])
+    np.testing.assert_allclose(robot.T_odom_base(STAMPS[5]), T_WORLD_BASE[5], atol=1e-9)
+    robot.close()
+
+
 def test_a_topic_that_the_bag_lacks_is_said_and_the_rest_is_used(tmp_path, caplog):
     bag = bag_of(tmp_path / "bag", images(), odometry_messages())
     with caplog.at_level(logging.WARNING):
