@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 NODE_NAME = "mapping"
 TF_CACHE_S = 60.0  # poses come a queue and a chunk later than the transforms they need
 STOP_TIMEOUT_S = 0.8  # longest wait for the chunk in progress when the process ends
+JOB_TIMEOUT_S = 4.0  # and for a map that is being saved; ros2 launch waits 5 s between its signals
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -138,7 +139,14 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
             self._publish_status()
         self._status_timer.cancel()
         self._bond.loosen()
-        return self.session is None or self.session.close(STOP_TIMEOUT_S)
+        if self.session is None:
+            return True
+        is_on_job = self.session.worker.is_on_job
+        has_stopped = self.session.close(JOB_TIMEOUT_S if is_on_job else STOP_TIMEOUT_S)
+        if is_on_job and not has_stopped:
+            logger.warning("save_map, load_map or reset took longer than %g s more, and is given "
+                           "up; an older map is whole", JOB_TIMEOUT_S)
+        return has_stopped
 
     def destroy_node(self) -> None:
         """Release everything; stop() comes first."""

@@ -54,6 +54,7 @@ class Worker:
     ) -> None:
         self.fatal = ""
         self.exit_code = 0
+        self.is_on_job = False  # what it does was asked for: a map to save or load, a reset
         self._slam = slam
         self._ledger = ledger
         self._output = output
@@ -122,6 +123,7 @@ class Worker:
             work = None if self._is_retrying else self._queue.get(self._patience())
             if self._queue.is_closed:
                 return
+            self.is_on_job = isinstance(work, Job)
             failure: Exception | None = None
             try:
                 self._perform(work)
@@ -129,7 +131,7 @@ class Worker:
                 logger.exception("mapping failed")
                 failure = error.with_traceback(None)  # lets go of the tensors of the failed call
             if failure is not None:
-                self._recover(failure, was_job=isinstance(work, Job))
+                self._recover(failure, was_job=self.is_on_job)
             self.report = self._snapshot()
         self._queue.close()
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ros.node_bench import total
 from std_srvs.srv import SetBool, Trigger
 
 from flashvggt_ros.frame import ChunkPrediction, Frame
-from flashvggt_ros.mapping.map_archive import load_map
+from flashvggt_ros.mapping.map_archive import load_map, save_map
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros.messages import stamp_ns
 from flashvggt_ros.worlds import TruthCache, TruthPredictor, make_world, walk
@@ -141,6 +142,28 @@ def test_save_map_writes_below_map_directory_only(bench: Any, tmp_path: Path) ->
     model = json.loads((directory / "office-1" / "manifest.json").read_text())["model"]
     assert len(load_map(directory / "office-1", MapModel(**model)).submaps) == 1
     assert it.listener.status.state == MapStatus.MAPPING
+
+
+def test_a_map_that_is_being_saved_is_there_when_the_node_has_stopped(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_saving = threading.Event()
+
+    def save_slowly(*arguments: Any, **options: Any) -> Any:
+        is_saving.set()
+        time.sleep(1.5)  # longer than a chunk is waited for
+        return save_map(*arguments, **options)
+
+    monkeypatch.setattr("flashvggt_ros.ros.map_services.save_map", save_slowly)
+    it = bench(map_directory=str(tmp_path))
+    it.play(it.publisher(), WORLD.frames[:4], period=0.01)
+    it.settle(4)
+    client = it.helper.create_client(SaveMap, "/mapping/save_map")
+    it.spin_until(client.service_is_ready)
+    client.call_async(SaveMap.Request(name="room"))
+    it.spin_until(is_saving.is_set)
+    assert it.node.stop()
+    assert load_map(tmp_path / "room", MapModel("truth", "", "")).submaps
 
 
 def test_parameters_are_refused_with_the_limit_over_the_wire(bench: Any) -> None:
