@@ -65,6 +65,8 @@ def _start(args: list[str] | None) -> MappingNode:
 
 
 def _spin(node: MappingNode, stop: StopRequest) -> None:
+    if stop.is_set:
+        return  # Python complains of a start-up that never begins
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     if node.config.autostart:

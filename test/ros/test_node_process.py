@@ -200,6 +200,28 @@ sys.exit(main(["--ros-args", "-p", "chunk.size:=999"]))
     assert (done.returncode, done.stdout, done.stderr) == (0, "signaled\n", "")
 
 
+def test_a_signal_before_the_node_spins_stops_it_cleanly() -> None:
+    program = f"""
+import os, sys
+from flashvggt_ros.ros import node_lifetime
+from flashvggt_ros.ros.node_process import main
+
+class Signaled(node_lifetime.MappingNode):
+    def __init__(self, load):
+        super().__init__(load)
+        os.kill(os.getpid(), {signal.SIGTERM.value})
+
+node_lifetime.MappingNode = Signaled
+sys.exit(main([]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_node_that_is_started_by_nohup_outlives_its_terminal() -> None:
     program = """
 import os, signal
