@@ -6,6 +6,8 @@ An argument that is not given is not passed on: the defaults are the node's own
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -67,7 +69,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
         namespace=given.get("namespace"),
         parameters=_parameters(given),
         ros_arguments=_log_level(given),
-        respawn=LaunchConfiguration("respawn").perform(context).lower() == "true",
+        respawn=IfCondition(LaunchConfiguration("respawn")).evaluate(context),
         respawn_delay=RESPAWN_DELAY_S,
         output="screen",
     )
@@ -88,7 +90,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
 
 def _parameters(given: dict[str, str]) -> list[object]:
     """Return what Node takes as parameters: the file first, so that arguments win."""
-    parameters: list[object] = [given["params_file"]] if "params_file" in given else []
+    parameters: list[object] = [_file(given["params_file"])] if "params_file" in given else []
     for name in LISTS & set(given):
         parameters.append({name: _topics(given, name)})
     for name in set(given) - LISTS - NOT_PARAMETERS:
@@ -96,10 +98,18 @@ def _parameters(given: dict[str, str]) -> list[object]:
     return parameters
 
 
+def _file(name: str) -> str:
+    """Return the file of parameters; launch itself only warns of one that is none, and goes on."""
+    file = Path(name).expanduser()
+    if not file.is_file():
+        raise ValueError(f"params_file is '{name}', which is no file")
+    return str(file)
+
+
 def _topics(given: dict[str, str], name: str) -> list[str]:
     """Return the topics of an argument, which is one of them or a YAML list."""
     topics = yaml.safe_load(given.get(name, "[]"))
-    return topics if isinstance(topics, list) else [topics]
+    return [str(topic) for topic in topics] if isinstance(topics, list) else [given[name]]
 
 
 def _log_level(given: dict[str, str]) -> list[str]:

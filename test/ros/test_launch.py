@@ -70,6 +70,23 @@ def test_given_arguments_reach_the_node_and_win_over_the_file(tmp_path: Path) ->
         assert process.wait(timeout=10.0) == 0
 
 
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("params_file:=~/nowhere.yaml", "params_file is '~/nowhere.yaml', which is no file"),
+        ("image_topics:=[1, 2]", "'1'"),
+        ("respawn:=perhaps", "perhaps"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_said_and_nothing_goes_on(
+    argument: str, said: str
+) -> None:
+    command = [str(ROS2), "launch", str(LAUNCH_FILE), "checkpoint:=untrained", argument]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=START_S)
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_without_arguments_the_node_has_its_own_defaults_and_one_topic_may_be_plain() -> None:
     with launched("image_topics:=/camera/image_raw", "checkpoint:=untrained") as process:
         assert parameter("/mapping", "image_topics") == "['/camera/image_raw']"
