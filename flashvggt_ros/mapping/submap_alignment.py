@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.geometry import se3
+from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.graph_factors import FREEDOMS
 from flashvggt_ros.mapping.graph_measurements import covariance_at
@@ -165,7 +166,8 @@ def _log_scale_sigma(pairs: _Pairs) -> float:
 def _pair(old: Sequence[View], new: Sequence[View]) -> _Pairs:
     """Pair the pixels that have depth in both views, evenly thinned to MAX_PIXELS."""
     parts = []
-    for number, (a, b) in enumerate(zip(old, new, strict=True)):
+    for number, (seen, b) in enumerate(zip(old, new, strict=True)):
+        a = _on_pixels_of(seen, b)
         is_valid = (a.depth > 0) & (b.depth > 0)
         pixels = np.flatnonzero(is_valid)
         pixels = pixels[:: max(1, len(pixels) * len(old) // MAX_PIXELS)]
@@ -187,6 +189,37 @@ def _pair(old: Sequence[View], new: Sequence[View]) -> _Pairs:
         scale = most_common_ratio(depth_old / depth_new, weights)
     depth = np.sqrt(depth_old * depth_new * scale)
     return _Pairs(points_old, points_new, depth, weights, tile, depth_old / depth_new, scale)
+
+
+def _on_pixels_of(old: View, new: View) -> View:
+    """Return an old view on the pixels of the new one, the nearest each; depth 0 beyond its border.
+
+    Both show the largest centered part of the keyframe's image that has their shape: it is another
+    one where the images of the new submap are cut as its first one asks for.
+    """
+    if old.depth.shape == new.depth.shape:
+        return old
+    source = np.array(old.frame.image.shape[:2])
+    old_size, new_size = np.array(old.depth.shape), np.array(new.depth.shape)
+    ratio = float((old_size / source).max() / (new_size / source).max())
+    rows, columns = (
+        np.floor(size_old / 2 + ratio * (np.arange(size_new) + 0.5 - size_new / 2)).astype(np.intp)
+        for size_old, size_new in zip(old_size, new_size, strict=True)
+    )
+    is_row, is_column = (rows >= 0) & (rows < old_size[0]), (columns >= 0) & (columns < old_size[1])
+    to, of = np.ix_(is_row, is_column), np.ix_(rows[is_row], columns[is_column])
+    depth, confidence = np.zeros(new_size, np.float32), np.zeros(new_size, np.float32)
+    depth[to], confidence[to] = old.depth[of], old.confidence[of]
+    camera = old.camera
+    moved = Pinhole(
+        camera.fx / ratio,
+        camera.fy / ratio,
+        (camera.cx + 0.5 - old_size[1] / 2) / ratio + new_size[1] / 2 - 0.5,
+        (camera.cy + 0.5 - old_size[0] / 2) / ratio + new_size[0] / 2 - 0.5,
+        int(new_size[1]),
+        int(new_size[0]),
+    )
+    return View(old.frame, depth, confidence, moved, old.T_submap_camera)
 
 
 def _tile(pixels: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:

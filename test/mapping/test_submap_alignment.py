@@ -9,6 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.geometry import se3
+from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.submap import View
 from flashvggt_ros.mapping.submap_alignment import align_submaps, continue_pose
@@ -52,6 +53,32 @@ def test_without_noise_the_alignment_is_exact() -> None:
     alignment = align_submaps(old, new)
     assert max(errors(alignment.S_old_new, truth, old)) < 1e-7
     assert alignment.inliers == 1.0
+
+
+@pytest.mark.parametrize(("step", "tolerance"), [(1, 1e-6), (2, 0.01)])
+def test_images_that_are_cut_in_another_shape_align_by_what_both_show(
+    step: int, tolerance: float
+) -> None:
+    old, new, truth = two_submaps()
+    cut = [cut_to_half_the_width(view, step) for view in new]
+    for first, second in ((old, cut), (cut, old)):
+        alignment = align_submaps(first, second)
+        wanted = truth if first is old else truth.inverse()
+        assert max(errors(alignment.S_old_new, wanted, first)) < tolerance
+        assert alignment.inliers > 0.99
+
+
+def cut_to_half_the_width(view: View, step: int) -> View:
+    """The middle half of a view's columns, and of these every ``step``-th."""
+    height, width = view.depth.shape
+    part = slice(0, height, step), slice(width // 4, width * 3 // 4, step)
+    camera = view.camera
+    pinhole = Pinhole(
+        camera.fx / step, camera.fy / step, (camera.cx - width // 4) / step, camera.cy / step,
+        width // 2 // step, height // step,
+    )  # fmt: skip
+    depth, confidence = view.depth[part].copy(), view.confidence[part].copy()
+    return replace(view, depth=depth, confidence=confidence, camera=pinhole)
 
 
 def test_scale_is_recovered_with_30_percent_outliers_in_each_submap() -> None:

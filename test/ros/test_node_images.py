@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -20,6 +21,7 @@ from flashvggt_ros.frame import Frame
 from flashvggt_ros.model.model_config import PRESETS
 from flashvggt_ros.model.preprocess import Preprocessor
 from flashvggt_ros.ros.messages import time_message
+from flashvggt_ros.ros.node_lifetime import load_model
 from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(16))
@@ -175,6 +177,17 @@ def test_an_image_that_the_model_cannot_take_is_rejected_alone(bench: Any) -> No
     status = it.settle(5)
     assert (status.frames_used, status.frames_rejected) == (4, 1)
     assert list(status.rejected_causes) == ["unfit_for_model"]
+
+
+def test_a_camera_whose_images_become_upright_is_mapped_on(bench: Any) -> None:
+    it = bench(
+        load=load_model, device="cpu", chunk__size=2, submap__max_frames=4, chunk__max_wait=60.0
+    )
+    images = it.publisher()
+    upright = [replace(f, image=np.ascontiguousarray(np.rot90(f.image))) for f in WORLD.frames]
+    it.play(images, [*WORLD.frames[:2], *upright[2:8]], period=0.1)
+    it.spin_until(lambda: it.listener.status.frames_used == 8, seconds=60.0)
+    assert it.listener.status.submaps > 1
 
 
 def test_a_topic_name_that_is_none_is_refused_in_configure(bench: Any) -> None:
