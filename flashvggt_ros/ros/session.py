@@ -31,6 +31,7 @@ from flashvggt_ros.ros.robot import RosRobot
 from flashvggt_ros.ros.transforms import PatientTransforms, TransformTree
 from flashvggt_ros.ros.worker import Worker
 from flashvggt_ros.sensors.intake import CheckedImage, Reduction
+from flashvggt_ros.sensors.stamp_order import JUMP_AHEAD_NS
 from flashvggt_ros.slam import Slam
 
 logger = logging.getLogger(__name__)
@@ -175,8 +176,8 @@ class MappingSession:
             self._fresh_start.on_refused(self._cameras[index].intake.order, self._clock_watch)
             return
         self._clock_watch.note(image.stamp_ns)
-        is_newer = image.stamp_ns > self._newest_ns
-        self._newest_ns = image.stamp_ns if is_newer or self._has_reset else self._newest_ns
+        if self._has_reset or self._is_newest(image.stamp_ns):
+            self._newest_ns = image.stamp_ns
         self._has_reset = False
         if index == 0:
             self.outputs.poses.placer.first_camera = image.camera
@@ -185,6 +186,13 @@ class MappingSession:
             self.ledger.drop("stopped" if self.worker.fatal else "paused")
             return
         self.worker.put_image(image)
+
+    def _is_newest(self, stamp_ns: int) -> bool:
+        """Whether TF is to be dated to an image: never to a camera's whose clock alone is wrong."""
+        is_now, is_far = self._clock_watch.has, abs(stamp_ns - self._newest_ns) > JUMP_AHEAD_NS
+        if is_far and is_now(stamp_ns) != is_now(self._newest_ns):
+            return is_now(stamp_ns)
+        return stamp_ns > self._newest_ns
 
     def _open_outputs(self) -> None:
         """Publish, unless the node has become inactive since; in the worker's thread."""

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from ros.node_bench import NodeBench, image_message
+from ros.test_robot import say_static
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
+from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.frame import Frame
-from flashvggt_ros.ros.messages import stamp_ns, time_message
+from flashvggt_ros.ros.messages import stamp_ns, time_message, transform_stamped
 from flashvggt_ros.worlds import TruthPredictor, World, make_world, walk
 
 WORLD = make_world(walk(24))
@@ -173,6 +176,28 @@ def test_one_wild_stamp_costs_no_map_and_few_images(
     it.spin_until(lambda: path_stamps(it)[:8] == [frame.stamp_ns for frame in frames[:8]])
     newest = frames[-1].stamp_ns
     it.spin_until(lambda: stamp_ns(it.listener.transforms[-1].header.stamp) == newest)
+
+
+def test_tf_is_not_dated_to_a_camera_whose_clock_alone_is_an_hour_ahead(bench: Any) -> None:
+    right = replace(WORLD.frames[8], camera="right", stamp_ns=time.time_ns() + 3600 * SECOND)
+    left = at(WORLD.frames[:8], time.time_ns() - SECOND)
+    it = bench(
+        TruthPredictor(world_of([*left, right])), image_topics=["image", "right/image"],
+        tf__base_frame="base_link", tf__odom_frame="odom",
+    )  # fmt: skip
+    say_static(it, ("base_link", "camera", np.eye(4)), ("base_link", "right", np.eye(4)))
+    odometry = it.publisher("/tf", TFMessage)
+    for frame in left:
+        edge = transform_stamped("odom", "base_link", np.eye(4), frame.stamp_ns)
+        odometry.publish(TFMessage(transforms=[edge]))
+    images = it.publisher()
+    it.play(images, left[:4])
+    it.spin_until(lambda: it.listener.transforms)
+    it.play(it.publisher("/right/image"), [right])
+    it.play(images, left[4:])
+    newest = left[-1].stamp_ns
+    it.spin_until(lambda: stamp_ns(it.listener.transforms[-1].header.stamp) == newest)
+    assert max(stamp_ns(t.header.stamp) for t in it.listener.transforms) == newest
 
 
 def test_poses_go_on_tf_again_although_the_submap_could_not_be_closed(bench: Any) -> None:
