@@ -124,6 +124,7 @@ class TransformBuffer:
         self._cache_ns = cache_ns
         self._tracks: dict[str, _Track] = {}
         self._names: set[str] = set()
+        self._said: set[str] = set()
         self._lock = threading.Lock()
 
     def add(
@@ -131,12 +132,14 @@ class TransformBuffer:
     ) -> None:
         """Keep a geometry_msgs/TransformStamped for its stamp, or for all times if static.
 
-        Bad ones are logged and dropped.
+        Bad ones are dropped, and the first of each kind is logged.
         """
         try:
             stamp_ns, parent, child, T_parent_child = _read(message)
         except RejectedInput as rejection:
-            logger.error("ignoring a transform from %s: %s", authority, rejection)
+            if rejection.cause not in self._said:
+                self._said.add(rejection.cause)
+                logger.error("ignoring a transform from %s: %s (said once)", authority, rejection)
             return
         with self._lock:
             track = self._tracks.get(child)

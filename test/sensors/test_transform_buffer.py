@@ -42,6 +42,13 @@ def test_what_is_no_transform_is_said_and_ignored(message, complaint, caplog):
         buffer.lookup("map", "camera", 0)
 
 
+def test_what_is_no_transform_again_and_again_is_said_once(caplog):
+    buffer = TransformBuffer()
+    for x in (float("nan"), float("inf"), float("nan")):
+        buffer.add(transform(xyz=(x, 0, 0)), is_static=False)
+    assert caplog.text.count("ignoring a transform") == 1
+
+
 def test_a_quaternion_that_is_not_of_length_one_still_rotates():
     buffer = TransformBuffer()
     buffer.add(transform(xyzw=(0, 0, 3, 3)), is_static=True)

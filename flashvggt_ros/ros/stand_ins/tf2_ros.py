@@ -64,11 +64,11 @@ class Buffer:
         self._jump_handle = clock.create_jump_callback(threshold, post_callback=self._on_jump)
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
-        """Keep a transform for its stamp; bad ones are logged and dropped."""
+        """Keep a transform for its stamp; bad ones are dropped, the first of a kind logged."""
         self._kept.add(transform, is_static=False, authority=authority)
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
-        """Keep a transform for all times; bad ones are logged and dropped."""
+        """Keep a transform for all times; bad ones are dropped, the first of a kind logged."""
         self._kept.add(transform, is_static=True, authority=authority)
 
     def all_frames_as_yaml(self) -> str:
