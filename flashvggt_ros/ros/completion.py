@@ -22,7 +22,8 @@ class Ended:
         self._future = future
 
     def __await__(self) -> Generator[None, None, Any]:
-        while not concurrent.futures.wait([self._future], timeout=POLL_S).done:
+        while not self._future.done():  # wait() alone never says so of one that was cancelled
+            concurrent.futures.wait([self._future], timeout=POLL_S)
             yield
 
 

@@ -108,7 +108,7 @@ class MapServices:
         try:
             return True, say(await Completion(begin(session)))
         except concurrent.futures.CancelledError:
-            return False, session.worker.fatal or "the node is shutting down"
+            return False, session.worker.fatal or "the node was cleaned up or shut down meanwhile"
         except (OSError, ValueError, RuntimeError) as error:
             return False, str(error)
 

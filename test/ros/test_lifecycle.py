@@ -252,6 +252,35 @@ def test_cleanup_waits_for_the_chunk_in_progress_while_the_state_is_told(bench: 
     assert cleaned.result().success and state(it) == "unconfigured"
 
 
+def test_requests_that_wait_while_the_node_is_cleaned_up_are_answered(
+    bench: Any, tmp_path: Path
+) -> None:
+    busy, go_on = threading.Event(), threading.Event()
+
+    class Slow(TruthPredictor):
+        def predict(self, frames: Any, cache: Any) -> Any:
+            busy.set()
+            assert go_on.wait(30)
+            return super().predict(frames, cache)
+
+    it = bench(Slow(WORLD), map_directory=str(tmp_path))
+    it.play(it.publisher(), WORLD.frames[:4], period=0.01)
+    it.spin_until(busy.is_set)
+    client = it.helper.create_client(SaveMap, "/mapping/save_map")
+    it.spin_until(client.service_is_ready)
+    saved = client.call_async(SaveMap.Request(name="room"))
+    assert change(it, "deactivate")
+    client = it.helper.create_client(ChangeState, "/mapping/change_state")
+    it.spin_until(client.service_is_ready)
+    cleanup = Transition(id=Transition.TRANSITION_CLEANUP)
+    cleaned = client.call_async(ChangeState.Request(transition=cleanup))
+    it.spin(0.2)
+    go_on.set()
+    it.spin_until(lambda: cleaned.done() and saved.done())
+    assert cleaned.result().success and not saved.result().success
+    assert "cleaned up" in saved.result().message
+
+
 def test_a_node_that_is_inactive_again_before_its_chunk_is_mapped_publishes_no_map(
     bench: Any,
 ) -> None:
