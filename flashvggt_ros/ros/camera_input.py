@@ -125,15 +125,18 @@ class CameraInput:
         self.intake.order.pause()
 
     def connect(self) -> None:
-        """Subscribe, and follow the type of the topic's publisher; call it until is_connected."""
-        if self.is_connected:
+        """Subscribe, and follow the type of the topic's publisher; call it steadily.
+
+        A driver that was started anew may have another type: it is looked for while nothing comes.
+        """
+        if self.is_connected and not self.stream.is_stalled:
             return
         transport = self._transport if self._transport != "auto" else self._published(self.topic)
         if not transport and self._polls > 0:  # raw and compressed appear together: raw goes first
             compressed = f"{self.topic}/compressed"
             if self._published(compressed) == "compressed":
                 self.topic, transport = compressed, "compressed"
-        if transport:
+        if transport and not (self.is_connected and self._subscribed == (self.topic, transport)):
             self._subscribe(transport)
             self.is_connected = True
             if not self._stream.has_begun:

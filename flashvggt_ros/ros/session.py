@@ -217,7 +217,7 @@ class MappingSession:
         self.outputs.repeat_transform(self._newest_ns, self.worker.report.stands_until_ns)
 
     def _connect(self) -> None:
-        if not self.is_active or all(camera.is_connected for camera in self._cameras):
+        if not self.is_active:
             self._connect_timer.cancel()
             return
         for camera in self._cameras:

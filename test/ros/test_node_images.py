@@ -121,6 +121,23 @@ def test_compressed_images_are_mapped_and_truncated_ones_rejected(
     assert (status.frames_used, status.frames_rejected) == (3, 1)
 
 
+def test_a_driver_that_is_started_anew_with_another_type_is_heard(
+    bench: Any, camera: Node
+) -> None:
+    it = bench()
+    images = it.publisher()
+    it.play(images, WORLD.frames[:4])
+    it.settle(4)
+    it.helper.destroy_publisher(images)
+    it.spin_until(lambda: "nobody publishes there" in text_of(it))
+    images = camera.create_publisher(CompressedImage, "/image", RELIABLE)
+    it.spin_until(images.get_subscription_count)
+    for frame in WORLD.frames[4:8]:
+        images.publish(compressed_message(frame, "jpeg"))
+        it.spin(0.02)
+    assert it.settle(8).frames_used == 8
+
+
 def test_an_image_that_turns_out_to_be_broken_in_decoding_is_rejected_with_its_cause(
     bench: Any, camera: Node
 ) -> None:
