@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -117,14 +118,15 @@ class _Track:
 class TransformBuffer:
     """Keeps ``cache_ns`` of transforms and answers lookups. Thread-safe.
 
-    A second transform with the same stamp takes the place of the first.
+    A second transform with the same stamp takes the place of the first. ``refused`` counts what is
+    no transform by its cause.
     """
 
     def __init__(self, cache_ns: int = CACHE_NS) -> None:
+        self.refused: Counter[str] = Counter()
         self._cache_ns = cache_ns
         self._tracks: dict[str, _Track] = {}
         self._names: set[str] = set()
-        self._said: set[str] = set()
         self._lock = threading.Lock()
 
     def add(
@@ -137,9 +139,12 @@ class TransformBuffer:
         try:
             stamp_ns, parent, child, T_parent_child = _read(message)
         except RejectedInput as rejection:
-            if rejection.cause not in self._said:
-                self._said.add(rejection.cause)
-                logger.error("ignoring a transform from %s: %s (said once)", authority, rejection)
+            self.refused[rejection.cause] += 1
+            if self.refused[rejection.cause] == 1:
+                logger.error(
+                    "ignoring a transform from %s: %s (further ones are counted)",
+                    authority, rejection,
+                )  # fmt: skip
             return
         with self._lock:
             track = self._tracks.get(child)

@@ -47,6 +47,7 @@ def test_what_is_no_transform_again_and_again_is_said_once(caplog):
     for x in (float("nan"), float("inf"), float("nan")):
         buffer.add(transform(xyz=(x, 0, 0)), is_static=False)
     assert caplog.text.count("ignoring a transform") == 1
+    assert buffer.refused == {"not_finite": 3}
 
 
 def test_a_quaternion_that_is_not_of_length_one_still_rotates():

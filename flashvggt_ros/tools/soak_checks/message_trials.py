@@ -165,13 +165,13 @@ def _track_trial(
 
 
 def _tf_trial() -> Trial:
-    """Transforms that are refused are logged, and nowhere counted."""
+    """Transforms that are refused are counted, and those that are too old are logged."""
     make, buffer, refusals = _messages("TFMessage"), TransformBuffer(), _LogCount()
     logging.getLogger(TransformBuffer.__module__).addHandler(refusals)
 
     def trial(random: Random) -> bool:
         message, stamp_ns = make(random)
-        before = refusals.count
+        before = refusals.count + buffer.refused.total()
         for transform in message.transforms if isinstance(
             getattr(message, "transforms", None), list) else ():
             buffer.add(mangled_message(transform, random), is_static=random.random() < 0.1)
@@ -183,7 +183,7 @@ def _tf_trial() -> Trial:
                 require(bool(str(error)), "a lookup failed without a reason")
         if random.random() < 0.05:
             buffer.clear()
-        return refusals.count == before
+        return refusals.count + buffer.refused.total() == before
 
     return trial
 
