@@ -1,6 +1,7 @@
 """The bond with Nav2's lifecycle manager, with a bondpy that does as the real one of ROS 2."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Bond:
 
 
 @pytest.fixture
-def tied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
+def tied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]]:
     """A bondpy that is installed, and the bonds that it holds."""
     (tmp_path / "bondpy").mkdir()
     (tmp_path / "bondpy" / "__init__.py").touch()
@@ -43,7 +44,8 @@ def tied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[A
     monkeypatch.syspath_prepend(str(tmp_path))
     import bondpy.bondpy
 
-    return lambda: list(bondpy.bondpy.tied)
+    yield lambda: list(bondpy.bondpy.tied)
+    del sys.modules["bondpy.bondpy"], sys.modules["bondpy"]
 
 
 def test_an_active_node_is_tied_to_the_manager_where_bondpy_is_installed(
