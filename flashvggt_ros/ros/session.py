@@ -103,7 +103,8 @@ class MappingSession:
     def activate(self) -> None:
         """Subscribe to the cameras and publish, the whole map first if there is one."""
         self.is_active = True
-        self.worker.submit(lambda slam: self._open_outputs())
+        mapped = self.worker.submit(lambda slam: None)  # what was seen before goes unpublished
+        mapped.add_done_callback(lambda _: self._open_outputs())  # also where that has failed
         for camera in self._cameras:
             camera.open()
         self._connect_timer.reset()

@@ -302,6 +302,30 @@ def test_a_node_that_is_inactive_again_before_its_chunk_is_mapped_publishes_no_m
     assert it.listener.heard["/mapping/map_cloud"] == []
 
 
+def test_a_node_that_is_active_again_publishes_although_a_chunk_of_before_has_failed(
+    bench: Any,
+) -> None:
+    class Tripping(TruthPredictor):
+        calls = 0
+
+        def predict(self, frames: Any, cache: Any) -> Any:
+            self.calls += 1
+            if self.calls == 2:
+                raise RuntimeError("the model tripped")
+            return super().predict(frames, cache)
+
+    it = bench(Tripping(WORLD), chunk__max_wait=60.0)
+    images = it.publisher()
+    it.play(images, WORLD.frames[:6], period=0.01)  # a chunk, and two that wait
+    it.spin_until(lambda: it.listener.transforms)
+    it.spin_until(lambda: len(it.session.worker._held) == 2)
+    assert change(it, "deactivate") and change(it, "activate")
+    it.spin_until(images.get_subscription_count)
+    it.listener.heard["/tf"].clear()
+    it.play(images, WORLD.frames[6:], period=0.01)
+    it.spin_until(lambda: it.listener.transforms)
+
+
 def test_the_clock_is_still_heard_after_cleanup_where_it_was_asked_for_meanwhile(
     bench: Any,
 ) -> None:
