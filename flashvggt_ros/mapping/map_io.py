@@ -135,9 +135,9 @@ def safe_map_folder(map_directory: str | Path, name: str) -> Path:
         )
     try:
         folder = Path(map_directory).expanduser().resolve() / name
-    except RuntimeError:  # pathlib knows no home of that name, or none at all
+    except RuntimeError as error:  # pathlib knows no home of that name, or links lead in a ring
         raise ValueError(
-            f"map_directory is '{map_directory}', but there is no such home: write the path in full"
+            f"map_directory is '{map_directory}', which leads nowhere: {error}; write it in full"
         ) from None
     if folder.is_symlink():
         raise ValueError(f"map name {name!r} is not allowed: {folder} is a symbolic link")

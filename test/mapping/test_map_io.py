@@ -1,5 +1,6 @@
 """Maps survive the disk exactly, and nothing is written where it should not be."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,13 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def test_a_home_that_there_is_not_is_said_with_the_parameter() -> None:
     with pytest.raises(ValueError, match=r"map_directory is '~nobody-of-that-name/maps'.*in full"):
         map_io.safe_map_folder("~nobody-of-that-name/maps", "a")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="pathlib leaves that to whoever opens it")
+def test_links_that_lead_in_a_ring_are_not_called_a_home(tmp_path: Path) -> None:
+    (tmp_path / "ring").symlink_to(tmp_path / "ring")
+    with pytest.raises(ValueError, match=r"nowhere: Symlink loop from .*ring"):
+        map_io.safe_map_folder(tmp_path / "ring", "a")
 
 
 @pytest.mark.parametrize(
