@@ -76,7 +76,11 @@ def _run(arguments: argparse.Namespace) -> int:
         run, truth = pairs[0]
         output = Path(arguments.output or run).expanduser()
         return _score_run(run, truth, output, arguments.surfaces)
+    if arguments.surfaces and not Path(arguments.surfaces).expanduser().is_file():
+        raise ValueError(f"--surfaces {arguments.surfaces} is no file")
     if not arguments.output:
+        if len(pairs) == 1 and not pairs[0][0].exists():
+            raise ValueError(f"there is no run or bag {pairs[0][0]}")
         raise ValueError("several inputs, and bags, need --output DIR for their results")
     values = parameter_values(arguments)
     build_config({name: value for name, value in values.items() if name not in OF_EACH_BAG})

@@ -34,6 +34,16 @@ class GroundTruth:
     source: str
 
 
+def check_ground_truth(source: str) -> None:
+    """Raise ValueError where ``read_ground_truth`` would find nothing, without reading a bag."""
+    bag_path, topic, _ = _split(source)
+    if not topic:
+        read_ground_truth(source)
+        return
+    with Bag(bag_path) as bag:
+        _pose_topic(bag, topic)
+
+
 def read_ground_truth(source: str) -> GroundTruth:
     """Read ``FILE.tum``, ``BAG:TOPIC`` or, for a TF topic, ``BAG:TOPIC:parent.child``.
 

@@ -94,6 +94,14 @@ def test_misuse_is_named_before_anything_is_done(tmp_path, bag, capsys):
         assert main(words) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+    for words, said in (
+        ([str(tmp_path / "gone"), "--ground-truth", TRUTH], "there is no run or bag"),
+        ([str(bag), "--ground-truth", TRUTH, "--output", str(tmp_path / "no"), "--surfaces",
+          str(tmp_path / "no.ply")], "no.ply is no file"),
+    ):
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
     (tmp_path / "scores").write_text("mine")
     words = [str(bag), "--ground-truth", TRUTH, "--output", str(tmp_path / "scores")]
     assert main(words) == 2
@@ -102,6 +110,16 @@ def test_misuse_is_named_before_anything_is_done(tmp_path, bag, capsys):
         with pytest.raises(SystemExit):
             main([*words, "--max-frames", count])
         assert f"{count} is no number of 0 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("truth", "said"),
+    [("no.tum", "no.tum is no ground-truth file"), ("/no/pose", "has no poses on '/no/pose'")],
+)
+def test_a_bag_without_its_truth_is_not_mapped_in_vain(tmp_path, bag, capsys, truth, said):
+    assert main([str(bag), "--ground-truth", truth, "--output", str(tmp_path / "scores")]) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "scores/walk.log").exists()
 
 
 def test_a_folder_with_other_files_is_never_written_into(tmp_path, bag, capsys):

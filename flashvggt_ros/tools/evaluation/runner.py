@@ -20,6 +20,7 @@ from flashvggt_ros.tools.evaluation.scores import (
     evaluate,
     read_run,
 )
+from flashvggt_ros.tools.ground_truth import check_ground_truth
 from flashvggt_ros.tools.replay_options import replay_config, replay_parser
 from flashvggt_ros.tools.run_folder import REPORT, RunFolder
 
@@ -57,9 +58,9 @@ def run_job(job: Job, watch: Watch = watch_nothing) -> Outcome:
         job.output.parent.mkdir(parents=True, exist_ok=True)
         run, bag = (job.path, bag_of(job.path)) if job.is_run else (job.output, job.path)
         finished = FinishedWork(job.output)
-        if not job.is_run and _replay(job, finished, watch):
-            kept.append(REPLAY)
         truth = find_truth(job.truth, bag)
+        if not job.is_run and _replay(job, truth, finished, watch):
+            kept.append(REPLAY)
         surfaces = find_surfaces(job.surfaces, truth, bag)
         basis = score_basis(run, truth, surfaces)
         is_finished = finished.has(SCORES, basis) and not job.is_again
@@ -77,13 +78,17 @@ def run_job(job: Job, watch: Watch = watch_nothing) -> Outcome:
     return Outcome(job.name, metrics, "", tuple(kept))
 
 
-def _replay(job: Job, finished: FinishedWork, watch: Watch) -> bool:
-    """Map a job's bag into its folder; return whether that was done before."""
+def _replay(job: Job, truth: str, finished: FinishedWork, watch: Watch) -> bool:
+    """Map a job's bag into its folder; return whether that was done before.
+
+    Raises ValueError first where there is no truth to score it with afterwards.
+    """
     RunFolder(job.output)  # raises where the folder is somebody else's
     words = [str(job.path), "--output", str(job.output), *job.replay]
     arguments = replay_parser().parse_args(words)
     with Bag(job.path) as bag:
         config = replay_config(arguments, bag)
+    check_ground_truth(truth)
     basis = replay_basis(job.path, config, arguments.max_frames)
     if finished.has(REPLAY, basis) and not job.is_again and _is_whole(job.output):
         return True
