@@ -70,7 +70,7 @@ ShowProgress = Callable[[int], AbstractContextManager[Progress]]
 def main(
     argv: Sequence[str] | None = None, show_progress: ShowProgress | None = None
 ) -> int:
-    """Run the command line; return 0, 1 (nothing or not all mapped), 2 (misuse), 130 (stopped)."""
+    """Run the command line; return 0, 1 (not all mapped or written), 2 (misuse), 130 (stopped)."""
     arguments = replay_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     with ExitStack() as stack:
@@ -92,16 +92,23 @@ def main(
             print(f"{PROGRAM}: stopped before anything was mapped", file=sys.stderr)
             return 130
         replay.run(arguments.max_frames, show_progress)
-        frames_used = replay.slam.map.frames
-        if folder:
-            report = replay.write(folder)
-            frames_used = report["frames_used"]
-            print(format_summary(report, folder.path))
+        try:
+            frames_used = _write(replay, folder) if folder else replay.slam.map.frames
+        except OSError as error:
+            print(f"{PROGRAM}: the results cannot be written: {error}", file=sys.stderr)
+            return 1
         if view and replay.stopped_by != "signal":
             view.hold()
     if replay.stopped_by == "signal":
         return 130
     return 0 if frames_used and replay.stopped_by in COMPLETE else 1
+
+
+def _write(replay: Replay, folder: RunFolder) -> int:
+    """Write the results and sum them up; return how many frames were used."""
+    report = replay.write(folder)
+    print(format_summary(report, folder.path))
+    return int(report["frames_used"])
 
 
 class ReplayObserver(Protocol):

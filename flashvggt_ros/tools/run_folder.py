@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +50,28 @@ class RunFolder:
             )
 
     def create(self) -> None:
-        """Make the folder and remove the results of an earlier run."""
+        """Make the folder, keep it to this run, and remove the results of an earlier one.
+
+        Raises ValueError where another run writes its results there.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._keep()
         for entry in self.path.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+
+    def _keep(self) -> None:
+        """Lock the folder for as long as this object lives; some network file systems cannot."""
+        lock = os.open(self.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"--output {self.path} is in use: another run writes there") from None
+        except OSError:  # no locks there
+            pass
 
     def write_trajectory(self, trajectory: Trajectory, keyframes: Trajectory) -> dict[str, str]:
         """Write trajectory.tum, all frames by stamp; return each camera's file.

@@ -1,4 +1,5 @@
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -314,6 +315,30 @@ def test_the_command_may_write_over_its_own_results_and_takes_a_parameter_file(
     assert report["frames_read"] == 4
     assert report["checkpoint"]["name"] == "tiny.safetensors"
     assert len(report["checkpoint"]["sha256"]) == 64
+
+
+def test_two_runs_at_once_into_one_folder_do_not_mix(tmp_path, capsys, tiny_checkpoint):
+    bag = record(tmp_path / "bag", make_world(walk(4)).frames)
+    first = RunFolder(tmp_path / "out")
+    first.create()
+    assert main(command(bag, tmp_path / "out", tiny_checkpoint)) == 2
+    assert "is in use: another run writes there" in capsys.readouterr().err
+    del first
+    assert main(command(bag, tmp_path / "out", tiny_checkpoint)) == 0
+
+
+def test_results_that_the_disk_does_not_take_are_said(tmp_path, capsys, tiny_checkpoint):
+    bag = record(tmp_path / "bag", make_world(walk(4)).frames)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        code = main(command(bag, tmp_path / "out", tiny_checkpoint))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 1
+    said = capsys.readouterr().err
+    assert "flashvggt_replay: the results cannot be written: [Errno 27] File too large" in said
+    assert "Traceback" not in said
 
 
 def test_a_signal_ends_the_command_with_what_was_mapped(tmp_path, tiny_checkpoint):
