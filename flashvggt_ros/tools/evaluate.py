@@ -105,16 +105,21 @@ def _score_run(run: Path, truth: str, output: Path, surfaces: str) -> int:
 
 
 def _score_all(jobs: Sequence[Job], output: Path, run_jobs: RunJobs) -> int:
-    """Do the jobs, write the reports; return the exit code."""
+    """Do the jobs, say and write how they went; return the exit code."""
     outcomes: dict[str, Outcome] = {}
     with _Bars(len(jobs)) as bars:
         for outcome in run_jobs(jobs, bars.watch):
             outcomes[outcome.name] = outcome
             bars.say(_line(outcome))
     summary = summarize([outcomes[job.name] for job in jobs])
-    write_json(output / METRICS, summary)
-    write_reports(output, summary, {job.name: (job.output, job.path) for job in jobs})
-    print(format_markdown(summary), f"written to {output}", sep="\n")
+    print(format_markdown(summary))
+    try:
+        write_json(output / METRICS, summary)
+        write_reports(output, summary, {job.name: (job.output, job.path) for job in jobs})
+    except OSError as error:
+        print(f"{PROGRAM}: the reports cannot be written to {output}: {error}", file=sys.stderr)
+        return 1
+    print(f"written to {output}")
     return 1 if summary["failed"] else 0
 
 

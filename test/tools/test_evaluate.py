@@ -112,6 +112,16 @@ def test_misuse_is_named_before_anything_is_done(tmp_path, bag, capsys):
         assert f"{count} is no number of 0 or more" in capsys.readouterr().err
 
 
+def test_reports_that_cannot_be_written_are_printed_all_the_same(tmp_path, world, bag, capsys):
+    run = run_folder(tmp_path / "earlier", world, bag)
+    (tmp_path / "scores/report.md").mkdir(parents=True)
+    words = [str(run), f"{tmp_path / 'gone'}", "--ground-truth", TRUTH, "--output"]
+    assert main([*words, str(tmp_path / "scores")]) == 1
+    said = capsys.readouterr()
+    assert "| earlier | 16 |" in said.out
+    assert f"the reports cannot be written to {tmp_path / 'scores'}: " in said.err
+
+
 @pytest.mark.parametrize(
     ("truth", "said"),
     [("no.tum", "no.tum is no ground-truth file"), ("/no/pose", "has no poses on '/no/pose'")],
