@@ -226,7 +226,7 @@ class Replay:
         report = {
             "tool": PROGRAM,
             "version": __version__,
-            "bag": str(self._bag.path),
+            "bag": str(self._bag.path.absolute()),
             "image_topics": {topic.name: topic.type for topic in self._topics},
             "stopped_by": self.stopped_by,
             **count_frames(self.frames, self.slam, keyframes, trajectory),

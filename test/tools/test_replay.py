@@ -119,6 +119,13 @@ def test_the_report_says_where_the_time_went_and_what_was_set(tmp_path):
     assert report["stopped_by"] == "end of bag"
 
 
+def test_the_report_names_the_bag_so_that_it_is_found_from_everywhere(tmp_path, monkeypatch):
+    world = make_world(walk(4))
+    record(tmp_path / "bag", world.frames)
+    monkeypatch.chdir(tmp_path)
+    assert replay("bag", world, tmp_path / "out")["bag"] == str(tmp_path / "bag")
+
+
 def test_only_the_first_frames_are_read_on_request(tmp_path):
     world = make_world(walk(12))
     path = record(tmp_path / "bag", world.frames)
