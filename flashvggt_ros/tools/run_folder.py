@@ -23,6 +23,7 @@ from flashvggt_ros.mapping.trails import Trajectory
 from flashvggt_ros.tools.plots import ARBITRARY, METERS, draw_map, draw_trajectory
 
 REPORT = "report.json"
+COUNTS = ("frames_read", "frames_placed", "frames_interpolated")  # in the report
 MAP_FOLDER = "map"
 OWN_FILES = re.compile(
     r"trajectory(_\w+)?\.(tum|png)|(odometry|keyframes)\.tum|map\.ply"
@@ -128,6 +129,35 @@ class RunFolder:
         rows = [row for row in _by_stamp(trajectory) if trajectory.frames[row].camera in cameras]
         stamps = [trajectory.frames[row].stamp_ns for row in rows]
         write_tum(self.path / name, stamps, trajectory.T_map_camera[rows])
+
+
+def read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
+    """Return the report (empty where there is none) and the first camera's trajectory.
+
+    Raises ValueError where they are missing or damaged.
+    """
+    if not run_folder.is_dir():
+        raise ValueError(f"there is no run folder {run_folder}")
+    report_file = run_folder / REPORT
+    try:
+        report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{report_file} is damaged: {error}; replay the bag again") from None
+    if not _is_report(report):
+        raise ValueError(f"{report_file} is no report of a run; replay the bag again")
+    files = list(report.get("trajectories", {}).values()) or ["trajectory.tum"]
+    trajectory = run_folder / files[0]
+    if not trajectory.is_file():
+        raise ValueError(f"{run_folder} has no {files[0]}: it is not the folder of a run, "
+                         "and it holds no bag (metadata.yaml, .mcap or .db3) either")
+    return report, trajectory
+
+
+def _is_report(content: Any) -> bool:
+    """Whether a JSON document has the form of a report, as far as it is read."""
+    return isinstance(content, dict) and all(
+        isinstance(content.get(name, {}), dict) for name in ("trajectories", "checkpoint")
+    ) and all(isinstance(content.get(name, 0), int | float) for name in COUNTS)
 
 
 def _is_map(folder: Path) -> bool:

@@ -13,16 +13,10 @@ from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.evaluation.bag_replay import Watch, replay_bag, watch_nothing
 from flashvggt_ros.tools.evaluation.finished_work import FinishedWork, replay_basis, score_basis
 from flashvggt_ros.tools.evaluation.inputs import Job, find_surfaces, find_truth
-from flashvggt_ros.tools.evaluation.scores import (
-    ERRORS,
-    METRICS,
-    PICTURE,
-    evaluate,
-    read_run,
-)
+from flashvggt_ros.tools.evaluation.scores import ERRORS, METRICS, PICTURE, evaluate
 from flashvggt_ros.tools.ground_truth import check_ground_truth
 from flashvggt_ros.tools.replay_options import replay_config, replay_parser
-from flashvggt_ros.tools.run_folder import REPORT, RunFolder
+from flashvggt_ros.tools.run_folder import REPORT, RunFolder, read_run
 
 logger = logging.getLogger(__name__)
 REPLAY, SCORES = "replay", "scores"

@@ -20,6 +20,8 @@ from flashvggt_ros.tools.evo_command import MAX_TIME_DIFFERENCE_S, EvoResult, ru
 from flashvggt_ros.tools.ground_truth import GroundTruth, read_ground_truth
 from flashvggt_ros.tools.map_accuracy import fit_map, format_map_accuracy, measure_map
 from flashvggt_ros.tools.plots import draw_comparison
+from flashvggt_ros.tools.replay_report import COMPLETE
+from flashvggt_ros.tools.run_folder import read_run
 
 logger = logging.getLogger(__name__)
 METRICS, ERRORS, PICTURE = "metrics.json", "errors.json", "evaluation.png"
@@ -56,7 +58,7 @@ def evaluate(
         "run": str(run_folder),
         "ground_truth": ground_truth,
         "frames_read": report.get("frames_read"),
-        "frames_placed": len(stamps),
+        "frames_placed": report.get("frames_placed", len(stamps)),
         "frames_interpolated": report.get("frames_interpolated", 0),
         "matched_poses": len(matched),
         "placed_percent": _placed_percent(report),
@@ -68,12 +70,22 @@ def evaluate(
         metrics |= _map_accuracy(*clouds, results["ape_sim3_m"].S_truth_map)
     if depth := _depth_accuracy(run_folder, report, metrics["scale_factor"]):
         metrics["depth"] = depth
-    if not report.get("checkpoint", {}).get("is_trained", True):
-        metrics["warning"] = "untrained weights: the geometry means nothing"
+    if warnings := _warnings(report):
+        metrics["warning"] = "; ".join(warnings)
     write_json(output / METRICS, metrics)
     write_json(output / ERRORS, _error_curves(results))
     _draw(output / PICTURE, truth, T_map_camera, results, metrics)
     return metrics
+
+
+def _warnings(report: dict[str, Any]) -> list[str]:
+    """What makes the scores of a run mean less than they seem to."""
+    found = []
+    if not report.get("checkpoint", {}).get("is_trained", True):
+        found.append("untrained weights: the geometry means nothing")
+    if (end := report.get("stopped_by", COMPLETE[0])) not in COMPLETE:
+        found.append(f"the run was ended by {end}: what came after is not scored")
+    return found
 
 
 def _placed_percent(report: dict[str, Any]) -> float | None:
@@ -104,7 +116,7 @@ def format_table(metrics: dict[str, Any]) -> str:
     rows = [
         f"placed  {metrics['frames_placed']} frames{share}"
         + (f", {between} of them between keyframes" if between else ""),
-        f"truth   {metrics['matched_poses']} of them have a true pose, along "
+        f"truth   {metrics['matched_poses']} poses have a true pose, along "
         f"{metrics['path_length_m']:.3f} m",
         f"scale   map is {metrics['scale_error']:+.2%} against the truth (factor "
         f"{metrics['scale_factor']:.6g} corrects it)",
@@ -233,26 +245,6 @@ def _depth_accuracy(run: Path, report: dict[str, Any], scale_factor: float) -> d
     except (ValueError, OSError) as error:
         logger.warning("depth is not compared: %s", error)
         return {}
-
-
-def read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:
-    """Return the report (empty where there is none) and the first camera's trajectory.
-
-    Raises ValueError where they are missing or damaged.
-    """
-    if not run_folder.is_dir():
-        raise ValueError(f"there is no run folder {run_folder}")
-    report_file = run_folder / "report.json"
-    try:
-        report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.exists() else {}
-    except ValueError as error:
-        raise ValueError(f"{report_file} is damaged: {error}; replay the bag again") from None
-    files = list(report.get("trajectories", {}).values()) or ["trajectory.tum"]
-    trajectory = run_folder / files[0]
-    if not trajectory.is_file():
-        raise ValueError(f"{run_folder} has no {files[0]}: it is not the folder of a run, "
-                         "and it holds no bag (metadata.yaml, .mcap or .db3) either")
-    return report, trajectory
 
 
 def _matched(stamps: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.intp]:

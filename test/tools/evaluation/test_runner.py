@@ -48,15 +48,20 @@ def test_scores_that_are_not_whole_any_more_are_made_anew(job, tmp_path):
     assert run_job(job).kept == ("scores",)
 
 
-def test_a_damaged_report_is_named(job):
-    (job.path / "report.json").write_text("{")
-    assert f"{job.path / 'report.json'} is damaged" in run_job(job).failure
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "is damaged"), ("[]", "is no report"), ('{"checkpoint": null}', "is no report"),
+     ('{"trajectories": ["a"]}', "is no report"), ('{"frames_read": "40"}', "is no report")],
+)
+def test_a_damaged_report_is_named(job, text, said):
+    (job.path / "report.json").write_text(text)
+    assert f"{job.path / 'report.json'} {said}" in run_job(job).failure
 
 
 def test_what_nobody_thought_of_is_an_outcome_and_stops_nobody(job, caplog):
-    (job.path / "report.json").write_text(json.dumps(["no", "report"]))
+    (job.path / "report.json").write_text(json.dumps({"trajectories": {"camera": 5}}))
     outcomes = list(run_here([job, job]))
-    assert ["AttributeError" in outcome.failure for outcome in outcomes] == [True, True]
+    assert ["TypeError" in outcome.failure for outcome in outcomes] == [True, True]
     assert "Traceback" in caplog.text
 
 

@@ -112,6 +112,15 @@ def test_a_truth_with_commas_tabs_and_empty_lines_scores_as_its_plain_form(tmp_p
     assert evaluate(run, str(other), tmp_path / "scores") == {**scores, "ground_truth": str(other)}
 
 
+def test_the_images_of_all_cameras_count_and_a_run_that_was_ended_is_no_whole_one(tmp_path):
+    run = run_folder(tmp_path / "run", TRUTH, frames_read=120, frames_placed=120,
+                     stopped_by="signal", trajectories={"left": "trajectory.tum"})
+    said = format_table(evaluate(run, truth_file(tmp_path / "truth.tum"), run))
+    assert "placed  120 frames of 120 frames read (100%)" in said
+    assert "truth   60 poses have a true pose" in said
+    assert "WARNING: the run was ended by signal: what came after is not scored" in said
+
+
 def test_drift_is_what_evo_says_of_motions_by_a_tenth_of_the_path(tmp_path):
     poses, _ = shaken(0.05)
     run = run_folder(tmp_path / "run", in_map_frame(poses))
