@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -165,15 +166,17 @@ CALLS = {
 
 @contextmanager
 def _file_of(truth: GroundTruth) -> Iterator[Path]:
-    """Give the truth as evo takes it: of a file all numbers as they stand, one blank between them.
+    """Give the truth as evo takes it: of a file all numbers as they stand, in order of time.
 
-    So evo by hand says the same, and says it of files with commas, tabs and empty lines too.
+    So evo by hand says the same, and says it of files with commas, tabs and empty lines too; it
+    takes the motions of RPE from one line to the next.
     """
     own = Path(truth.source).expanduser()
     with tempfile.TemporaryDirectory(prefix="flashvggt_truth_") as folder:
         path = Path(folder, "truth.tum")
         if own.is_file():
-            path.write_text("".join(f"{' '.join(words)}\n" for _, words in tum_lines(own)), "utf-8")
+            lines = sorted((words for _, words in tum_lines(own)), key=lambda row: Decimal(row[0]))
+            path.write_text("".join(f"{' '.join(words)}\n" for words in lines), "utf-8")
         else:
             write_tum(path, truth.stamps_ns, truth.T_world_camera)
         yield path

@@ -112,6 +112,20 @@ def test_a_truth_with_commas_tabs_and_empty_lines_scores_as_its_plain_form(tmp_p
     assert evaluate(run, str(other), tmp_path / "scores") == {**scores, "ground_truth": str(other)}
 
 
+def test_a_truth_that_is_not_in_order_scores_as_one_that_is(tmp_path):
+    poses, _ = shaken(0.05)
+    run = run_folder(tmp_path / "run", poses)
+    truth = tmp_path / "truth.tum"
+    rows = np.arange(0, 60, 2)  # fewer than the run has: evo goes by the truth's order then
+    write_tum(truth, [STAMPS[row] for row in rows], TRUTH[rows])
+    in_order = evaluate(run, str(truth), tmp_path / "out")
+    lines = truth.read_text().splitlines(keepends=True)
+    truth.write_text("".join(lines[::3] + lines[2::3] + lines[1::3]))
+    assert evaluate(run, str(truth), tmp_path / "out") == in_order
+    curves = json.loads((tmp_path / "out/errors.json").read_text())
+    assert curves["seconds"] == sorted(curves["seconds"])
+
+
 def test_the_images_of_all_cameras_count_and_a_run_that_was_ended_is_no_whole_one(tmp_path):
     run = run_folder(tmp_path / "run", TRUTH, frames_read=120, frames_placed=120,
                      stopped_by="signal", trajectories={"left": "trajectory.tum"})
