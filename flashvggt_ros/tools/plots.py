@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from numpy.typing import NDArray
 
 # Okabe and Ito's palette: told apart under all common kinds of color blindness.
@@ -17,6 +20,9 @@ LINES = ("-", "--", ":", "-.")  # each run has another one too
 METERS, ARBITRARY = "m", "units of the map"
 LEAST_MAP_PIXELS, MOST_MAP_PIXELS = 240, 1200
 NANOSECONDS = 1e-9
+# For names in scripts that the first one lacks; those that are installed are used.
+FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Noto Sans")
+logger = logging.getLogger(__name__)
 
 
 def draw_trajectory(
@@ -81,7 +87,8 @@ def draw_errors(path: Path, errors: dict[str, tuple[NDArray[np.float64], NDArray
     axes.set_ylim(bottom=0)
     legend = axes.legend(loc="best", ncols=1 + len(errors) // 12)
     for text, name in zip(legend.get_texts(), errors, strict=True):
-        text.set(text=name, parse_math=False)  # as it is, with $ and a leading _, too
+        # As it is, with $ and a leading _, too.
+        text.set(text=name, parse_math=False, family=_fonts())
     _finish(figure, path, title)
 
 
@@ -164,8 +171,19 @@ def _mark_ends(axes: Any, positions: NDArray[np.float64]) -> None:
         axes.legend(loc="best")
 
 
+def _fonts() -> list[str]:
+    """Those of FONTS that are here."""
+    here = {font.name for font in fontManager.ttflist}
+    return [name for name in FONTS if name in here]
+
+
 def _finish(figure: Figure, path: Path, title: str) -> None:
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(title, parse_math=False, family=_fonts())
     for axes in figure.axes:
         axes.grid(visible=True, alpha=0.3)
-    figure.savefig(path)  # in the format of its name
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        figure.savefig(path)  # in the format of its name
+    if said:  # of each character that no font has
+        logger.warning("%s: %s (and %d more; 'apt install fonts-noto-cjk' brings most characters)",
+                       path, said[0].message, len(said) - 1)

@@ -79,6 +79,15 @@ def test_a_name_stands_in_pictures_as_it_is(tmp_path, name):
         assert f"<!-- {name} -->" in (tmp_path / file).read_text()
 
 
+def test_characters_that_no_font_has_are_said_once(tmp_path, caplog, recwarn):
+    name = "".join(map(chr, range(0xE000, 0xE010)))  # which Unicode leaves to everyone
+    draw_trajectory(tmp_path / "path.png", np.arange(3), np.eye(3), METERS, name)
+    assert len(recwarn) == 0
+    (record,) = caplog.records
+    assert f"{tmp_path / 'path.png'}: Glyph 57344" in record.getMessage()
+    assert "and 15 more; 'apt install fonts-noto-cjk'" in record.getMessage()
+
+
 def test_truth_and_estimate_are_drawn_in_colors_that_differ(tmp_path):
     truth = np.cumsum(np.ones((50, 3)), axis=0)
     seconds = np.arange(50.0)
