@@ -1,6 +1,7 @@
 """Container files, workflows and metadata, as far as they can be checked without running them."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,20 @@ def test_the_hooks_check_with_the_ruff_that_make_lint_uses():
     hooks = yaml.safe_load(read(".pre-commit-config.yaml"))["repos"]
     (ruff,) = [entry["rev"] for entry in hooks if "ruff" in entry["repo"]]
     assert f"ruff=={ruff.removeprefix('v')}\n" in read("requirements/dev.txt")
+
+
+def test_the_hooks_find_nothing_to_mend():
+    """That each file ends with one line end and no line with a blank, as they have it."""
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True,
+                           check=False).stdout.split("\0")
+    if files == [""]:
+        pytest.skip("no clone")
+    for name in files:
+        content = (ROOT / name).read_bytes() if name and (ROOT / name).is_file() else b""
+        if b"\0" in content or name.startswith("test/data/"):
+            continue
+        assert not content or re.search(rb"[^\n]\n\Z", content), name
+        assert not re.search(rb"[ \t]$", content, re.MULTILINE), name
 
 
 def test_the_citation_has_the_version_and_license_of_the_package():

@@ -144,5 +144,3 @@ def _draw_overview(
         percent = 100 / metrics["path_length_m"] if metrics["path_length_m"] else 0.0
         curves[name] = np.array(curve["seconds"]), np.array(curve["ape_sim3_m"]) * percent
     draw_errors(path, curves, "error [% of the path]", "position error after Sim(3)")
-
-
