@@ -1,6 +1,7 @@
 """Container files, workflows and metadata, as far as they can be checked without running them."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -76,18 +77,38 @@ def test_the_hooks_check_with_the_ruff_that_make_lint_uses():
     assert f"ruff=={ruff.removeprefix('v')}\n" in read("requirements/dev.txt")
 
 
-def test_the_hooks_find_nothing_to_mend():
+@pytest.fixture
+def tracked():
+    """The files of the repository, by their paths in it."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no clone, or no git")
+    said = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True,
+                          check=False).stdout
+    names = [name for name in said.split("\0") if name and (ROOT / name).is_file()]
+    return names or pytest.skip("git does not say: is the clone somebody else's?")
+
+
+def test_the_hooks_find_nothing_to_mend(tracked):
     """That each file ends with one line end and no line with a blank, as they have it."""
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True,
-                           check=False).stdout.split("\0")
-    if files == [""]:
-        pytest.skip("no clone")
-    for name in files:
-        content = (ROOT / name).read_bytes() if name and (ROOT / name).is_file() else b""
+    for name in tracked:
+        content = (ROOT / name).read_bytes()
         if b"\0" in content or name.startswith("test/data/"):
             continue
         assert not content or re.search(rb"[^\n]\n\Z", content), name
         assert not re.search(rb"[ \t]$", content, re.MULTILINE), name
+
+
+def test_a_source_distribution_is_whole(tracked, tmp_path, monkeypatch):
+    setuptools = pytest.importorskip("setuptools")
+    monkeypatch.chdir(ROOT)
+    distribution = setuptools.Distribution({"script_name": "setup.py"})
+    distribution.parse_config_files(["setup.cfg"])
+    command = distribution.get_command_obj("egg_info")
+    command.egg_base = str(tmp_path)
+    command.ensure_finalized()
+    command.run()
+    carried = set(command.filelist.files)
+    assert [name for name in tracked if name not in carried and not name.startswith(".")] == []
 
 
 def test_the_citation_has_the_version_and_license_of_the_package():
