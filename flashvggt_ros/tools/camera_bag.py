@@ -39,7 +39,8 @@ class CameraBag:
         self._store = get_typestore(Stores.LATEST)
         self._types = self._store.types
         self._calibration = calibration
-        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+        # Humble cannot read metadata.yaml of version 9 ("bad conversion").
+        self._writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
         self._connections: dict[str, Connection] = {}
 
     def __enter__(self) -> CameraBag:

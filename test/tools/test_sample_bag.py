@@ -1,7 +1,9 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from flashvggt_ros.config import ImageConfig
 from flashvggt_ros.mapping.map_io import read_tum
@@ -37,6 +39,16 @@ def test_the_bag_has_textured_images_with_a_calibration(sample):
     assert all(frame.image.std() > 4 for frame in frames)
     assert frames[0].calibration.pinhole.fx == pytest.approx(48 / np.tan(np.radians(34.5)))
     assert np.diff([frame.stamp_ns for frame in frames]).tolist() == [200_000_000] * 4
+
+
+def test_humble_reads_the_bag(sample):
+    """Its rosbag2 takes the offers of publishers as text only; and MCAP by a package of its own."""
+    metadata = yaml.safe_load((sample / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert metadata["version"] <= 8 and metadata["storage_identifier"] == "mcap"
+    for topic in metadata["topics_with_message_count"]:
+        assert isinstance(topic["topic_metadata"]["offered_qos_profiles"], str)
+    package = Path(__file__).resolve().parents[2] / "package.xml"
+    assert "<exec_depend>rosbag2_storage_mcap</exec_depend>" in package.read_text()
 
 
 def test_the_truth_in_the_bag_and_beside_it_are_one(sample):
