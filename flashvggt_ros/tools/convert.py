@@ -29,6 +29,7 @@ from flashvggt_ros.tools.conversion.recording import (
     Recording,
     TimedFile,
     Truth,
+    content_of,
     read_image,
 )
 from flashvggt_ros.tools.conversion.seven_scenes import read_seven_scenes
@@ -64,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         folder = Path(arguments.folder).expanduser()
         if not folder.is_dir():
-            raise ValueError(f"there is no folder {folder}")
+            hint = ": it is a file; unpack it, and name the folder" if folder.exists() else ""
+            raise ValueError(f"there is no folder {folder}{hint}")
         recording = thin(FORMATS[arguments.format](folder), arguments.every, arguments.max_frames)
         write_recording(output, recording)
     except (ValueError, OSError) as error:
@@ -168,7 +170,7 @@ def _write(bag: CameraBag, recording: Recording, kind: str, row: int) -> None:
 
 def _depth_png(file: TimedFile, unit: float) -> NDArray[np.uint8]:
     """Return a depth image as PNG in millimeters; what is too far for 16 bits is not measured."""
-    content = np.frombuffer(file.path.read_bytes(), np.uint8)
+    content = np.frombuffer(content_of(file.path), np.uint8)
     values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
     if values is None or values.dtype != np.uint16 or values.ndim != 2:
         raise ValueError(f"{file.path} is no depth image of 16 bits")

@@ -109,6 +109,9 @@ def test_jpeg_images_stay_jpeg_and_others_are_refused(sequence, tmp_path, capsys
 def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
     assert main(["euroc", str(tmp_path / "V9"), "--output", str(tmp_path / "bag")]) == 2
     assert f"there is no folder {tmp_path / 'V9'}" in capsys.readouterr().err
+    (tmp_path / "V9.zip").touch()
+    assert main(["euroc", str(tmp_path / "V9.zip"), "--output", str(tmp_path / "bag")]) == 2
+    assert "V9.zip: it is a file; unpack it, and name the folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -40,7 +40,7 @@ def read_kitti_odometry(folder: Path) -> Recording:
     stamps_ns = [START_NS + nanoseconds_of(line, str(times)) for line in text_of(times).split()]
     images = tuple(TimedFile(stamp_ns, folder / IMAGES / f"{number:06d}.png")
                    for number, stamp_ns in enumerate(stamps_ns))
-    poses = folder.resolve().parents[1] / "poses" / f"{folder.resolve().name}.txt"
+    poses = folder.resolve().parent.parent / "poses" / f"{folder.resolve().name}.txt"
     truth = _read_poses(poses, stamps_ns, T_color_gray) if poses.is_file() else NO_TRUTH
     model = CameraModel((K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
     return Recording(model, images, truth)

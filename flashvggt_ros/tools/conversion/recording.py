@@ -80,6 +80,14 @@ def text_of(path: Path) -> str:
         raise ValueError(f"{path} is no text file") from None
 
 
+def content_of(path: Path) -> bytes:
+    """Read a file that the data set names. Raises ValueError where it is not there."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing: is the sequence unpacked whole?") from None
+
+
 def nanoseconds_of(seconds: str, place: str) -> int:
     """A time written in seconds [ns]. Raises ValueError that names the place."""
     try:
@@ -119,7 +127,7 @@ def read_image(path: Path) -> tuple[str, NDArray[np.uint8], tuple[int, int]]:
 
     Raises ValueError where it is neither JPEG nor PNG, or cut off.
     """
-    content = path.read_bytes()
+    content = content_of(path)
     stream = memoryview(content)
     try:
         if content.startswith(PNG_SIGNATURE):

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from flashvggt_ros.geometry import se3
+from flashvggt_ros.tools.conversion.kitti_odometry import read_kitti_odometry
 from flashvggt_ros.tools.conversion.recording import START_NS
 from flashvggt_ros.tools.convert import main
 
@@ -38,6 +41,11 @@ def test_the_truth_of_the_gray_camera_becomes_that_of_the_color_camera(
     messages = convert("kitti_odometry", folder)
     stamps = [START_NS + round(float(f"{number * 0.1037362:.6e}") * 1e9) for number in range(8)]
     check(messages, images, stamps, poses, stamps, (718.856, 718.856, 607.1928, 185.2157))
+
+
+def test_a_sequence_right_below_the_root_is_read_too(sequence, monkeypatch):
+    monkeypatch.setattr(Path, "resolve", lambda path: Path("/07"))  # as in a container
+    assert len(read_kitti_odometry(sequence[0]).images) == 8
 
 
 def test_a_sequence_without_poses_becomes_a_bag_without_truth(sequence, convert, capsys):

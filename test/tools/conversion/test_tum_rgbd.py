@@ -92,7 +92,8 @@ def test_a_depth_image_that_is_missing_and_an_index_that_is_no_text_are_named(
     words = ["tum_rgbd", str(folder), "--output", str(tmp_path / "bag")]
     (folder / "depth/0.png").unlink()
     assert main(words) == 2
-    assert f"No such file or directory: '{folder / 'depth/0.png'}'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{folder / 'depth/0.png'} is missing: is the sequence unpacked whole?" in said
     (folder / "rgb.txt").write_bytes(b"\xff\xfe\x00")
     assert main(words) == 2
     assert f"{folder / 'rgb.txt'} is no text file" in capsys.readouterr().err
