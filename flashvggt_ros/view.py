@@ -28,14 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _show_path(path: Path, options: Sequence[str]) -> int:
     from flashvggt_ros.tools import replay, saved_view  # torch and more
-    from flashvggt_ros.tools.evaluation.inputs import is_run_folder
+    from flashvggt_ros.tools.evaluation.inputs import is_other_file, is_run_folder
 
     if not path.exists():
         print(f"{PROGRAM}: {path} does not exist", file=sys.stderr)
         return 2
     if saved_view.is_saved(path):
         return saved_view.main(path, options)
-    if is_run_folder(path):
+    if is_run_folder(path) or is_other_file(path):
         print(f"{PROGRAM}: {path} is neither a run nor a saved map (it has no {saved_view.CLOUD}), "
               "nor a bag (metadata.yaml, .mcap or .db3)", file=sys.stderr)
         return 2

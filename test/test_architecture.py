@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "viewer": BASE | {"mapping", "counts"},
     "tools": BASE | {"parameter", "counts", "cpu_threads", "sensors", "model", "mapping", "scene",
                      "slam", "chunk_predictor", "worlds", "viewer"},
-    "ros": BASE | {"parameter", "cpu_threads", "sensors", "model", "mapping", "slam",
+    "ros": BASE | {"parameter", "counts", "cpu_threads", "sensors", "model", "mapping", "slam",
                    "chunk_predictor", "msg", "srv", "viewer"},
     "view": {"ros", "tools", "viewer"},  # a command line with both sources; nothing imports it
 }

@@ -13,9 +13,13 @@ def test_a_path_that_is_not_there_is_misuse(capsys):
     assert "no/such/bag does not exist" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_nothing_to_show_is_told_what_would_be(tmp_path, capsys):
-    assert main([str(tmp_path)]) == 2
+@pytest.mark.parametrize("name", ["", "map.ply", "truth.tum"])
+def test_a_path_that_is_nothing_to_show_is_told_what_would_be(tmp_path, capsys, name):
+    if name:
+        (tmp_path / name).touch()
+    assert main([str(tmp_path / name)]) == 2
     said = capsys.readouterr().err
+    assert "flashvggt_view: " in said
     assert "neither a run nor a saved map (it has no map.ply), nor a bag (metadata.yaml" in said
 
 

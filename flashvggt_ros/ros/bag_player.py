@@ -18,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
+from flashvggt_ros.counts import positive_number
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, BagTopic
 
 PROGRAM = "flashvggt_play"
@@ -157,20 +158,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bag", help="folder of a rosbag2, or a single .mcap or .db3 file")
-    parser.add_argument("--rate", type=_positive, default=1.0, metavar="R",
+    parser.add_argument("--rate", type=positive_number, default=1.0, metavar="R",
                         help="speed, as a multiple of the recording's")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="default: all")
     parser.add_argument("--clock", action="store_true", help="publish /clock (for use_sim_time)")
-    parser.add_argument("--wait-for-subscribers", type=_positive, default=0.0, metavar="S",
+    parser.add_argument("--wait-for-subscribers", type=positive_number, default=0.0, metavar="S",
                         help="wait up to S seconds for a subscriber of every image topic")
     return parser
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
 
+from flashvggt_ros.counts import number
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros.clouds import read_cloud
@@ -157,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--node", default="mapping", help="name of the node, with its namespace")
-    parser.add_argument("--duration", type=float, default=0.0, metavar="S",
+    parser.add_argument("--duration", type=number, default=0.0, metavar="S",
                         help="stop after S seconds; 0: at Ctrl-C")
     return parser
 

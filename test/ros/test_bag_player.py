@@ -83,9 +83,10 @@ def test_without_a_subscriber_the_player_says_what_it_waited_for(bag):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["nowhere"], "there is no bag at nowhere"), (["{bag}", "--topics", "/none"], "has no /none")],
+    [(["nowhere"], "there is no bag at nowhere"), (["{bag}", "--topics", "/none"], "has no /none"),
+     (["{bag}", "--rate", "fast"], "argument --rate: fast is no number of 0 or more")],
 )
-def test_a_bag_or_topic_that_is_not_there_is_named(bag, arguments, words):
+def test_what_cannot_be_played_is_named(bag, arguments, words):
     player = play(*(argument.format(bag=bag) for argument in arguments))
     said = player.communicate(timeout=30)[1]
     assert player.returncode == 2

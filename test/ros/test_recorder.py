@@ -25,6 +25,7 @@ from flashvggt_ros.ros.messages import (
     pose_stamped,
     transform_stamped,
 )
+from flashvggt_ros.ros.recorder import main
 from flashvggt_ros.worlds import walk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,13 @@ def wait_for(condition, what):
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
+
+
+def test_a_duration_that_is_none_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--output", str(tmp_path), "--duration", "-3"])
+    assert ended.value.code == 2
+    assert "-3 is no number of 0 or more" in capsys.readouterr().err
 
 
 def test_what_a_node_publishes_is_written_down(tmp_path, node):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flashvggt_ros.sensors.bag_reader import STORAGE_SUFFIXES
+from flashvggt_ros.sensors.bag_reader import ROS_1_SUFFIX, STORAGE_SUFFIXES
 
 SURFACES_FILE = "surfaces.ply"  # that a bag folder may hold beside its true poses
 
@@ -41,6 +41,11 @@ def is_run_folder(path: Path) -> bool:
         entry.name == "metadata.yaml" or entry.suffix in STORAGE_SUFFIXES
         for entry in path.iterdir()
     )
+
+
+def is_other_file(path: Path) -> bool:
+    """Whether a path is a file that is no recording."""
+    return path.is_file() and path.suffix not in (*STORAGE_SUFFIXES, ROS_1_SUFFIX)
 
 
 def pair_inputs(inputs: Sequence[str], truths: Sequence[str]) -> list[tuple[Path, str]]:
