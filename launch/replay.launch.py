@@ -43,13 +43,7 @@ def generate_launch_description() -> LaunchDescription:
                 description="Folder for trajectory, map and status as published; empty: none",
             ),
             IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(
-                    [
-                        PathJoinSubstitution(
-                            [FindPackageShare(PACKAGE), "launch", "mapping.launch.py"]
-                        )
-                    ]
-                ),
+                PythonLaunchDescriptionSource([PathJoinSubstitution([SHARE, *MAPPING])]),
                 launch_arguments={"use_sim_time": "true"}.items(),
             ),
             OpaqueFunction(function=_player_and_recorder),
