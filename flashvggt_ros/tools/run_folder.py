@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from flashvggt_ros.tools.plots import ARBITRARY, METERS, draw_map, draw_trajecto
 REPORT = "report.json"
 COUNTS = ("frames_read", "frames_placed", "frames_interpolated")  # in the report
 MAP_FOLDER = "map"
+LOCK_TIMEOUT_S = 10.0  # for a run whose caller was killed to write what it has
+POLL_S = 0.1
 OWN_FILES = re.compile(
     r"trajectory(_\w+)?\.(tum|png)|(odometry|keyframes)\.tum|map\.ply"
     r"|(map_top|scene|evaluation)\.png|status\.jsonl|report\.(md|html)|\w+\.log"
@@ -67,12 +70,11 @@ class RunFolder:
         """Lock the folder for as long as this object lives; some network file systems cannot."""
         lock = os.open(self.path, os.O_RDONLY)
         weakref.finalize(self, os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"--output {self.path} is in use: another run writes there") from None
-        except OSError:  # no locks there
-            pass
+        end = time.monotonic() + LOCK_TIMEOUT_S
+        while not _locks(lock):
+            if time.monotonic() > end:
+                raise ValueError(f"--output {self.path} is in use: another run writes there")
+            time.sleep(POLL_S)
 
     def write_trajectory(self, trajectory: Trajectory, keyframes: Trajectory) -> dict[str, str]:
         """Write trajectory.tum, all frames by stamp; return each camera's file.
@@ -129,6 +131,17 @@ class RunFolder:
         rows = [row for row in _by_stamp(trajectory) if trajectory.frames[row].camera in cameras]
         stamps = [trajectory.frames[row].stamp_ns for row in rows]
         write_tum(self.path / name, stamps, trajectory.T_map_camera[rows])
+
+
+def _locks(folder: int) -> bool:
+    """Lock an open folder, or find that it cannot be locked at all; False: another has it."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def read_run(run_folder: Path) -> tuple[dict[str, Any], Path]:

@@ -15,6 +15,7 @@ from flashvggt_ros.config import build_config
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
 from flashvggt_ros.model.checkpoint import CheckpointCard
 from flashvggt_ros.sensors.bag_reader import Bag
+from flashvggt_ros.tools import run_folder
 from flashvggt_ros.tools.replay import Replay, main
 from flashvggt_ros.tools.run_folder import RunFolder
 from flashvggt_ros.worlds import TruthPredictor, make_world, walk
@@ -324,7 +325,10 @@ def test_the_command_may_write_over_its_own_results_and_takes_a_parameter_file(
     assert len(report["checkpoint"]["sha256"]) == 64
 
 
-def test_two_runs_at_once_into_one_folder_do_not_mix(tmp_path, capsys, tiny_checkpoint):
+def test_two_runs_at_once_into_one_folder_do_not_mix(
+    tmp_path, capsys, tiny_checkpoint, monkeypatch
+):
+    monkeypatch.setattr(run_folder, "LOCK_TIMEOUT_S", 0.3)
     bag = record(tmp_path / "bag", make_world(walk(4)).frames)
     first = RunFolder(tmp_path / "out")
     first.create()
