@@ -118,6 +118,6 @@ def find_surfaces(surfaces: str, truth: str, bag: Path | None) -> str:
     """
     if surfaces or bag is None:
         return surfaces
-    beside = bag / SURFACES_FILE
-    is_own = truth.startswith((f"{bag}:", f"{bag}/")) and beside.is_file()
-    return str(beside) if is_own else ""
+    beside = bag.absolute() / SURFACES_FILE
+    is_own = absolute_truth(truth).startswith((f"{beside.parent}:", f"{beside.parent}/"))
+    return str(beside) if is_own and beside.is_file() else ""

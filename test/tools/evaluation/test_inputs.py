@@ -73,6 +73,18 @@ def test_the_surfaces_of_a_bag_are_used_with_the_truth_of_that_bag_only(tmp_path
     assert find_surfaces("given.ply", "elsewhere.tum", tmp_path) == "given.ply"
 
 
+def test_the_surfaces_of_a_bag_are_found_however_bag_and_truth_are_named(tmp_path, monkeypatch):
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    for name in ("surfaces.ply", "groundtruth.tum"):
+        (bag / name).touch()
+    monkeypatch.chdir(tmp_path)
+    for truth in ("bag/groundtruth.tum", "bag:/truth", f"{bag}:/truth", f"{bag}/groundtruth.tum"):
+        for named in (bag, Path("bag")):
+            assert find_surfaces("", truth, named) == str(bag / "surfaces.ply")
+
+
+
 def test_a_folder_with_a_recording_is_a_bag_and_another_one_a_run(tmp_path):
     assert is_run_folder(tmp_path)
     (tmp_path / "walk.mcap").touch()
