@@ -77,7 +77,7 @@ class CameraInput:
         """Why no images come, or none is of use, in words; empty otherwise, and while closed."""
         if self._subscription is None:
             return ""
-        if not self.is_connected:
+        if not self.is_connected and not self._stream.has_begun:
             return f"no image publisher on {self.topic} yet"
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         stream = self.stream
