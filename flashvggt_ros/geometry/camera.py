@@ -53,13 +53,17 @@ class Pinhole:
 
     def reduced(self, reduction: int) -> Pinhole:
         """The camera of the image in which so many pixels, across and down, were made one."""
+        return self.part(0, 0, reduction, self.width // reduction, self.height // reduction)
+
+    def part(self, left: float, top: float, step: float, width: int, height: int) -> Pinhole:
+        """The camera of an image of pixels ``step`` of this one's wide, from an edge on [px]."""
         return Pinhole(
-            self.fx / reduction,
-            self.fy / reduction,
-            (self.cx + 0.5) / reduction - 0.5,
-            (self.cy + 0.5) / reduction - 0.5,
-            self.width // reduction,
-            self.height // reduction,
+            self.fx / step,
+            self.fy / step,
+            (self.cx - left + 0.5) / step - 0.5,
+            (self.cy - top + 0.5) / step - 0.5,
+            width,
+            height,
         )
 
     def backproject(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:

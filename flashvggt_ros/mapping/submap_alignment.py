@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.mapping.graph_factors import FREEDOMS
 from flashvggt_ros.mapping.graph_measurements import covariance_at
@@ -201,24 +200,18 @@ def _on_pixels_of(old: View, new: View) -> View:
         return old
     source = np.array(old.frame.image.shape[:2])
     old_size, new_size = np.array(old.depth.shape), np.array(new.depth.shape)
-    ratio = float((old_size / source).max() / (new_size / source).max())
+    step = float((old_size / source).max() / (new_size / source).max())
+    edge = (old_size - step * new_size) / 2  # of the new image on the old one, top and left
     rows, columns = (
-        np.floor(size_old / 2 + ratio * (np.arange(size_new) + 0.5 - size_new / 2)).astype(np.intp)
-        for size_old, size_new in zip(old_size, new_size, strict=True)
+        np.floor(begin + step * (np.arange(size) + 0.5)).astype(np.intp)
+        for begin, size in zip(edge, new_size, strict=True)
     )
     is_row, is_column = (rows >= 0) & (rows < old_size[0]), (columns >= 0) & (columns < old_size[1])
     to, of = np.ix_(is_row, is_column), np.ix_(rows[is_row], columns[is_column])
     depth, confidence = np.zeros(new_size, np.float32), np.zeros(new_size, np.float32)
     depth[to], confidence[to] = old.depth[of], old.confidence[of]
-    camera = old.camera
-    moved = Pinhole(
-        camera.fx / ratio,
-        camera.fy / ratio,
-        (camera.cx + 0.5 - old_size[1] / 2) / ratio + new_size[1] / 2 - 0.5,
-        (camera.cy + 0.5 - old_size[0] / 2) / ratio + new_size[0] / 2 - 0.5,
-        int(new_size[1]),
-        int(new_size[0]),
-    )
+    (top, left), (height, width) = edge.tolist(), new.depth.shape
+    moved = old.camera.part(left, top, step, width, height)
     return View(old.frame, depth, confidence, moved, old.T_submap_camera)
 
 

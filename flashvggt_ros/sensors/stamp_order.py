@@ -16,6 +16,28 @@ def never(stamp_ns: int) -> bool:
     return False
 
 
+class GrowingRun:
+    """Stamps in a row that grow among themselves; ``last_ns`` is the newest there was."""
+
+    def __init__(self) -> None:
+        self.last_ns = 0
+        self._length = 0
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether they are so many that time has jumped to them."""
+        return self._length >= RUN
+
+    def add(self, stamp_ns: int) -> None:
+        """Go on with a stamp, or begin with it where it does not grow."""
+        self._length = self._length + 1 if stamp_ns > self.last_ns else 1
+        self.last_ns = stamp_ns
+
+    def end(self) -> None:
+        """Something else came in between."""
+        self._length = 0
+
+
 class StampOrder:
     """Refuses stamps that are not newer than all before, and finds when time has jumped.
 
@@ -34,8 +56,7 @@ class StampOrder:
     def clear(self) -> None:
         """Take any stamp next."""
         self._newest_ns = 0
-        self._back_ns = self._ahead_ns = 0
-        self._back_run = self._ahead_run = 0
+        self._back, self._ahead = GrowingRun(), GrowingRun()
 
     def pause(self) -> None:
         """Nothing is listened to for a while: the next stamp may lie far ahead."""
@@ -45,7 +66,8 @@ class StampOrder:
         """Take note of a message that is taken."""
         self._has_paused = False
         self._newest_ns = stamp_ns
-        self._back_run = self._ahead_run = 0
+        self._back.end()
+        self._ahead.end()
 
     def check(self, stamp_ns: int, what: str) -> None:
         """Raise RejectedInput for a stamp out of order; ``what`` names such a message: "image"."""
@@ -53,9 +75,8 @@ class StampOrder:
             check_stamp(stamp_ns, self._newest_ns, what)
         except RejectedInput:
             if 0 < stamp_ns < self._newest_ns - JUMP_BACK_NS:
-                self._back_run = self._back_run + 1 if stamp_ns > self._back_ns else 1
-                self._back_ns = stamp_ns
-                self._ahead_run = 0
+                self._back.add(stamp_ns)
+                self._ahead.end()
             raise
         ahead_ns = stamp_ns - self._newest_ns
         is_expected = not self._newest_ns or self._has_paused or ahead_ns <= JUMP_AHEAD_NS
@@ -63,10 +84,9 @@ class StampOrder:
             self._check_ahead(stamp_ns, what)
 
     def _check_ahead(self, stamp_ns: int, what: str) -> None:
-        self._ahead_run = self._ahead_run + 1 if stamp_ns > self._ahead_ns else 1
-        self._ahead_ns = stamp_ns
-        self._back_run = 0
-        if self._ahead_run < RUN:
+        self._ahead.add(stamp_ns)
+        self._back.end()
+        if not self._ahead.is_proof:
             raise RejectedInput(
                 "stamp_ahead",
                 f"the stamp {stamp_ns} ns lies {(stamp_ns - self._newest_ns) / 1e9:.3f} s after "
@@ -76,9 +96,9 @@ class StampOrder:
     @property
     def jump_back_ns(self) -> int:
         """How far time has jumped back, 0 where it has not; the messages were refused so far."""
-        return self._newest_ns - self._back_ns if self._back_run >= RUN else 0
+        return self._newest_ns - self._back.last_ns if self._back.is_proof else 0
 
     @property
     def newest_refused_ns(self) -> int:
         """Stamp of the newest message that was refused as lying far back, 0 before the first."""
-        return self._back_ns
+        return self._back.last_ns

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flashvggt_ros.sensors.rejected_input import RejectedInput, read_header, read_text
-from flashvggt_ros.sensors.stamp_order import JUMP_AHEAD_NS, RUN, never
+from flashvggt_ros.sensors.stamp_order import JUMP_AHEAD_NS, RUN, GrowingRun, never
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class TransformOrder:
         self._clear = clear
         self._is_current = is_current
         self._newest: dict[str, int] = {}
-        self._runs: dict[str, list[int]] = {}
+        self._runs: dict[str, GrowingRun] = {}
         self._said: set[str] = set()
 
     def forget(self) -> None:
@@ -56,9 +56,9 @@ class TransformOrder:
         return True
 
     def _is_proven(self, child: str, stamp_ns: int) -> bool:
-        run = self._runs.get(child, [])
-        self._runs[child] = run = [*run, stamp_ns] if run and stamp_ns > run[-1] else [stamp_ns]
-        return len(run) >= RUN or self._is_current(stamp_ns)
+        run = self._runs.setdefault(child, GrowingRun())
+        run.add(stamp_ns)
+        return run.is_proof or self._is_current(stamp_ns)
 
     def _say(self, child: str, ahead_s: float) -> None:
         if child not in self._said:

@@ -3,7 +3,7 @@
 import os
 import pickle
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,38 +16,24 @@ from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.srv import LoadMap, SaveMap
 from geometry_msgs.msg import TransformStamped
 from rclpy.lifecycle import TransitionCallbackReturn
+from ros.predictors import Failing, tripping
 from safetensors.torch import save_file
 from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.frame import ChunkPrediction, Frame
 from flashvggt_ros.mapping.map_archive import load_map
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros.messages import stamp_ns
 from flashvggt_ros.ros.node_lifetime import load_model
 from flashvggt_ros.ros.session import LoadedModel
-from flashvggt_ros.worlds import TruthCache, TruthPredictor, make_world, walk
+from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(16))
 MODEL = MapModel("truth", "", "")
 
 
-class Failing(TruthPredictor):
-    """Tells the truth, but for the calls of these numbers, counted from 1."""
-
-    def __init__(self, error: Exception, calls: Sequence[int]) -> None:
-        super().__init__(WORLD)
-        self._error, self._failing, self._calls = error, calls, 0
-
-    def predict(self, frames: Sequence[Frame], cache: TruthCache) -> ChunkPrediction:
-        self._calls += 1
-        if self._calls in self._failing:
-            raise self._error
-        return super().predict(frames, cache)
-
-
 def test_a_lost_chunk_takes_the_pose_off_tf_until_the_next_one(bench: Any) -> None:
-    it = bench(Failing(RuntimeError("the model tripped"), calls=[2]))
+    it = bench(tripping(WORLD))
     images = it.publisher()
     it.play(images, WORLD.frames[:4], period=0.01)
     it.spin_until(lambda: it.listener.transforms)
@@ -68,7 +54,7 @@ def test_a_lost_chunk_takes_the_pose_off_tf_until_the_next_one(bench: Any) -> No
 
 
 def test_a_model_that_fails_three_times_ends_the_node_with_code_1(bench: Any) -> None:
-    it = bench(Failing(RuntimeError("broken for good"), calls=range(2, 9)))
+    it = bench(Failing(WORLD, RuntimeError("broken for good"), calls=range(2, 9)))
     it.play(it.publisher(), WORLD.frames, period=0.01)
     it.spin_until(lambda: it.node.fatal)
     assert it.node.exit_code == 1
@@ -86,7 +72,7 @@ def test_a_model_that_fails_three_times_ends_the_node_with_code_1(bench: Any) ->
 def test_a_lost_gpu_ends_the_node_at_once_with_a_code_of_its_own(
     bench: Any, kind: type[Exception]
 ) -> None:
-    it = bench(Failing(kind("CUDA error: unspecified launch failure"), calls=range(2, 9)))
+    it = bench(Failing(WORLD, kind("CUDA error: unspecified launch failure"), calls=range(2, 9)))
     it.play(it.publisher(), WORLD.frames[:8], period=0.01)
     it.spin_until(lambda: it.node.fatal)
     assert it.node.exit_code == os.EX_TEMPFAIL == 75
@@ -100,7 +86,7 @@ def test_a_lost_gpu_ends_the_node_at_once_with_a_code_of_its_own(
 
 
 def test_out_of_memory_is_said_while_the_chunk_is_mapped_in_halves(bench: Any) -> None:
-    it = bench(Failing(torch.cuda.OutOfMemoryError("CUDA out of memory"), calls=[2]))
+    it = bench(Failing(WORLD, torch.cuda.OutOfMemoryError("CUDA out of memory"), calls=[2]))
     it.play(it.publisher(), WORLD.frames, period=0.01)
     status = it.settle(16)
     assert (status.frames_used, status.frames_dropped) == (16, 0)

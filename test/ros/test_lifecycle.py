@@ -15,6 +15,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from ros.node_bench import LATCHED, TRUTH, NodeBench
+from ros.predictors import Held, tripping
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import SetBool, Trigger
 
@@ -108,22 +109,15 @@ def test_an_inactive_node_takes_no_images_sends_no_poses_and_keeps_its_map(
 
 
 def test_images_that_wait_are_dropped_and_counted_as_the_node_becomes_inactive(bench: Any) -> None:
-    busy, go_on = threading.Event(), threading.Event()
-
-    class Slow(TruthPredictor):
-        def predict(self, frames: Any, cache: Any) -> Any:
-            busy.set()
-            assert go_on.wait(30)
-            return super().predict(frames, cache)
-
-    it = bench(Slow(WORLD))
+    held = Held(WORLD)
+    it = bench(held)
     it.play(it.publisher(), WORLD.frames, period=0.01)
-    it.spin_until(lambda: busy.is_set() and it.listener.status.frames_received == 16)
+    it.spin_until(lambda: held.is_busy.is_set() and it.listener.status.frames_received == 16)
     assert it.node.trigger_deactivate() == SUCCESS
     it.spin_until(lambda: it.listener.status.frames_dropped == 12)
     assert list(it.listener.status.dropped_causes) == ["inactive"]
     it.listener.heard["/mapping/odometry"].clear()
-    go_on.set()
+    held.may_go_on.set()
     assert it.settle(16).frames_used == 4
     it.spin(0.2)
     assert it.listener.heard["/mapping/odometry"] == []
@@ -229,17 +223,10 @@ def test_a_transition_that_does_not_fit_the_state_is_refused_and_changes_nothing
 
 
 def test_cleanup_waits_for_the_chunk_in_progress_while_the_state_is_told(bench: Any) -> None:
-    busy, go_on = threading.Event(), threading.Event()
-
-    class Slow(TruthPredictor):
-        def predict(self, frames: Any, cache: Any) -> Any:
-            busy.set()
-            assert go_on.wait(30)
-            return super().predict(frames, cache)
-
-    it = bench(Slow(WORLD))
+    held = Held(WORLD)
+    it = bench(held)
     it.play(it.publisher(), WORLD.frames[:4], period=0.01)
-    it.spin_until(busy.is_set)
+    it.spin_until(held.is_busy.is_set)
     assert change(it, "deactivate")
     client = it.helper.create_client(ChangeState, "/mapping/change_state")
     it.spin_until(client.service_is_ready)
@@ -247,7 +234,7 @@ def test_cleanup_waits_for_the_chunk_in_progress_while_the_state_is_told(bench: 
     cleaned = client.call_async(ChangeState.Request(transition=cleanup))
     it.spin(0.3)
     assert state(it) == "inactive" and not cleaned.done()
-    go_on.set()
+    held.may_go_on.set()
     it.spin_until(cleaned.done)
     assert cleaned.result().success and state(it) == "unconfigured"
 
@@ -255,17 +242,10 @@ def test_cleanup_waits_for_the_chunk_in_progress_while_the_state_is_told(bench: 
 def test_requests_that_wait_while_the_node_is_cleaned_up_are_answered(
     bench: Any, tmp_path: Path
 ) -> None:
-    busy, go_on = threading.Event(), threading.Event()
-
-    class Slow(TruthPredictor):
-        def predict(self, frames: Any, cache: Any) -> Any:
-            busy.set()
-            assert go_on.wait(30)
-            return super().predict(frames, cache)
-
-    it = bench(Slow(WORLD), map_directory=str(tmp_path))
+    held = Held(WORLD)
+    it = bench(held, map_directory=str(tmp_path))
     it.play(it.publisher(), WORLD.frames[:4], period=0.01)
-    it.spin_until(busy.is_set)
+    it.spin_until(held.is_busy.is_set)
     client = it.helper.create_client(SaveMap, "/mapping/save_map")
     it.spin_until(client.service_is_ready)
     saved = client.call_async(SaveMap.Request(name="room"))
@@ -275,7 +255,7 @@ def test_requests_that_wait_while_the_node_is_cleaned_up_are_answered(
     cleanup = Transition(id=Transition.TRANSITION_CLEANUP)
     cleaned = client.call_async(ChangeState.Request(transition=cleanup))
     it.spin(0.2)
-    go_on.set()
+    held.may_go_on.set()
     it.spin_until(lambda: cleaned.done() and saved.done())
     assert cleaned.result().success and not saved.result().success
     assert "cleaned up" in saved.result().message
@@ -284,19 +264,12 @@ def test_requests_that_wait_while_the_node_is_cleaned_up_are_answered(
 def test_a_node_that_is_inactive_again_before_its_chunk_is_mapped_publishes_no_map(
     bench: Any,
 ) -> None:
-    busy, go_on = threading.Event(), threading.Event()
-
-    class Slow(TruthPredictor):
-        def predict(self, frames: Any, cache: Any) -> Any:
-            busy.set()
-            assert go_on.wait(30)
-            return super().predict(frames, cache)
-
-    it = bench(Slow(WORLD))
+    held = Held(WORLD)
+    it = bench(held)
     it.play(it.publisher(), WORLD.frames[:4], period=0.01)
-    it.spin_until(busy.is_set)
+    it.spin_until(held.is_busy.is_set)
     assert change(it, "deactivate") and change(it, "activate") and change(it, "deactivate")
-    go_on.set()
+    held.may_go_on.set()
     it.settle(4)
     it.spin(0.5)
     assert it.listener.heard["/mapping/map_cloud"] == []
@@ -305,16 +278,7 @@ def test_a_node_that_is_inactive_again_before_its_chunk_is_mapped_publishes_no_m
 def test_a_node_that_is_active_again_publishes_although_a_chunk_of_before_has_failed(
     bench: Any,
 ) -> None:
-    class Tripping(TruthPredictor):
-        calls = 0
-
-        def predict(self, frames: Any, cache: Any) -> Any:
-            self.calls += 1
-            if self.calls == 2:
-                raise RuntimeError("the model tripped")
-            return super().predict(frames, cache)
-
-    it = bench(Tripping(WORLD), chunk__max_wait=60.0)
+    it = bench(tripping(WORLD), chunk__max_wait=60.0)
     images = it.publisher()
     it.play(images, WORLD.frames[:6], period=0.01)  # a chunk, and two that wait
     it.spin_until(lambda: it.listener.transforms)

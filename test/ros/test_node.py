@@ -1,7 +1,6 @@
 """The mapping node over real DDS, with a predictor that knows the world."""
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,15 +9,15 @@ import pytest
 from flashvggt_ros.msg import MapStatus
 from geometry_msgs.msg import TransformStamped
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from ros.predictors import tripping
 from tf2_msgs.msg import TFMessage
 
-from flashvggt_ros.frame import ChunkPrediction, Frame
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns, transform_stamped
 from flashvggt_ros.slam import Slam
-from flashvggt_ros.worlds import TruthCache, TruthPredictor, look, make_world, walk
+from flashvggt_ros.worlds import TruthPredictor, look, make_world, walk
 
 WORLD = make_world(walk(16))
 STAMPS = [frame.stamp_ns for frame in WORLD.frames]
@@ -248,16 +247,7 @@ def test_the_whole_map_is_sent_only_when_it_changed(bench: Any) -> None:
 
 
 def test_a_failing_chunk_is_reported_and_mapping_goes_on(bench: Any) -> None:
-    class Tripping(TruthPredictor):
-        calls = 0
-
-        def predict(self, frames: Sequence[Frame], cache: TruthCache) -> ChunkPrediction:
-            self.calls += 1
-            if self.calls == 2:
-                raise RuntimeError("the model tripped")
-            return super().predict(frames, cache)
-
-    it = bench(Tripping(WORLD))
+    it = bench(tripping(WORLD))
     images = it.publisher()
     it.play(images, WORLD.frames[:8])
     it.spin_until(lambda: it.listener.status.state == MapStatus.ERROR)

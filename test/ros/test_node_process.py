@@ -37,6 +37,16 @@ def start(*parameters: str) -> subprocess.Popen[str]:
     )
 
 
+def outcome_of(program: str) -> tuple[int, str, str]:
+    """Run a program of its own: its exit code, and what it wrote to both outputs."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
 def segments(pid: int | str) -> set[str]:
     """The shared memory files that a process has mapped."""
     maps = Path(f"/proc/{pid}/maps").read_text()
@@ -192,12 +202,7 @@ class Signaling:
 sys.meta_path.insert(0, Signaling())
 sys.exit(main(["--ros-args", "-p", "chunk.size:=999"]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "signaled\n", "")
+    assert outcome_of(program) == (0, "signaled\n", "")
 
 
 def test_a_signal_before_the_node_spins_stops_it_cleanly() -> None:
@@ -214,12 +219,7 @@ class Signaled(node_lifetime.MappingNode):
 node_lifetime.MappingNode = Signaled
 sys.exit(main([]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert outcome_of(program) == (0, "", "")
 
 
 def test_a_node_that_is_started_by_nohup_outlives_its_terminal() -> None:
@@ -232,12 +232,7 @@ stop = StopRequest()
 os.kill(os.getpid(), signal.SIGHUP)
 print(stop.is_set)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+    assert outcome_of(program) == (0, "False\n", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -255,9 +250,4 @@ sys.modules["flashvggt_ros.ros.node_lifetime"] = types.SimpleNamespace(run=lambd
 sys.late = Late()  # goes when Python has put back the handlers that it knows
 sys.exit(main([]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "alive", "")
+    assert outcome_of(program) == (0, "alive", "")

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +14,28 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from ros.node_bench import total
+from ros.predictors import Held
 from std_srvs.srv import SetBool, Trigger
 
-from flashvggt_ros.frame import ChunkPrediction, Frame
 from flashvggt_ros.mapping.map_archive import load_map, save_map
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros.messages import stamp_ns
-from flashvggt_ros.worlds import TruthCache, TruthPredictor, make_world, walk
+from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(16))
 STAMPS = [frame.stamp_ns for frame in WORLD.frames]
 
 
-class SlowPredictor(TruthPredictor):
-    """Tells the truth when it is allowed to."""
-
-    def __init__(self) -> None:
-        super().__init__(WORLD)
-        self.may_go_on = threading.Event()
-        self.is_busy = threading.Event()
-
-    def predict(self, frames: Sequence[Frame], cache: TruthCache) -> ChunkPrediction:
-        self.is_busy.set()
-        assert self.may_go_on.wait(30)
-        return super().predict(frames, cache)
-
-
 @pytest.fixture
-def slow_predictor(bench: Any) -> Iterator[SlowPredictor]:
+def slow_predictor(bench: Any) -> Iterator[Held]:
     """Goes on at the latest before the bench closes, which waits for it."""
-    predictor = SlowPredictor()
+    predictor = Held(WORLD)
     yield predictor
     predictor.may_go_on.set()
 
 
 def test_a_queue_that_overflows_counts_what_it_drops(
-    bench: Any, slow_predictor: SlowPredictor
+    bench: Any, slow_predictor: Held
 ) -> None:
     it = bench(slow_predictor, image__queue_size=4)
     images = it.publisher()
@@ -65,7 +51,7 @@ def test_a_queue_that_overflows_counts_what_it_drops(
 
 
 def test_services_are_answered_during_inference(
-    bench: Any, slow_predictor: SlowPredictor, tmp_path: Path
+    bench: Any, slow_predictor: Held, tmp_path: Path
 ) -> None:
     it = bench(slow_predictor, map_directory=str(tmp_path))
     images = it.publisher()

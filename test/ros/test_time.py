@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from ros.node_bench import NodeBench, image_message
+from ros.predictors import tripping
 from ros.test_robot import say_static
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
@@ -201,18 +202,9 @@ def test_tf_is_not_dated_to_a_camera_whose_clock_alone_is_an_hour_ahead(bench: A
 
 
 def test_poses_go_on_tf_again_although_the_submap_could_not_be_closed(bench: Any) -> None:
-    class Tripping(TruthPredictor):
-        calls = 0
-
-        def predict(self, frames: Any, cache: Any) -> Any:
-            self.calls += 1
-            if self.calls == 2:
-                raise RuntimeError("the model tripped")
-            return super().predict(frames, cache)
-
     before = at(WORLD.frames[:6], time.time_ns() - SECOND)  # a chunk, and two that wait
     after = at(WORLD.frames[6:19], before[-1].stamp_ns - 4 * SECOND)
-    it = bench(Tripping(world_of([*before, *after])), chunk__max_wait=60.0)
+    it = bench(tripping(world_of([*before, *after])), chunk__max_wait=60.0)
     images = it.publisher()
     it.play(images, before)
     it.spin_until(lambda: it.listener.transforms)
