@@ -8,7 +8,9 @@ growing memory is not part of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable
+from threading import Thread, current_thread
 from typing import NamedTuple
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -45,9 +47,12 @@ class ChunkGraphs:
     """Runs computations, by graphs from the second time on."""
 
     def __init__(self, most_rows: int) -> None:
-        """``most_rows``: of the input of a computation that is recorded; 0: none is."""
+        """``most_rows``: of the input of a computation that is recorded; 0: none is.
+
+        What is not recorded yet is known by the threads that ran it.
+        """
         self._most_rows = most_rows
-        self._recordings: dict[Hashable, _Recording | None] = {}
+        self._recordings: dict[Hashable, _Recording | WeakSet[Thread]] = {}
 
     @classmethod
     def on(cls, device: torch.device) -> ChunkGraphs:
@@ -61,20 +66,21 @@ class ChunkGraphs:
         """Run the computation that ``make`` starts on ``x``.
 
         By ``name`` and the shape of ``x`` it is known again: all else it computes with must be the
-        same, and at the same place in memory; None: it is not recorded. Once it runs as it is, so
-        that nothing is set up while it is recorded.
+        same, and at the same place in memory; None: it is not recorded. A thread runs it once as it
+        is before it records it: libraries set up in each thread what must not be set up meanwhile.
         """
         if name is None or x.shape[:-1].numel() > self._most_rows:
             return run_stretches(make(x), attend)
         key = (name, x.shape, x.dtype)
-        is_new = key not in self._recordings
-        recording = self._recordings.pop(key, None)
-        if is_new:
+        known = self._recordings.pop(key, WeakSet[Thread]())
+        if isinstance(known, WeakSet) and current_thread() in known:
+            known = _Recording(make, x)
+        if isinstance(known, WeakSet):
             result = run_stretches(make(x), attend)
+            known.add(current_thread())
         else:
-            recording = recording or _Recording(make, x)
-            result = tuple(tensor.clone() for tensor in recording.run(x, attend))
-        self._recordings[key] = recording
+            result = tuple(tensor.clone() for tensor in known.run(x, attend))
+        self._recordings[key] = known
         if len(self._recordings) > GRAPHS_KEPT:
             self._recordings.pop(next(iter(self._recordings)))
         return result
@@ -124,7 +130,8 @@ class _Recording:
 
     def _record(self, mixed: Tensor | None) -> None:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # other threads, which publish maps and memory, may use the GPU meanwhile
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             stop, result = _next_stop(self._stretches, mixed)
         self._parts.append((graph, stop, result))
 

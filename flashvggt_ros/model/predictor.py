@@ -113,6 +113,19 @@ class FlashVGGTPredictor:
                 self.model.decode(features), _signatures(features), images, colors
             )
 
+    def warm_up(self, chunk_frames: int) -> None:
+        """Run two chunks of black 4:3 images, so that the first real ones find kernels ready.
+
+        On a GPU kernels are compiled at the first chunk and recorded as graphs at the second. No
+        prediction changes by it. Raises what predict() raises, and what torch does.
+        """
+        width = self.preprocessor.width
+        black = np.zeros((max(width * 3 // 4, self.preprocessor.least), width, 3), np.uint8)
+        chunk = [Frame(0, "warm-up", black, None)] * chunk_frames
+        cache = self.new_cache()
+        for _ in range(2):
+            self.predict(chunk, cache)
+
     def check_cache_bound(self, chunk_frames: int) -> None:
         """Raise ValueError if chunks of 16:9 images cannot fit max_cache_mb."""
         patch, width = self.model.config.patch_size, self.preprocessor.width

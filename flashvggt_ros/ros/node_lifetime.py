@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import time
+from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -13,11 +16,16 @@ from rclpy.signals import SignalHandlerOptions
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
-from flashvggt_ros.ros.gpu import spared_by_collector
+from flashvggt_ros.ros.gpu import is_gpu_lost, spared_by_collector
 from flashvggt_ros.ros.node import NODE_NAME, MappingNode
 from flashvggt_ros.ros.node_state import ModelIdentity
 from flashvggt_ros.ros.session import LoadedModel
 from flashvggt_ros.ros.stop_request import StopRequest
+
+if TYPE_CHECKING:
+    from flashvggt_ros.model.predictor import FlashVGGTPredictor
+
+logger = logging.getLogger(__name__)
 
 SPIN_TIMEOUT_S = 0.1  # longest time until a signal is acted upon
 
@@ -49,10 +57,29 @@ def load_model(config: Config) -> LoadedModel:
         from flashvggt_ros.model.predictor import load_predictor  # torch: seconds
 
         predictor = load_predictor(config)
+        if predictor.device.type == "cuda":
+            warm_up(predictor, config.chunk.size)
     card = predictor.card
     device = f"{predictor.device} ({predictor.precision.name})"
     identity = ModelIdentity(card.name, card.sha256, card.revision, card.is_trained, device)
     return LoadedModel(predictor, identity, predictor.preprocessor.reduction)
+
+
+def warm_up(predictor: FlashVGGTPredictor, chunk_frames: int) -> None:
+    """Let a GPU compile its kernels before images arrive, which takes seconds once on a machine.
+
+    Raises RuntimeError if the GPU cannot be used. What else goes wrong is for the first chunk to
+    repeat, and for those to deal with who deal with chunks.
+    """
+    began = time.monotonic()
+    try:
+        predictor.warm_up(chunk_frames)
+    except (RuntimeError, MemoryError) as error:
+        if is_gpu_lost(error):
+            raise
+        logger.warning("the first chunk will take longer: %s", error)
+    else:
+        logger.info("the GPU's kernels were ready after %.1f s", time.monotonic() - began)
 
 
 def _start(args: list[str] | None) -> MappingNode:

@@ -247,6 +247,25 @@ def test_a_width_that_is_no_multiple_of_the_patch_is_refused_at_start(make_confi
         load_predictor(make_config(**{"predictor.width": 33}))
 
 
+def test_a_warm_up_runs_the_model_and_changes_no_prediction(predictor, make_config, monkeypatch):
+    expected = predictor.predict(frames_of(3), predictor.new_cache())
+    warm = load_predictor(make_config())
+    predict, sizes = warm.predict, []
+
+    def noting(frames, cache):
+        predict(frames, cache)
+        sizes.append((len(frames), cache.frames))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(warm, "predict", noting)
+        warm.warm_up(3)
+    got = warm.predict(frames_of(3), warm.new_cache())
+
+    assert sizes == [(3, 3), (3, 6)]
+    np.testing.assert_array_equal(got.T_submap_camera, expected.T_submap_camera)
+    np.testing.assert_array_equal(got.depth, expected.depth)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
 def test_a_missing_gpu_is_said(make_config):
     with pytest.raises(ValueError, match="device is cuda"):
