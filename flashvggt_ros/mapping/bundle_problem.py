@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from flashvggt_ros.geometry import se3
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-SCALE, FOCAL = 6, 7  # columns of an observation's Jacobian, after those of the twist
+SCALE, FOCAL, RESIDUAL = 6, 7, 8  # rows of linearized(), after those of the twist
 LEAST_DEPTH = 1e-3  # of a point in front of a camera, relative to its depth in the anchor
 
 
@@ -32,7 +33,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observations:
-    """N sightings of M tracks, sorted by (anchor, frame); each track's anchor is one of them.
+    """N sightings of M tracks, sorted by (anchor, frame), of each track at most one in a frame.
 
     ``track``, ``frame`` and ``anchor`` (the frame where the track began) (N,); ``ray`` and
     ``anchor_ray`` (N, 2): x/z and y/z with the assumed focal length, here and in the anchor;
@@ -80,9 +81,9 @@ class Priors:
 class Evaluation:
     """Residuals at a state, in standard deviations, and what their derivatives are made of.
 
-    ``rays`` (N, 2), ``depths`` (N,), ``motions`` (E, 6), ``scales`` (K,), ``focal``. ``points``
-    (N, 3): each observation's point in its camera, relative to its depth in the anchor;
-    ``direction`` (N, 3): the same ray along the window's axes, seen from the anchor.
+    ``rays`` (2, N), ``depths`` (N,), ``motions`` (E, 6), ``scales`` (K,), ``focal``. ``points``
+    (3, N): each observation's point in its camera, relative to its depth in the anchor;
+    ``direction`` (3, N): the same ray seen from the anchor, along that camera's axes.
     """
 
     rays: Array
@@ -95,6 +96,27 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """The P pairs of an ``anchor`` and a ``frame`` (P,) that share tracks.
+
+    The observations of each begin at ``starts`` (P,); ``of_each`` (N,): an observation's pair.
+    """
+
+    anchor: Index
+    frame: Index
+    starts: Index
+    of_each: Index
+
+    @classmethod
+    def of(cls, seen: Observations) -> Pairs:
+        """Find those of sorted observations."""
+        is_first = np.ones(len(seen.track), bool)
+        is_first[1:] = (np.diff(seen.anchor) != 0) | (np.diff(seen.frame) != 0)
+        starts = np.flatnonzero(is_first)
+        return cls(seen.anchor[starts], seen.frame[starts], starts, np.cumsum(is_first) - 1)
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Observations and priors; poses where ``is_free`` (K,) is False stay as they are.
 
@@ -112,21 +134,24 @@ class Problem:
         """Whether the focal length is looked for."""
         return self.priors.log_focal_sigma > 0
 
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Which frames share tracks."""
+        return Pairs.of(self.observations)
+
     def evaluate(self, state: State) -> Evaluation:
         """Compute all residuals."""
         seen, priors, T = self.observations, self.priors, state.T_window_camera
-        bearing = np.ones((len(seen.track), 3))
-        bearing[:, :2] = seen.anchor_ray * np.exp(-state.log_focal)
-        direction = rotate(T[seen.anchor, :3, :3], bearing)
-        baseline = T[seen.anchor, :3, 3] - T[seen.frame, :3, 3]
-        offset = direction + baseline * np.exp(-state.log_depth[seen.track])[:, None]
-        points = rotate_back(T[seen.frame, :3, :3], offset)
-        z = np.maximum(points[:, 2], LEAST_DEPTH)
-        rays = points[:, :2] / z[:, None] * np.exp(state.log_focal) - seen.ray
+        x, y = seen.anchor_ray.T * np.exp(-state.log_focal)
+        R = self._rotations(T)[:, :, self.pairs.of_each]
+        direction = R[:, 0] * x + R[:, 1] * y + R[:, 2]
+        points = direction + self._baselines(T)[:, self.pairs.of_each] * self._nearness(state)
+        z = np.maximum(points[2], LEAST_DEPTH)
+        rays = points[:2] / z * np.exp(state.log_focal) - seen.ray.T
         depths = state.log_depth[seen.track] + np.log(z) - seen.log_depth
         depths -= state.log_scale[seen.frame]
         return Evaluation(
-            rays=rays * seen.precision[:, None],
+            rays=rays * seen.precision,
             depths=depths * np.sqrt(seen.depth_weight),
             motions=self._motions(T),
             scales=(state.log_scale - priors.log_scale) / priors.log_scale_sigma,
@@ -134,6 +159,22 @@ class Problem:
             points=points,
             direction=direction,
         )
+
+    def _rotations(self, T_window_camera: Array) -> Array:
+        """Rotations (3, 3, P) from the axes of each pair's anchor to those of its frame."""
+        R = T_window_camera[:, :3, :3]
+        turns = np.swapaxes(R[self.pairs.frame], 1, 2) @ R[self.pairs.anchor]
+        return np.ascontiguousarray(np.moveaxis(turns, 0, 2))
+
+    def _baselines(self, T_window_camera: Array) -> Array:
+        """Place (3, P) of each pair's anchor, seen from its frame."""
+        anchors, frames = T_window_camera[self.pairs.anchor], T_window_camera[self.pairs.frame]
+        return rotate_back(frames[:, :3, :3], anchors[:, :3, 3] - frames[:, :3, 3]).T
+
+    def _nearness(self, state: State) -> Array:
+        """Return 1 / depth (N,) in the anchor."""
+        nearness: Array = np.exp(-state.log_depth)[self.observations.track]
+        return nearness
 
     def _focal(self, log_focal: float) -> float:
         if not self.has_focal:
@@ -163,37 +204,48 @@ class Problem:
         J[:, 3:] = prior.translation_precision @ J[:, 3:]
         return J
 
-    def jacobians(self, state: State, at: Evaluation) -> tuple[Array, Array]:
-        """Derivatives of (u, v, log depth): (N, 3, 8), and (N, 3) by the track's log depth.
+    def linearized(self, state: State, at: Evaluation) -> tuple[Array, Array]:
+        """Derivatives of (u, v, log depth): (9, N, 3), and (3, N) by the track's log depth.
 
-        The eight: twist of the anchor's pose, log scale of the frame, log focal length.
+        The nine: twist of the anchor's pose, as seen from the frame (twists()), log scale of the
+        frame, log focal length, and the residuals themselves.
         """
-        seen, T = self.observations, state.T_window_camera
+        seen = self.observations
         depth_precision = np.sqrt(seen.depth_weight)
-        z, focal = np.maximum(at.points[:, 2], LEAST_DEPTH), np.exp(state.log_focal)
-        per_z = seen.precision * focal / z
-        J_point = np.zeros((len(z), 3, 3))
-        J_point[:, 0, 0] = J_point[:, 1, 1] = per_z
-        J_point[:, :2, 2] = -at.points[:, :2] * (per_z / z)[:, None]
-        J_point[:, 2, 2] = depth_precision / z
-        J_offset = J_point @ np.swapaxes(T[seen.frame, :3, :3], 1, 2)  # along the window's axes
-        inverse_depth = np.exp(-state.log_depth[seen.track])[:, None]
-        position = T[seen.anchor, :3, 3] * inverse_depth
-        J = np.zeros((len(z), 3, 8))
-        J[:, :, :3] = -J_offset @ cross_matrices(at.direction + position)
-        J[:, :, 3:6] = J_offset * inverse_depth[:, :, None]
-        J[:, 2, SCALE] = -depth_precision
+        x, y, z = at.points
+        depth, focal = np.maximum(z, LEAST_DEPTH), np.exp(state.log_focal)
+        u, v = x / depth, y / depth
+        per_z, per_depth = seen.precision * focal / depth, depth_precision / depth
+        near = self._nearness(state)
+
+        rows = np.zeros((9, len(z), 3))
+
+        def moved(dx: Array | float, dy: Array | float, dz: Array | float) -> tuple[Array, ...]:
+            """Return how residuals change where the point moves by that."""
+            return per_z * (dx - u * dz), per_z * (dy - v * dz), per_depth * dz
+
+        turns = (0, -z, y), (z, 0, -x), (-y, x, 0)  # of the point about the frame's axes
+        shifts = (near, 0, 0), (0, near, 0), (0, 0, near)
+        for row, change in zip(rows, (*turns, *shifts), strict=False):
+            row[:, 0], row[:, 1], row[:, 2] = moved(*change)
+        rows[SCALE, :, 2] = -depth_precision
         if self.has_focal:
-            bend = rotate(T[seen.anchor, :3, :3], _flat(-seen.anchor_ray / focal))
-            J[:, :, FOCAL] = rotate(J_offset, bend)
-            J[:, :2, FOCAL] += at.points[:, :2] * (per_z)[:, None]
-        J_depth = -rotate(J_offset, position - T[seen.frame, :3, 3] * inverse_depth)
-        J_depth[:, 2] += depth_precision
-        return J, J_depth
+            ahead = self._rotations(state.T_window_camera)[:, 2, self.pairs.of_each]
+            by_focal = np.stack(moved(*(ahead - at.direction)))
+            by_focal[:2] += per_z * at.points[:2]
+            rows[FOCAL] = by_focal.T
+        rows[RESIDUAL, :, :2], rows[RESIDUAL, :, 2] = at.rays.T, at.depths
+        by_depth = np.stack(moved(*(at.direction - at.points)))
+        by_depth[2] += depth_precision
+        return rows, by_depth
 
-
-def _flat(rays: Array) -> Array:
-    return np.hstack([rays, np.zeros((len(rays), 1))])
+    def twists(self, state: State) -> Array:
+        """Matrices (K, 6, 6) from twists seen from the window to the same seen from a frame."""
+        R = np.swapaxes(state.T_window_camera[:, :3, :3], 1, 2)
+        twists = np.zeros((len(R), 6, 6))
+        twists[:, :3, :3] = twists[:, 3:, 3:] = R
+        twists[:, 3:, :3] = -R @ cross_matrices(state.T_window_camera[:, :3, 3])
+        return twists
 
 
 def rotate(R: Array, vectors: Array) -> Array:

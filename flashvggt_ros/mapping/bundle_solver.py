@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.mapping.bundle_problem import FOCAL, SCALE, Evaluation, Problem, State, rotate
+from flashvggt_ros.mapping.bundle_problem import (
+    FOCAL,
+    RESIDUAL,
+    SCALE,
+    Evaluation,
+    Problem,
+    State,
+    rotate,
+)
 
 Array = NDArray[np.float64]
 DEPTH_WIDTH = 1.5  # of Cauchy's kernel on depths [standard deviations]
@@ -47,7 +55,7 @@ def solve(problem: Problem, state: State, widths: Sequence[float]) -> State:
 
 def cost(at: Evaluation, width: float) -> float:
     """Half the sum of all squared residuals; rays, depths and motions by Cauchy's kernel."""
-    total = _cauchy((at.rays**2).sum(axis=1), width) + _cauchy(at.depths**2, DEPTH_WIDTH)
+    total = _cauchy((at.rays**2).sum(axis=0), width) + _cauchy(at.depths**2, DEPTH_WIDTH)
     total += _cauchy(at.motions**2, MOTION_WIDTH)
     return (total + float((at.scales**2).sum()) + at.focal**2) / 2
 
@@ -81,17 +89,15 @@ class _System:
     def at(cls, problem: Problem, state: State, at: Evaluation, width: float) -> _System:
         """Linearize, with each residual weighted as its kernel says."""
         seen, (M, K) = problem.observations, (len(state.log_depth), len(state.log_scale))
-        J, J_depth = problem.jacobians(state, at)
-        weights = np.empty((len(seen.track), 3))
-        weights[:, :2] = _weights((at.rays**2).sum(axis=1), width)[:, None]
-        weights[:, 2] = _weights(at.depths**2, DEPTH_WIDTH)
-        rows = np.empty((len(seen.track), 3, 9))
-        rows[:, :, :8] = J * weights[:, :, None]
-        rows[:, :2, 8], rows[:, 2, 8] = at.rays * weights[:, :2], at.depths * weights[:, 2]
-        J_depth *= weights
-        coupling = (J_depth[:, None] @ rows)[:, 0]
-        sums = _Sums.of_observations(problem, rows).joined(_Sums.of_motions(problem, state, at))
-        H, g = sums.normal_equations(K)
+        rows, by_depth = problem.linearized(state, at)
+        ray_weights = _weights((at.rays**2).sum(axis=0), width)
+        weights = np.stack([ray_weights, ray_weights, _weights(at.depths**2, DEPTH_WIDTH)], axis=1)
+        rows *= weights
+        by_depth *= weights.T
+        coupling = sum(rows[:, :, i] * by_depth[i] for i in range(3))
+        H, g = _normal_equations(
+            _observation_blocks(problem, state, rows) + _motion_blocks(problem, state, at)
+        )
         scales = np.arange(6 * K, 7 * K)
         H[scales, scales] += 1 / problem.priors.log_scale_sigma**2
         g[scales] += at.scales / problem.priors.log_scale_sigma
@@ -100,81 +106,87 @@ class _System:
             g[-1] += at.focal / problem.priors.log_focal_sigma
         free = np.flatnonzero([*np.repeat(problem.is_free, 6), *np.ones(K), problem.has_focal])
         return cls(
-            free, H[np.ix_(free, free)], g[free], _couplings(problem, coupling, M, free),
-            _sums(seen.track, (J_depth**2).sum(axis=1), M),
-            _sums(seen.track, coupling[:, 8], M),
+            free, H[np.ix_(free, free)], g[free], _couplings(problem, state, coupling, free),
+            _sums(seen.track, (by_depth**2).sum(axis=0), M),
+            _sums(seen.track, coupling[RESIDUAL], M),
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sums:
-    """Sums of J^T J (B, 9, 9) over rows that act on the same two poses; the last column are r.
+def _observation_blocks(problem: Problem, state: State, rows: Array) -> Array:
+    """Sums of J^T J (K, K, 9, 9) over the ``rows`` (9, N, 3) of each anchor and frame.
 
-    They act on the pose of ``plus`` (B,), in reverse on that of ``minus``, whose scale is theirs.
+    They act on the pose of the first, in reverse on that of the second, whose scale is theirs.
     """
-
-    plus: NDArray[np.int64]
-    minus: NDArray[np.int64]
-    blocks: Array
-
-    @classmethod
-    def of_observations(cls, problem: Problem, rows: Array) -> _Sums:
-        seen = problem.observations
-        pairs = seen.anchor * len(problem.is_free) + seen.frame
-        starts = np.flatnonzero(np.diff(pairs, prepend=-1))
-        ends = np.append(starts[1:], len(pairs)).tolist()
-        blocks = np.empty((len(starts), 9, 9))
-        for number, (start, end) in enumerate(zip(starts.tolist(), ends, strict=True)):
-            flat = rows[start:end].reshape(-1, 9)
-            blocks[number] = flat.T @ flat
-        return cls(seen.anchor[starts], seen.frame[starts], blocks)
-
-    @classmethod
-    def of_motions(cls, problem: Problem, state: State, at: Evaluation) -> _Sums:
-        prior = problem.priors.motion
-        weights = _weights(at.motions**2, MOTION_WIDTH)
-        rows = np.zeros((len(weights), 6, 9))
-        rows[:, :, :6] = problem.motion_jacobians(state, at) * weights[:, :, None]
-        rows[:, :, 8] = at.motions * weights
-        return cls(prior.second, prior.first, np.swapaxes(rows, 1, 2) @ rows)
-
-    def joined(self, others: _Sums) -> _Sums:
-        return _Sums(
-            np.append(self.plus, others.plus),
-            np.append(self.minus, others.minus),
-            np.concatenate([self.blocks, others.blocks]),
-        )
-
-    def normal_equations(self, K: int) -> tuple[Array, Array]:
-        """H (D, D) and g (D,) with D = 7 K + 1: poses, scales, focal length."""
-        D, signs = 7 * K + 1, np.repeat([1.0, -1.0, 1.0], (6, 6, 2))
-        source = [*range(6), *range(6), SCALE, FOCAL]  # columns of the blocks that act on these:
-        places = _places(self.plus, self.minus, K)
-        rows = self.blocks[:, source] * signs[:, None]
-        at = places[:, :, None] * D + places[:, None]
-        H = _sums(at.ravel(), (rows[:, :, source] * signs).ravel(), D * D).reshape(D, D)
-        return H, _sums(places.ravel(), rows[:, :, 8].ravel(), D)
+    pairs, K = problem.pairs, len(problem.is_free)
+    ends = np.append(pairs.starts[1:], rows.shape[1]).tolist()
+    sums = np.empty((len(ends), 9, 9))
+    for number, (start, end) in enumerate(zip(pairs.starts.tolist(), ends, strict=True)):
+        flat = rows[:, start:end].reshape(9, -1)
+        sums[number] = flat @ flat.T
+    twists = np.zeros((K, 9, 9))
+    twists[:] = np.eye(9)
+    twists[:, :6, :6] = problem.twists(state)
+    twists = twists[pairs.frame]
+    blocks = np.zeros((K, K, 9, 9))
+    blocks[pairs.anchor, pairs.frame] = np.swapaxes(twists, 1, 2) @ sums @ twists
+    return blocks
 
 
-def _places(plus: NDArray[np.int64], minus: NDArray[np.int64], K: int) -> NDArray[np.int64]:
-    """Columns (N, 14) of both twists, of the scale and of the focal length."""
-    places = np.empty((len(plus), 14), np.int64)
-    places[:, :6] = 6 * plus[:, None] + np.arange(6)
-    places[:, 6:12] = 6 * minus[:, None] + np.arange(6)
-    places[:, 12] = 6 * K + minus
-    places[:, 13] = 7 * K
-    return places
+def _motion_blocks(problem: Problem, state: State, at: Evaluation) -> Array:
+    """Do the same for the motions: (K, K, 9, 9) by second and first frame."""
+    prior, K = problem.priors.motion, len(problem.is_free)
+    weights = _weights(at.motions**2, MOTION_WIDTH)
+    rows = np.zeros((len(weights), 6, 9))
+    rows[:, :, :6] = problem.motion_jacobians(state, at) * weights[:, :, None]
+    rows[:, :, RESIDUAL] = at.motions * weights
+    blocks = np.zeros((K, K, 9, 9))
+    blocks[prior.second, prior.first] = np.swapaxes(rows, 1, 2) @ rows
+    return blocks
 
 
-def _couplings(problem: Problem, coupling: Array, M: int, free: NDArray[np.int64]) -> Array:
-    """W (M, D) from each observation's share (N, 9)."""
-    seen, K, D = problem.observations, len(problem.is_free), len(free)
-    columns = _places(seen.anchor, seen.frame, K)
-    number = np.full(7 * K + 1, D)  # what is not free goes to a column that is cut off
-    number[free] = np.arange(D)
-    places = number[columns] + (D + 1) * seen.track[:, None]
-    values = np.hstack([coupling[:, :6], -coupling[:, :6], coupling[:, 6:8]])
-    return _sums(places.ravel(), values.ravel(), M * (D + 1)).reshape(M, D + 1)[:, :D]
+def _normal_equations(blocks: Array) -> tuple[Array, Array]:
+    """H (D, D) and g (D,) of blocks (K, K, 9, 9), with D = 7 K + 1: poses, scales, focal length."""
+    K = len(blocks)
+    every = np.arange(K)
+    by_plus, by_minus = blocks.sum(axis=1), blocks.sum(axis=0)
+    poses = -np.swapaxes(blocks[:, :, :6, :6], 1, 2).reshape(6 * K, 6 * K)
+    poses += poses.T
+    poses.reshape(K, 6, K, 6)[every, :, every] += (by_plus + by_minus)[:, :6, :6]
+    scales = np.swapaxes(blocks[:, :, :6, SCALE], 1, 2).copy()  # (K, 6, K) to poses
+    scales[every, :, every] -= by_minus[:, :6, SCALE]
+    others = (by_plus - by_minus)[:, :6, FOCAL:].reshape(6 * K, 2)
+
+    H, g = np.zeros((7 * K + 1, 7 * K + 1)), np.zeros(7 * K + 1)
+    H[: 6 * K, : 6 * K] = poses
+    H[: 6 * K, 6 * K : -1] = scales.reshape(6 * K, K)
+    H[6 * K + every, 6 * K + every] = by_minus[:, SCALE, SCALE]
+    H[: 6 * K, -1], g[: 6 * K] = others.T
+    H[6 * K : -1, -1], g[6 * K : -1] = by_minus[:, SCALE, FOCAL:].T
+    H[-1, -1], g[-1] = by_minus[:, FOCAL, FOCAL:].sum(axis=0)
+    H[6 * K : -1, : 6 * K] = H[: 6 * K, 6 * K : -1].T
+    H[-1, :-1] = H[:-1, -1]
+    return H, g
+
+
+def _couplings(
+    problem: Problem, state: State, coupling: Array, free: NDArray[np.int64]
+) -> Array:
+    """W (M, D) from each observation's share (9, N)."""
+    seen, (M, K) = problem.observations, (len(state.log_depth), len(state.log_scale))
+    twists = np.ascontiguousarray(np.moveaxis(problem.twists(state), 0, 2))[:, :, seen.frame]
+    by_twist = [sum(twists[i, j] * coupling[i] for i in range(6)) for j in range(6)]
+    anchor = np.empty(M, np.int64)
+    anchor[seen.track] = seen.anchor
+    column = np.full(7 * K + 1, len(free))  # what is not free goes to a column that is cut off
+    column[free] = np.arange(len(free))
+    W = np.zeros((M, len(free) + 1))
+    for number, share in enumerate(by_twist):
+        W[seen.track, column[6 * seen.frame + number]] = -share
+    for number, share in enumerate(by_twist):
+        W[np.arange(M), column[6 * anchor + number]] += _sums(seen.track, share, M)
+    W[seen.track, column[6 * K + seen.frame]] = coupling[SCALE]
+    W[:, column[-1]] = _sums(seen.track, coupling[FOCAL], M)
+    return W[:, :-1]
 
 
 def _sums(index: NDArray[np.int64], values: Array, size: int) -> Array:

@@ -53,12 +53,12 @@ class WindowProblem:
     def fitting(self, at: Evaluation) -> float:
         """Share of the sightings beyond each track's first that fit."""
         seen = self.problem.observations
-        distances = np.linalg.norm(at.rays, axis=1)[seen.frame != seen.anchor]
+        distances = np.linalg.norm(at.rays, axis=0)[seen.frame != seen.anchor]
         return float((distances < OUTLIER).mean())
 
     def drop_outliers(self, at: Evaluation, window: TrackingWindow) -> None:
         """Drop the sightings that do not fit."""
-        is_wrong = np.linalg.norm(at.rays, axis=1) > OUTLIER
+        is_wrong = np.linalg.norm(at.rays, axis=0) > OUTLIER
         frames, rows = self.problem.observations.frame[is_wrong], self.rows[is_wrong]
         for number in np.unique(frames).tolist():
             frame = window.frames[number]

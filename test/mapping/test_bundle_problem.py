@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from track_worlds import poses, shaken, track_world
 
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.mapping.bundle_problem import Problem, State
+from flashvggt_ros.mapping.bundle_problem import FOCAL, RESIDUAL, SCALE, Problem, State
 
 STEP = 1e-6
 
@@ -37,7 +37,7 @@ def twisted(state: State, number: int, twist: np.ndarray) -> State:
 
 def observed(problem: Problem, state: State) -> np.ndarray:
     at = problem.evaluate(state)
-    return np.column_stack([at.rays, at.depths])
+    return np.vstack([at.rays, at.depths]).T
 
 
 def slope(problem: Problem, one: State, other: State) -> np.ndarray:
@@ -55,8 +55,9 @@ def test_all_residuals_vanish_at_the_truth() -> None:
 
 def test_derivatives_by_poses_are_those_of_the_residuals(off: tuple[Problem, State]) -> None:
     problem, state = off
-    J, _ = problem.jacobians(state, problem.evaluate(state))
+    rows, _ = problem.linearized(state, problem.evaluate(state))
     seen = problem.observations
+    J = np.moveaxis(rows[:6], 0, 2) @ problem.twists(state)[seen.frame]
     for number in range(4):
         for column in range(6):
             twist = np.zeros(6)
@@ -70,7 +71,7 @@ def test_derivatives_by_depth_scale_and_focal_are_those_of_the_residuals(
     off: tuple[Problem, State],
 ) -> None:
     problem, state = off
-    J, J_depth = problem.jacobians(state, problem.evaluate(state))
+    rows, J_depth = problem.linearized(state, problem.evaluate(state))
 
     def by(name: str) -> np.ndarray:
         value = getattr(state, name)
@@ -78,9 +79,10 @@ def test_derivatives_by_depth_scale_and_focal_are_those_of_the_residuals(
             problem, replace(state, **{name: value + STEP}), replace(state, **{name: value - STEP})
         )
 
-    np.testing.assert_allclose(J_depth, by("log_depth"), atol=2e-4)
-    np.testing.assert_allclose(J[:, :, 6], by("log_scale"), atol=2e-4)
-    np.testing.assert_allclose(J[:, :, 7], by("log_focal"), atol=2e-4)
+    np.testing.assert_allclose(J_depth.T, by("log_depth"), atol=2e-4)
+    np.testing.assert_allclose(rows[SCALE], by("log_scale"), atol=2e-4)
+    np.testing.assert_allclose(rows[FOCAL], by("log_focal"), atol=2e-4)
+    np.testing.assert_array_equal(rows[RESIDUAL], observed(problem, state))
 
 
 def test_derivatives_of_motions_are_those_of_their_residuals(off: tuple[Problem, State]) -> None:
