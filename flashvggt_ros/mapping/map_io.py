@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -85,9 +85,31 @@ def read_tum(path: Path) -> tuple[list[int], NDArray[np.float64]]:
 
     Raises ValueError, with the line, for anything that is not a stamp and a pose.
     """
+    return _read_poses(path, tum_lines(path))
+
+
+def read_tracked_tum(path: Path) -> tuple[list[int], NDArray[np.float64], int]:
+    """Read a file as ``read_tum`` does, but for lines that are lost; return their number, too."""
+    lines = list(tum_lines(path))
+    tracked = [(number, entries) for number, entries in lines if not is_lost(entries)]
+    return *_read_poses(path, tracked), len(lines) - len(tracked)
+
+
+def is_lost(entries: Sequence[str]) -> bool:
+    """Whether a line has a pose that is not finite: a tracker had lost what it followed."""
+    try:
+        values = [float(entry) for entry in entries[1:]]
+    except ValueError:
+        return False
+    return len(values) == 7 and not np.isfinite(values).all()
+
+
+def _read_poses(
+    path: Path, lines: Iterable[tuple[int, list[str]]]
+) -> tuple[list[int], NDArray[np.float64]]:
     stamps_ns: list[int] = []
     rows: list[list[float]] = []
-    for number, entries in tum_lines(path):
+    for number, entries in lines:
         try:
             stamp_ns, values = _read_pose(entries)
         except (ArithmeticError, ValueError):

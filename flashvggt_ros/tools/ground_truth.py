@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.geometry.se3 import matrix_from_quaternion, pose
-from flashvggt_ros.mapping.map_io import FARTHEST_M, read_tum
+from flashvggt_ros.mapping.map_io import FARTHEST_M, read_tracked_tum
 from flashvggt_ros.sensors.bag_reader import Bag, BagTopic
 
 TF_TYPE = "tf2_msgs/msg/TFMessage"
@@ -27,11 +27,15 @@ NANOSECONDS = 10**9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundTruth:
-    """``stamps_ns`` (N,) ascending, ``T_world_camera`` (N, 4, 4); ``source`` says where from."""
+    """``stamps_ns`` (N,) ascending, ``T_world_camera`` (N, 4, 4); ``source`` says where from.
+
+    ``lost`` is how many poses were left out because they are not finite.
+    """
 
     stamps_ns: Sequence[int]
     T_world_camera: NDArray[np.float64]
     source: str
+    lost: int
 
 
 def check_ground_truth(source: str) -> None:
@@ -48,19 +52,21 @@ def read_ground_truth(source: str) -> GroundTruth:
     """Read ``FILE.tum``, ``BAG:TOPIC`` or, for a TF topic, ``BAG:TOPIC:parent.child``.
 
     The topic carries PoseStamped, PoseWithCovarianceStamped, Odometry, TransformStamped or
-    TFMessage. Raises ValueError that says what is there instead.
+    TFMessage. Poses that are not finite, as trackers write them of what they have lost, are left
+    out and counted. Raises ValueError that says what is there instead.
     """
     bag_path, topic, frames = _split(source)
     if not topic:
         if not Path(source).expanduser().is_file():
             raise ValueError(f"{source} is no ground-truth file: name FILE.tum or BAG:TOPIC")
-        stamps, poses = read_tum(Path(source).expanduser())
+        stamps, poses, lost = read_tracked_tum(Path(source).expanduser())
     else:
-        stamps, poses = _read_bag(bag_path, topic, frames)
+        stamps, poses, lost = _read_bag(bag_path, topic, frames)
     if not len(stamps):
-        raise ValueError(f"the ground truth {source} has no poses")
+        found = f"{lost} poses, none of them finite" if lost else "no poses"
+        raise ValueError(f"the ground truth {source} has {found}")
     order = np.argsort(np.array(stamps, np.int64), kind="stable")
-    return GroundTruth([int(stamps[row]) for row in order], poses[order], source)
+    return GroundTruth([int(stamps[row]) for row in order], poses[order], source, lost)
 
 
 def _split(source: str) -> tuple[str, str, str]:
@@ -75,16 +81,21 @@ def _split(source: str) -> tuple[str, str, str]:
     return source, "", ""
 
 
-def _read_bag(path: str, topic: str, frames: str) -> tuple[list[int], NDArray[np.float64]]:
+def _read_bag(path: str, topic: str, frames: str) -> tuple[list[int], NDArray[np.float64], int]:
+    """Stamps, poses, and how many more are not finite."""
     with Bag(path) as bag:
         chosen = _pose_topic(bag, topic)
         messages = [bag.decode(message) for message in bag.messages([chosen.name])]
     if chosen.type == TF_TYPE:
         messages = _transforms(messages, frames, chosen.name)
-    stamps = [message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
-              for message in messages]
-    poses = [_matrix(message) for message in messages]
-    return stamps, np.array(poses, np.float64).reshape(-1, 4, 4)
+    stamps, poses = [], []
+    for message in messages:
+        place, quaternion = _numbers(message)
+        if np.isfinite([*place, *quaternion]).all():
+            stamps.append(message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec)
+            poses.append(_matrix(place, quaternion))
+    lost = len(messages) - len(poses)
+    return stamps, np.array(poses, np.float64).reshape(-1, 4, 4), lost
 
 
 def _pose_topic(bag: Bag, name: str) -> BagTopic:
@@ -115,18 +126,22 @@ def _of_pair(transforms: Sequence[Any], frames: str) -> Iterator[Any]:
             yield entry
 
 
-def _matrix(message: Any) -> NDArray[np.float64]:
-    """T (4, 4) of any of POSE_TYPES. Raises ValueError for what is no place or no rotation."""
+def _numbers(message: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Position x y z [m] and quaternion x y z w of any of POSE_TYPES."""
     if hasattr(message, "transform"):
         position, rotation = message.transform.translation, message.transform.rotation
     else:
         body = message.pose.pose if hasattr(message.pose, "pose") else message.pose
         position, rotation = body.position, body.orientation
-    quaternion = np.array([rotation.x, rotation.y, rotation.z, rotation.w], np.float64)
+    place = np.array([position.x, position.y, position.z], np.float64)
+    return place, np.array([rotation.x, rotation.y, rotation.z, rotation.w], np.float64)
+
+
+def _matrix(place: NDArray[np.float64], quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """T (4, 4). Raises ValueError for what is no place or no rotation."""
     length = float(np.linalg.norm(quaternion))
     if not np.isfinite(length) or length < 1e-6:
         raise ValueError(f"a ground-truth pose has the quaternion {quaternion}: not a rotation")
-    place = np.array([position.x, position.y, position.z], np.float64)
     if not (np.abs(place) <= FARTHEST_M).all():
         raise ValueError(f"a ground-truth pose has the position {place}: not a place")
     return pose(matrix_from_quaternion(quaternion / length), place)

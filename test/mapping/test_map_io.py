@@ -89,6 +89,26 @@ def test_a_line_that_is_no_pose_is_named(tmp_path: Path, line: str) -> None:
         map_io.read_tum(tmp_path / "a.tum")
 
 
+@pytest.mark.parametrize(
+    "line", ["1 nan nan nan nan nan nan nan", "1,NaN,0,0,0,0,0,1", "1 0 0 0 0 0 0 -inf"]
+)
+def test_a_line_that_a_tracker_lost_is_left_out_where_that_is_asked(tmp_path, line):
+    (tmp_path / "a.tum").write_text(f"{line}\n2 0 0 0 0 0 0 1\n{line}\n")
+    stamps, poses, lost = map_io.read_tracked_tum(tmp_path / "a.tum")
+    assert (stamps, poses.shape, lost) == ([2 * 10**9], (1, 4, 4), 2)
+    with pytest.raises(ValueError, match="line 1"):
+        map_io.read_tum(tmp_path / "a.tum")
+
+
+@pytest.mark.parametrize(
+    "line", ["nan 0 0 0 0 0 0 1", "1 nan", "1 nan a 0 0 0 0 1", "1 0 0 0 0 0 0 0"]
+)
+def test_a_line_that_is_no_pose_is_named_among_those_that_a_tracker_lost(tmp_path, line):
+    (tmp_path / "a.tum").write_text(f"1 nan nan nan nan nan nan nan\n{line}\n")
+    with pytest.raises(ValueError, match="line 2"):
+        map_io.read_tracked_tum(tmp_path / "a.tum")
+
+
 @pytest.mark.parametrize("name", ["kitchen", "A-1_b.c", "_x", "-", "a" * 128])
 def test_a_plain_name_is_a_folder_of_the_map_directory(tmp_path: Path, name: str) -> None:
     assert map_io.safe_map_folder(tmp_path, name) == tmp_path.resolve() / name

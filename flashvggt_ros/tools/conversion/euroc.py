@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ TRUTH = "state_groundtruth_estimate0"
 LONGEST_STAMP = 40  # [characters]
 DISTORTIONS = {"radial-tangential": "plumb_bob", "radtan": "plumb_bob",
                "equidistant": "equidistant"}
+logger = logging.getLogger(__name__)
 
 
 def read_euroc(folder: Path) -> Recording:
@@ -67,17 +69,26 @@ def _read_sensor(path: Path) -> tuple[CameraModel, NDArray[np.float64]]:
 
 
 def _read_truth(path: Path, T_body_camera: NDArray[np.float64]) -> Truth:
-    """Rows are stamp [ns], position [m], quaternion w x y z of the body, and more."""
-    stamps_ns, rows = [], []
+    """Rows are stamp [ns], position [m], quaternion w x y z of the body, and more.
+
+    Those that are not finite are left out, and said.
+    """
+    stamps_ns, rows, lost = [], [], 0
     for row in _rows(path, 8):
-        stamps_ns.append(_integer(row[0], path))
+        stamp_ns = _integer(row[0], path)
         try:
             values = [float(entry) for entry in row[1:8]]
         except ValueError:
             values = []
-        if not (np.isfinite(values).all() and any(values[3:])):
+        if not any(values[3:]):
             raise ValueError(f"{path} has a row that is no pose: {row[:8]}")
-        rows.append(values)
+        if np.isfinite(values).all():
+            stamps_ns.append(stamp_ns)
+            rows.append(values)
+        else:
+            lost += 1
+    if lost:
+        logger.warning("%s: %d true poses are not finite and were left out", path, lost)
     numbers = np.array(rows, np.float64).reshape(-1, 7)
     R_world_body = matrix_from_quaternion(numbers[:, [4, 5, 6, 3]])
     T_world_camera = pose(R_world_body, numbers[:, :3]) @ T_body_camera

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.mapping.map_io import read_ply, read_tum, tum_lines, write_tum
+from flashvggt_ros.mapping.map_io import is_lost, read_ply, read_tum, tum_lines, write_tum
 from flashvggt_ros.tools.evaluation.depth_accuracy import measure_depth
 from flashvggt_ros.tools.evo_command import MAX_TIME_DIFFERENCE_S, EvoResult, run_evo
 from flashvggt_ros.tools.ground_truth import GroundTruth, read_ground_truth
@@ -71,7 +71,7 @@ def evaluate(
         metrics |= _map_accuracy(*clouds, results["ape_sim3_m"].S_truth_map)
     if depth := _depth_accuracy(run_folder, report, metrics["scale_factor"]):
         metrics["depth"] = depth
-    if warnings := _warnings(report):
+    if warnings := _warnings(report, truth):
         metrics["warning"] = "; ".join(warnings)
     write_json(output / METRICS, metrics)
     write_json(output / ERRORS, _error_curves(results))
@@ -79,13 +79,15 @@ def evaluate(
     return metrics
 
 
-def _warnings(report: dict[str, Any]) -> list[str]:
+def _warnings(report: dict[str, Any], truth: GroundTruth) -> list[str]:
     """What makes the scores of a run mean less than they seem to."""
     found = []
     if not report.get("checkpoint", {}).get("is_trained", True):
         found.append("untrained weights: the geometry means nothing")
     if (end := report.get("stopped_by", COMPLETE[0])) not in COMPLETE:
         found.append(f"the run was ended by {end}: what came after is not scored")
+    if truth.lost:
+        found.append(f"{truth.lost} true poses are not finite and were left out")
     return found
 
 
@@ -169,13 +171,14 @@ def _file_of(truth: GroundTruth) -> Iterator[Path]:
     """Give the truth as evo takes it: of a file all numbers as they stand, in order of time.
 
     So evo by hand says the same, and says it of files with commas, tabs and empty lines too; it
-    takes the motions of RPE from one line to the next.
+    takes the motions of RPE from one line to the next. Lines that are lost are left out.
     """
     own = Path(truth.source).expanduser()
     with tempfile.TemporaryDirectory(prefix="flashvggt_truth_") as folder:
         path = Path(folder, "truth.tum")
         if own.is_file():
-            lines = sorted((words for _, words in tum_lines(own)), key=lambda row: Decimal(row[0]))
+            tracked = (words for _, words in tum_lines(own) if not is_lost(words))
+            lines = sorted(tracked, key=lambda words: Decimal(words[0]))
             path.write_text("".join(f"{' '.join(words)}\n" for words in lines), "utf-8")
         else:
             write_tum(path, truth.stamps_ns, truth.T_world_camera)

@@ -83,15 +83,27 @@ def test_what_is_missing_or_not_understood_is_named(sequence, tmp_path, capsys):
     ("file", "row", "words"),
     [
         (TRUTH, f"{STAMPS[0]},0,0,0,0,0,0,0", "has a row that is no pose"),
-        (TRUTH, f"{STAMPS[0]},nan,0,0,1,0,0,0", "has a row that is no pose"),
+        (TRUTH, f"{STAMPS[0]},lost,0,0,1,0,0,0", "has a row that is no pose"),
         (TRUTH, f"{STAMPS[0]},1e300,0,0,1,0,0,0", "pose 8 is no rotation and place"),
         ("cam0", "9" * 30 + ",9.png", "beyond those of ROS"),
         ("cam0", "9" * 5000 + ",9.png", "has a stamp that is no number of nanoseconds"),
         ("cam0", f"{STAMPS[-1] + 1}," + "y" * 200_000, "is no table"),
     ],
+    ids=["no rotation", "no number", "far away", "late", "a long stamp", "a long name"],
 )
 def test_a_row_with_impossible_numbers_is_an_error(sequence, tmp_path, capsys, file, row, words):
     with (sequence[0] / f"mav0/{file}/data.csv").open("a") as table:
         table.write(f"{row}\n")
     assert main(["euroc", str(sequence[0]), "--output", str(tmp_path / "bag")]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_true_poses_that_are_not_finite_are_left_out_and_counted(
+    sequence, convert, check, poses, caplog
+):
+    folder, images = sequence
+    table = folder / f"mav0/{TRUTH}/data.csv"
+    table.write_text(table.read_text() + f"{STAMPS[0] + 1},nan,nan,nan,nan,nan,nan,nan,0\n")
+    check(convert("euroc", folder), images, STAMPS, poses, [stamp + 2 for stamp in STAMPS],
+          (458.654, 457.296, 367.215, 248.375))
+    assert "data.csv: 1 true poses are not finite and were left out" in caplog.text

@@ -112,6 +112,16 @@ def test_a_truth_with_commas_tabs_and_empty_lines_scores_as_its_plain_form(tmp_p
     assert evaluate(run, str(other), tmp_path / "scores") == {**scores, "ground_truth": str(other)}
 
 
+def test_lines_of_a_truth_that_are_not_finite_change_no_score_and_are_counted(tmp_path):
+    run = run_folder(tmp_path / "run", in_map_frame(shaken(0.05)[0]))
+    truth = tmp_path / "truth.tum"
+    scores = evaluate(run, truth_file(truth), tmp_path / "scores")
+    lost = "".join(f"{(stamp + 10**6) / 1e9:.9f}" + 7 * " nan" + "\n" for stamp in STAMPS[:3])
+    truth.write_text(truth.read_text() + lost)
+    warning = "3 true poses are not finite and were left out"
+    assert evaluate(run, str(truth), tmp_path / "scores") == {**scores, "warning": warning}
+
+
 def test_a_truth_that_is_not_in_order_scores_as_one_that_is(tmp_path):
     poses, _ = shaken(0.05)
     run = run_folder(tmp_path / "run", poses)
