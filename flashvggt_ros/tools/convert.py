@@ -45,6 +45,7 @@ FORMATS: dict[str, ReadRecording] = {
 }
 MARGIN_NS = 10**9  # of true poses kept before the first and after the last image
 DEPTH_TOLERANCE_NS = 20_000_000  # between an image and its depth image
+logger = logging.getLogger(__name__)
 EXAMPLES = """examples:
   flashvggt_convert tum_rgbd rgbd_dataset_freiburg1_desk --output bags/fr1_desk
   flashvggt_convert seven_scenes chess/seq-01 --output bags/chess_01 --every 3
@@ -83,9 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def thin(recording: Recording, every: int, max_frames: int) -> Recording:
     """Keep every n-th image, at most ``max_frames`` of them (0: all), and what is of their time.
 
-    Raises ValueError where no image is left, or their stamps do not grow or are none of ROS.
+    Of images with one stamp the first is kept, and said. Raises ValueError where no image is left,
+    or their stamps do not grow or are none of ROS.
     """
-    images = recording.images[::every][: max_frames or None]
+    images = _of_each_stamp(recording.images)[::every][: max_frames or None]
     if not images:
         raise ValueError("the recording has no images")
     stamps = [image.stamp_ns for image in images]
@@ -101,9 +103,21 @@ def thin(recording: Recording, every: int, max_frames: int) -> Recording:
     return replace(
         recording,
         images=images,
-        depth=tuple(_beside(recording.depth, np.array(stamps, np.int64))),
+        depth=tuple(_beside(_of_each_stamp(recording.depth), np.array(stamps, np.int64))),
         truth=Truth([truth.stamps_ns[row] for row in kept], truth.T_world_camera[kept]),
     )
+
+
+def _of_each_stamp(files: Sequence[TimedFile]) -> tuple[TimedFile, ...]:
+    """The first file of each stamp; says how many are left out."""
+    first: dict[int, TimedFile] = {}
+    for file in files:
+        first.setdefault(file.stamp_ns, file)
+    twice = [file for file in files if first[file.stamp_ns] is not file]
+    if twice:
+        logger.warning("%d images have the stamp of an earlier one and were left out, such as %s",
+                       len(twice), twice[0].path)
+    return tuple(first.values())
 
 
 def _beside(files: Sequence[TimedFile], stamps_ns: NDArray[np.int64]) -> Iterator[TimedFile]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
-from flashvggt_ros.mapping.map_io import read_tum
+from flashvggt_ros.mapping.map_io import read_tracked_tum
 from flashvggt_ros.tools.conversion.recording import (
     NO_TRUTH,
     CameraModel,
@@ -29,12 +30,14 @@ CAMERAS = {
 }
 CAMERA_IN_NAME = re.compile(r"(?:freiburg|fr)([123])(?!\d)")
 DEPTH_UNIT = 0.2  # [mm]: 5000 stand for a meter
+logger = logging.getLogger(__name__)
 
 
 def read_tum_rgbd(folder: Path) -> Recording:
     """Read a sequence; its folder's name says which camera it is of.
 
-    Raises ValueError that names what is missing.
+    True poses that are not finite are left out, and said. Raises ValueError that names what is
+    missing.
     """
     camera = CAMERA_IN_NAME.search(folder.resolve().name.lower())
     if camera is None:
@@ -47,22 +50,29 @@ def read_tum_rgbd(folder: Path) -> Recording:
     return Recording(
         camera=CAMERAS[camera[1]],
         images=images,
-        truth=Truth(*read_tum(truth)) if truth.is_file() else NO_TRUTH,
+        truth=_read_truth(truth) if truth.is_file() else NO_TRUTH,
         depth=_files(folder, depth) if depth.is_file() else (),
         depth_unit=DEPTH_UNIT,
     )
+
+
+def _read_truth(path: Path) -> Truth:
+    stamps_ns, poses, lost = read_tracked_tum(path)
+    if lost:
+        logger.warning("%s: %d true poses are not finite and were left out", path, lost)
+    return Truth(stamps_ns, poses)
 
 
 def _files(folder: Path, index: Path) -> tuple[TimedFile, ...]:
     """The files of an index: lines of a stamp [s] and a name, and comments."""
     files = []
     for number, line in enumerate(text_of(index).splitlines(), start=1):
-        entries = line.split("#")[0].split()
+        entries = line.split("#")[0].split(maxsplit=1)  # the name may have blanks
         if not entries:
             continue
         place = f"{index}, line {number}"
         if len(entries) != 2:
             raise ValueError(f"{place}: no stamp and file: {line[:80]}")
         stamp, name = entries
-        files.append(TimedFile(nanoseconds_of(stamp, place), folder / name))
+        files.append(TimedFile(nanoseconds_of(stamp, place), folder / name.strip()))
     return tuple(files)

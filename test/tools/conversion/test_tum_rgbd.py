@@ -97,3 +97,40 @@ def test_a_depth_image_that_is_missing_and_an_index_that_is_no_text_are_named(
     (folder / "rgb.txt").write_bytes(b"\xff\xfe\x00")
     assert main(words) == 2
     assert f"{folder / 'rgb.txt'} is no text file" in capsys.readouterr().err
+
+
+def test_true_poses_that_are_not_finite_are_left_out_and_counted(
+    sequence, convert, check, poses, caplog
+):
+    folder, images = sequence
+    truth = folder / "groundtruth.txt"
+    lost = f"{seconds(STAMPS[1])} NaN NaN NaN NaN NaN NaN NaN\n"
+    truth.write_text(lost + truth.read_text() + lost)
+    check(convert("tum_rgbd", folder), images, STAMPS, poses, TRUTH_STAMPS,
+          (517.3, 516.5, 318.6, 255.3))
+    assert "groundtruth.txt: 2 true poses are not finite and were left out" in caplog.text
+
+
+def test_of_images_with_one_stamp_the_first_is_kept_and_the_others_are_counted(
+    sequence, convert, check, poses, caplog
+):
+    folder, images = sequence
+    for name in ("rgb.txt", "depth.txt"):
+        index = folder / name
+        head, first, *rest = index.read_text().splitlines(keepends=True)
+        if name == "rgb.txt":
+            head, first = head + first, rest.pop(0)
+        index.write_text(head + first + first + first.split()[0] + " other.png\n" + "".join(rest))
+    messages = convert("tum_rgbd", folder)
+    check(messages, images, STAMPS, poses, TRUTH_STAMPS, (517.3, 516.5, 318.6, 255.3))
+    assert len(messages["/camera/depth/image_raw/compressedDepth"]) == 1
+    assert caplog.text.count("2 images have the stamp of an earlier one and were left out") == 2
+
+
+def test_names_of_images_may_have_blanks(sequence, convert, check, poses):
+    folder, images = sequence
+    (folder / "rgb").rename(folder / "left camera")
+    index = folder / "rgb.txt"
+    index.write_text(index.read_text().replace(" rgb/", "  left camera/").replace("\n", " \n"))
+    check(convert("tum_rgbd", folder), images, STAMPS, poses, TRUTH_STAMPS,
+          (517.3, 516.5, 318.6, 255.3))
