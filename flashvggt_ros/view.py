@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.viewer.options import PROGRAM, view_parser
 
 NO_ROS = "there is no ROS here to listen to a node with: name a bag, a run or a saved map to show"
 
 
+@silent_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line until SIGINT or SIGTERM; return 0, 1 (nothing mapped) or 2 (misuse)."""
     given = list(sys.argv[1:] if argv is None else argv)

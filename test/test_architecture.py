@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "config": {"parameter"},
     "cpu_threads": set(),
     "counts": set(),
+    "closed_pipes": set(),
     "geometry": set(),
     "robot": set(),
     "frame": {"geometry"},
@@ -33,11 +34,12 @@ MAY_IMPORT = {
     "slam": BASE | {"mapping", "chunk_predictor"},
     "worlds": BASE,
     "viewer": BASE | {"mapping", "counts"},
-    "tools": BASE | {"parameter", "counts", "cpu_threads", "sensors", "model", "mapping", "scene",
-                     "slam", "chunk_predictor", "worlds", "viewer"},
-    "ros": BASE | {"parameter", "counts", "cpu_threads", "sensors", "model", "mapping", "slam",
-                   "chunk_predictor", "msg", "srv", "viewer"},
-    "view": {"ros", "tools", "viewer"},  # a command line with both sources; nothing imports it
+    "tools": BASE | {"parameter", "counts", "closed_pipes", "cpu_threads", "sensors", "model",
+                     "mapping", "scene", "slam", "chunk_predictor", "worlds", "viewer"},
+    "ros": BASE | {"parameter", "counts", "closed_pipes", "cpu_threads", "sensors", "model",
+                   "mapping", "slam", "chunk_predictor", "msg", "srv", "viewer"},
+    # A command line with both sources; nothing imports it.
+    "view": {"closed_pipes", "ros", "tools", "viewer"},
 }
 ROS_PACKAGES = re.compile(
     r"rclpy|launch|launch_ros|ament_index_python|cv_bridge|tf2_\w+|tf_transformations"

@@ -18,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
+from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.counts import positive_number
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, BagTopic
 
@@ -32,6 +33,7 @@ EXAMPLES = """examples:
 Messages are published as they were recorded, byte for byte: header stamps are untouched."""
 
 
+@silent_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 2 (misuse, or nobody subscribed) or 130 (stopped)."""
     given = list(sys.argv if argv is None else [PROGRAM, *argv])

@@ -22,6 +22,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
 
+from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.counts import number
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.msg import MapStatus
@@ -39,6 +40,7 @@ odometry.tum (the last odometry of each stamp: poses as a robot was told them), 
 map cloud), status.jsonl (each status as it comes) and report.json (messages by topic)."""
 
 
+@silent_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line until SIGINT, SIGTERM or the duration's end; return 0, or 2."""
     given = list(sys.argv if argv is None else [PROGRAM, *argv])

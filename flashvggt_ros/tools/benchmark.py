@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.counts import positive_count
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 
@@ -44,6 +45,7 @@ from flashvggt_ros.tools.benchmarking.report import Report  # noqa: E402
 PROGRAM = "flashvggt_benchmark"
 
 
+@silent_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = _parser().parse_args(argv)

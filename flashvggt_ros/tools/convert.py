@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.counts import positive_count
 from flashvggt_ros.geometry.camera import Calibration, Pinhole
 from flashvggt_ros.mapping.map_io import write_tum
@@ -58,6 +59,7 @@ depth.txt, /camera/depth/image_raw/compressedDepth; inside the folder groundtrut
 poses. The data sets' licenses hold for the bags too."""
 
 
+@silent_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 2 for misuse and missing files, or 130 (stopped)."""
     arguments = _parser().parse_args(argv)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.config import Config, ImageConfig
 from flashvggt_ros.frame import FrameStamp
 from flashvggt_ros.geometry.camera import Pinhole
@@ -50,6 +51,7 @@ the end), odometry.tum (as they were sent), map.ply, scene.png (the map beside a
 trajectory.png, map_top.png, evaluation.png, report.json, metrics.json and the logs."""
 
 
+@silent_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 (the demo failed, and why), 2 (misuse) or 130 (stopped)."""
     arguments = _parser().parse_args(argv)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.config import parameters
 from flashvggt_ros.parameter import Parameter, ParameterValue
 
@@ -61,6 +62,7 @@ def parameter_table() -> str:
 DOCUMENTS = {"config/default.yaml": default_yaml, "docs/parameters.md": parameter_table}
 
 
+@silent_when_unread
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the documents below a folder; with --check only say which are out of date."""
     parser = argparse.ArgumentParser(prog="flashvggt_dump_params", description=__doc__)

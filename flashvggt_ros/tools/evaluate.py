@@ -12,6 +12,7 @@ from types import FrameType
 
 from tqdm import tqdm
 
+from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.config import build_config
 from flashvggt_ros.tools.evaluation import runner
 from flashvggt_ros.tools.evaluation.inputs import (
@@ -50,6 +51,7 @@ report.md and report.html. Of several, and of bags, which are mapped first, each
 Exit code 1: some could not be scored; 2: misuse."""
 
 
+@silent_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 (not all could be scored), 2 (misuse) or 130 (stopped)."""
     arguments = _parser().parse_args(argv)

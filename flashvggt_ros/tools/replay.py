@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from flashvggt_ros import __version__
 from flashvggt_ros.chunk_predictor import ChunkPredictor
+from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.config import Config, flatten
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import Frame, FrameStamp
@@ -67,6 +68,7 @@ ShowProgress = Callable[[int], AbstractContextManager[Progress]]
 """Begins to show it, given how many images there are."""
 
 
+@silent_when_unread
 def main(
     argv: Sequence[str] | None = None, show_progress: ShowProgress | None = None
 ) -> int:

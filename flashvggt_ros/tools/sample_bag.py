@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from flashvggt_ros import __version__
+from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.geometry.camera import Calibration, Pinhole
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
@@ -72,6 +73,7 @@ class Recipe:
         return Pinhole.from_fov(fov_x, fov_y, self.width, self.height)
 
 
+@silent_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 2 for misuse, or 130 (stopped)."""
     arguments = _parser().parse_args(argv)

@@ -1,0 +1,63 @@
+"""What a command says where nobody reads on, as in ``flashvggt_evaluate ... | head``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from io import StringIO
+from typing import Any, ParamSpec
+
+P = ParamSpec("P")
+
+
+def silent_when_unread(main: Callable[P, int]) -> Callable[P, int]:
+    """Let a command finish in silence once the reader of its stdout or stderr is gone.
+
+    Its files are written and its exit code is as if all had been read. A signal, as it ends
+    other tools, would take the results along.
+    """
+    @wraps(main)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        before = sys.stdout, sys.stderr
+        outputs = _Output(sys.stdout), _Output(sys.stderr)
+        sys.stdout, sys.stderr = outputs  # type: ignore[assignment]
+        try:
+            return main(*args, **kwargs)
+        finally:
+            for output in outputs:
+                output.flush()
+            sys.stdout, sys.stderr = before
+
+    return run
+
+
+class _Output:
+    """A text stream that leads nowhere once the pipe behind it is closed, or if there is none."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream if stream is not None else StringIO()  # None: started with >&-
+
+    def write(self, text: str) -> int:
+        """Write, and say how much."""
+        try:
+            return int(self._stream.write(text))
+        except BrokenPipeError:
+            self._lead_nowhere()
+            return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._lead_nowhere()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _lead_nowhere(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
