@@ -44,3 +44,40 @@ def test_a_damaged_run_is_said(tmp_path, capsys):
     (tmp_path / "map.ply").write_text("no points")
     assert main([str(tmp_path), "--port", "8700"]) == 2
     assert "map.ply is not a binary PLY" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--port", "8700", "PATH"], ["PATH", "--port", "8700"],
+     ["--host", "127.0.0.1", "PATH", "--max-points", "9"]],
+)
+def test_options_and_the_path_come_in_any_order(tmp_path, capsys, words):
+    pytest.importorskip("viser")
+    (tmp_path / "map.ply").write_text("no points")
+    assert main([str(tmp_path) if word == "PATH" else word for word in words]) == 2
+    assert "map.ply is not a binary PLY" in capsys.readouterr().err
+
+
+def test_options_of_the_replay_may_stand_before_the_bag(tmp_path, capsys):
+    bag = tmp_path / "walk.mcap"
+    bag.touch()
+    with pytest.raises(SystemExit):
+        main(["--max-frames", "many", str(bag)])
+    assert "many is no number of 0 or more" in capsys.readouterr().err
+    assert main(["--max-frames", "3", "--set", "chunk.size=4", str(bag)]) == 2
+    assert f"flashvggt_replay: {bag}" in capsys.readouterr().err
+
+
+def test_two_paths_are_one_too_many(tmp_path, capsys):
+    (tmp_path / "map.ply").touch()
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "other"])
+    assert "unrecognized arguments: other" in capsys.readouterr().err
+
+
+def test_the_words_of_ros_are_no_path(capsys):
+    pytest.importorskip("rclpy")
+    pytest.importorskip("viser")
+    words = ["--host", "203.0.113.1", "--ros-args", "--remap", "/mapping/path:=/other/path"]
+    assert main(words) == 2
+    assert "the page cannot be served at 203.0.113.1" in capsys.readouterr().err

@@ -43,6 +43,12 @@ def replay_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bag", help="folder of a rosbag2, or a single .mcap or .db3 file")
+    add_replay_options(parser)
+    return parser
+
+
+def add_replay_options(parser: argparse.ArgumentParser) -> None:
+    """Add all options of the command."""
     parser.add_argument("--output", metavar="DIR",
                         help="folder for the results; only --view can do without")
     parser.add_argument("--view", action="store_true",
@@ -53,7 +59,6 @@ def replay_parser() -> argparse.ArgumentParser:
     parser.add_argument("--localize", action="store_true",
                         help="do not extend the map, only find out where the bag is in it")
     add_page_options(parser)
-    return parser
 
 
 def add_parameter_options(parser: argparse._ActionsContainer) -> None:

@@ -33,11 +33,13 @@ def is_saved(folder: Path) -> bool:
     return (folder / CLOUD).is_file()
 
 
-def main(folder: Path, argv: Sequence[str]) -> int:
-    """Show a folder until SIGINT or SIGTERM; return 0, or 2 (misuse)."""
-    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {folder}")
+def main(argv: Sequence[str]) -> int:
+    """Show the folder among ``argv`` until SIGINT or SIGTERM; return 0, or 2 (misuse)."""
+    parser = argparse.ArgumentParser(prog=PROGRAM)
+    parser.add_argument("folder", type=Path, help="a run, or a saved map")
     add_page_options(parser)
     arguments = parser.parse_args(argv)
+    folder = arguments.folder.expanduser()
     try:
         with open_page(arguments) as page:
             show_folder(folder, page)

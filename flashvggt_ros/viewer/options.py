@@ -16,8 +16,8 @@ EXAMPLES = """examples:
   flashvggt_view out/office                         what a replay, or the demo, has written
   flashvggt_view ~/maps/office                      a map that the node saved
 
-The path comes first. With a bag all options of flashvggt_replay may follow; nothing is written
-unless --output is among them. With a node, ROS arguments may follow:
+With a bag all options of flashvggt_replay may be given; nothing is written unless --output is
+among them. With a node, ROS arguments may follow:
   flashvggt_view --ros-args --remap /mapping/map_cloud:=/other/map_cloud"""
 HOST, PORT = "127.0.0.1", 8080
 MOST_POINTS = 2_000_000
@@ -33,13 +33,18 @@ def view_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_node_options(parser)
+    add_page_options(parser)
+    return parser
+
+
+def add_node_options(parser: argparse.ArgumentParser) -> None:
+    """Add --node and --image."""
     parser.add_argument("--node", default="/mapping",
                         help="the node to listen to, with its namespace; default: %(default)s")
     parser.add_argument("--image", default="", metavar="TOPIC",
                         help="the node's image topic, for the pictures in the frustums; "
                              "compressed images where its name ends with /compressed")
-    add_page_options(parser)
-    return parser
 
 
 def add_page_options(parser: argparse.ArgumentParser) -> None:
