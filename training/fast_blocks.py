@@ -58,7 +58,6 @@ def use_fast_blocks(model: FlashVGGT, is_compiled: bool) -> None:
     for block in (*aggregator.patch_embed.blocks, *aggregator.frame_blocks,
                   *aggregator.global_blocks):
         block.forward = partial(_forward, kernels, block)
-        block.cross = partial(_cross, kernels, block)
 
 
 def _forward(kernels: _Kernels, block: Block, x: Tensor, turn: Rotation | None = None) -> Tensor:
@@ -73,52 +72,10 @@ def _forward(kernels: _Kernels, block: Block, x: Tensor, turn: Rotation | None =
     return _finished(kernels, block, x, mixed)
 
 
-def _cross(
-    kernels: _Kernels,
-    block: Block,
-    x: Tensor,
-    descriptors: Callable[[Tensor], Tensor],
-    turn: Rotation,
-    source_turn: Rotation,
-    extend: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-) -> Tensor:
-    attn, norm, width = block.attn, block.norm1, block.attn.width
-    weight, bias = attn.qkv.weight, attn.qkv.bias
-    normed = kernels.norm(x, norm.weight, norm.bias, norm.eps)
-    q = F.linear(normed, weight[:width], bias[:width])
-    kv = F.linear(_descriptors(descriptors, normed), weight[width:], bias[width:])
-    k, v = kv.unflatten(-1, (2, -1, attn.head_dim)).unbind(2)
-    q = _turned(kernels, attn, q.unflatten(-1, (-1, attn.head_dim)), turn, True)
-    k = _turned(kernels, attn, k, source_turn, False)
-    keys, values = extend(k, v.transpose(1, 2))
-    return _finished(kernels, block, x, F.scaled_dot_product_attention(q, keys, values))
-
-
-def _descriptors(descriptors: Callable[[Tensor], Tensor], normed: Tensor) -> Tensor:
-    """As the model's own; over an even grid halved on both axes bilinear is the mean of four."""
-    chunk = getattr(descriptors, "__self__", None)
-    if chunk is None or not chunk.is_bilinear:
-        return descriptors(normed)
-    (rows, columns), small = chunk.grid, chunk.small
-    if (rows, columns) != (2 * small[0], 2 * small[1]):
-        return descriptors(normed)
-    x = normed.unflatten(1, (chunk.count, -1))
-    specials, patches = x[:, :, : chunk.specials], x[:, :, chunk.specials:]
-    cells = patches.unflatten(2, (small[0], 2, small[1], 2))
-    halves = cells[:, :, :, 0] + cells[:, :, :, 1]
-    means = (0.25 * (halves[:, :, :, :, 0] + halves[:, :, :, :, 1])).flatten(2, 3)
-    frames = torch.cat([specials, means], dim=2).flatten(1, 2)
-    return torch.cat([*(patches[:, frame] for frame in chunk.keyframes), frames], dim=1)
-
-
 def _turned(kernels: _Kernels, attn: Attention, tokens: Tensor, turn: Rotation, is_query: bool
             ) -> Tensor:
     norm = attn.q_norm if is_query else attn.k_norm
-    if len(turn.cos) == tokens.shape[1]:
-        return kernels.turn(tokens, norm.weight, norm.bias, turn.cos, turn.sin)
-    framewise = tokens.unflatten(1, (-1, len(turn.cos)))  # the rotation is that of one frame
-    turned = kernels.turn(framewise, norm.weight, norm.bias, turn.cos, turn.sin)
-    return turned.transpose(1, 2).flatten(1, 2).transpose(1, 2)
+    return kernels.turn(tokens, norm.weight, norm.bias, turn.cos, turn.sin)
 
 
 def _finished(kernels: _Kernels, block: Block, x: Tensor, mixed: Tensor) -> Tensor:
