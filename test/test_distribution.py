@@ -71,6 +71,16 @@ def test_what_the_workflow_runs_is_there():
         assert list(ROOT.glob(f"{path}*")), path
 
 
+def test_what_the_launch_files_start_is_a_dependency_or_named_where_one_installs():
+    launched = set()
+    for file in ROOT.glob("launch/*.py"):
+        launched |= set(re.findall(r'package="(\w+)"', file.read_text(encoding="utf-8")))
+    assert "rviz2" in launched
+    for package in launched:
+        assert (f"<exec_depend>{package}</exec_depend>" in read("package.xml")
+                or f"ros-$ROS_DISTRO-{package}" in read("docs/install.md")), package
+
+
 def test_the_hooks_check_with_the_ruff_that_make_lint_uses():
     hooks = yaml.safe_load(read(".pre-commit-config.yaml"))["repos"]
     (ruff,) = [entry["rev"] for entry in hooks if "ruff" in entry["repo"]]
