@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.config import build_config
+from flashvggt_ros.counts import positive_count
 from flashvggt_ros.tools.evaluation import runner
 from flashvggt_ros.tools.evaluation.inputs import (
     Job,
@@ -72,8 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not inputs and len(truths) > 1:  # --ground-truth TRUTH INPUT...
         truths, inputs = truths[:1], truths[1:]
     pairs = pair_inputs(inputs, truths)
-    if arguments.output and Path(arguments.output).expanduser().is_file():
-        raise ValueError(f"--output {arguments.output} is a file: name a folder")
+    _check_output(arguments.output)
     if len(pairs) == 1 and is_run_folder(pairs[0][0]):
         run, truth = pairs[0]
         output = Path(arguments.output or run).expanduser()
@@ -94,6 +94,15 @@ def _run(arguments: argparse.Namespace) -> int:
     cluster = RayCluster(arguments.ray, values.get("device", "auto"), arguments.ray_cpus)
     with cluster, _sigterm_as_interrupt():  # again: Ray has set its own handler
         return _score_all(jobs, output, lambda jobs, _watch: cluster.run(jobs))
+
+
+def _check_output(output: str | None) -> None:
+    """Raise ValueError where results would be written into a file, or beside those of a bag."""
+    folder = Path(output).expanduser() if output else None
+    if folder and folder.is_file():
+        raise ValueError(f"--output {output} is a file: name a folder")
+    if folder and (folder / "metadata.yaml").is_file():
+        raise ValueError(f"--output {output} is a bag: name a folder of its own for the results")
 
 
 def _score_run(run: Path, truth: str, output: Path, surfaces: str) -> int:
@@ -230,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ray", metavar="ADDRESS",
                         help="spread the inputs over a Ray cluster (extra 'ray'); local: over one "
                         "of this machine's own")
-    parser.add_argument("--ray-cpus", type=int, default=2, metavar="N",
+    parser.add_argument("--ray-cpus", type=positive_count, default=2, metavar="N",
                         help="cores for each input on a cluster (default: 2)")
     add_parameter_options(parser.add_argument_group("of the replays, as flashvggt_replay has them"))
     return parser

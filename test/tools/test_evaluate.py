@@ -106,6 +106,11 @@ def test_misuse_is_named_before_anything_is_done(tmp_path, bag, capsys):
     words = [str(bag), "--ground-truth", TRUTH, "--output", str(tmp_path / "scores")]
     assert main(words) == 2
     assert "scores is a file: name a folder" in capsys.readouterr().err
+    assert main([*words[:-1], str(bag)]) == 2
+    assert f"--output {bag} is a bag: name a folder of its own" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*words, "--ray", "local", "--ray-cpus", "0"])
+    assert "--ray-cpus: 0 is no whole number, or less than 1" in capsys.readouterr().err
     for count in ("many", "-1"):
         with pytest.raises(SystemExit):
             main([*words, "--max-frames", count])
