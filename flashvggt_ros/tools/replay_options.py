@@ -105,12 +105,14 @@ def run_folder(arguments: argparse.Namespace) -> RunFolder | None:
 
 
 def check_map(arguments: argparse.Namespace) -> None:
-    """Raise ValueError where the map to begin with is missing, or would be overwritten."""
+    """Raise ValueError where the map to begin with is missing, or would be written into."""
     if arguments.localize and not arguments.map:
         raise ValueError("--localize needs a map to find the place in: name it with --map")
     output = Path(arguments.output).expanduser().resolve() if arguments.output else None
     if arguments.map and output and arguments.map.resolve().is_relative_to(output):
         raise ValueError(f"--map {arguments.map} lies in --output, where it would be overwritten")
+    if arguments.map and output and output.is_relative_to(arguments.map.resolve()):
+        raise ValueError(f"--output {arguments.output} lies in --map, which stays as it is")
 
 
 def _topics(

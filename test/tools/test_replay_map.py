@@ -140,6 +140,7 @@ def test_the_map_of_an_earlier_run_is_replaced_and_a_folder_of_someone_else_is_n
     [
         (["--localize"], "needs a map"),
         (["--map", "out/map"], "would be overwritten"),
+        (["--map", "."], "--output out lies in --map, which stays as it is"),
         (["--map", "nowhere", "--checkpoint", "untrained"], "no such map"),
     ],
 )
