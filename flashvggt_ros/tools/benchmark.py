@@ -47,14 +47,20 @@ PROGRAM = "flashvggt_benchmark"
 
 @silent_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
+    """Run the command line; return 0, 2 for misuse, or 130 (stopped)."""
     options = _parser().parse_args(argv)
     try:
+        if options.json and (options.json.is_dir() or not options.json.parent.is_dir()):
+            raise ValueError(f"--json {options.json} cannot be a file: there is a folder of that "
+                             "name, or none to write it in")
         case, images = _case(options)
         report = _report(options, case, images)
     except (OSError, ValueError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: stopped, nothing was measured to its end", file=sys.stderr)
+        return 130
     for line in report.lines():
         print(line)
     if options.json:

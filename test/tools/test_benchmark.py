@@ -68,6 +68,21 @@ def test_options_that_make_no_sense_are_refused(capsys):
     assert "less than 1" in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path, capsys):
+    for path in (tmp_path, tmp_path / "gone/speed.json"):
+        assert main([*SMALL, "--frames", "1000000", "--json", str(path)]) == 2
+        assert f"--json {path} cannot be a file" in capsys.readouterr().err
+
+
+def test_a_benchmark_that_is_stopped_says_so(capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flashvggt_ros.tools.benchmark.measure", stop)
+    assert main(SMALL) == 130
+    assert "flashvggt_benchmark: stopped" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 def test_a_gpu_that_is_not_there_is_not_replaced_in_silence(capsys):
     assert main([*SMALL[:-1], "cuda"]) == 2
