@@ -99,6 +99,8 @@ def make_sample_bag(path: Path, recipe: Recipe) -> bool:
     The folder appears complete or not at all. Raises ValueError when ``path`` is something else,
     or holds other files, too.
     """
+    if path.name in ("", ".."):
+        raise ValueError(f"'{path}' is no name of a new folder")
     if (path / RECIPE_FILE).is_file():
         if (path / SURFACES_FILE).is_file() and _is_of(path / RECIPE_FILE, recipe):
             return False

@@ -84,6 +84,14 @@ def test_equal_arguments_keep_the_bag_and_others_replace_it(tmp_path, sample, ca
     assert [entry.name for entry in tmp_path.iterdir()] == ["again"]
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "sub/.."])
+def test_a_folder_without_a_name_of_its_own_is_refused(tmp_path, capsys, monkeypatch, name):
+    (tmp_path / "here/sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here/sub")
+    assert main(["--output", name]) == 2
+    assert "is no name of a new folder" in capsys.readouterr().err
+
+
 def test_a_folder_of_something_else_is_spared(tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("years of work")
     assert main(["--output", str(tmp_path)]) == 2
