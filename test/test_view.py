@@ -81,3 +81,11 @@ def test_the_words_of_ros_are_no_path(capsys):
     words = ["--host", "203.0.113.1", "--ros-args", "--remap", "/mapping/path:=/other/path"]
     assert main(words) == 2
     assert "the page cannot be served at 203.0.113.1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--node", "/a b"], ["--image", "/1"]])
+def test_names_that_ros_does_not_have_are_refused(capsys, words):
+    pytest.importorskip("rclpy")
+    pytest.importorskip("viser")
+    assert main([*words, "--port", "8720"]) == 2
+    assert "--node or --image is no name in ROS: Invalid topic name" in capsys.readouterr().err

@@ -16,6 +16,7 @@ import rclpy
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from numpy.typing import NDArray
 from rclpy.client import Client
+from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
@@ -210,6 +211,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 view.spin_once()
     except ValueError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    except NameValidationException as error:
+        print(f"{PROGRAM}: --node or --image is no name in ROS: {error}", file=sys.stderr)
         return 2
     return 0
 

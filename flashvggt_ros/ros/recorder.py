@@ -16,6 +16,7 @@ import rclpy
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from numpy.typing import NDArray
+from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.utilities import remove_ros_args
@@ -57,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{PROGRAM}: {recorder.write(folder)}")
         except OSError as error:
             print(f"{PROGRAM}: cannot write to {folder}: {error}", file=sys.stderr)
+            return 2
+        except NameValidationException as error:
+            print(f"{PROGRAM}: --node {arguments.node}: {error}", file=sys.stderr)
             return 2
     return 0
 

@@ -61,6 +61,11 @@ def test_a_duration_that_is_none_is_refused(tmp_path, capsys):
     assert "-3 is no number of 0 or more" in capsys.readouterr().err
 
 
+def test_a_node_of_an_impossible_name_is_refused(tmp_path, capsys):
+    assert main(["--output", str(tmp_path), "--node", "/a b"]) == 2
+    assert "flashvggt_record: --node /a b: Invalid topic name" in capsys.readouterr().err
+
+
 def test_what_a_node_publishes_is_written_down(tmp_path, node):
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     publishers = {
