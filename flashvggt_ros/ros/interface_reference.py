@@ -161,7 +161,7 @@ def _command_section(root: Path) -> Iterator[str]:
     setup = configparser.ConfigParser()
     setup.read(root / "setup.cfg", encoding="utf-8")
     yield "## Commands\n"
-    yield "All but `mapping_node`, which takes ROS arguments, say more with `--help`.\n"
+    yield "All say more with `--help`; `mapping_node` takes ROS arguments.\n"
     yield "| Command | What |\n| --- | --- |"
     for line in setup["options.entry_points"]["console_scripts"].strip().splitlines():
         command, _, function = line.partition(" = ")

@@ -6,6 +6,15 @@ import sys
 
 from flashvggt_ros.ros.stop_request import StopRequest
 
+HELP = """usage: mapping_node [--ros-args [-p NAME:=VALUE] [--params-file FILE] [-r FROM:=TO] ...]
+
+Map what cameras see: poses on TF, a point cloud and an occupancy grid. All options are those of
+ROS; config/default.yaml has all parameters with their defaults and ranges.
+
+examples:
+  mapping_node --ros-args -p image_topics:="['/camera/image_raw']"
+  mapping_node --ros-args --params-file robot.yaml -r __ns:=/robot1"""
+
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT, SIGTERM or SIGHUP; return 0, or 1 after an error that was said.
@@ -13,6 +22,9 @@ def main(args: list[str] | None = None) -> int:
     Signals are heeded from here on, before anything large is imported. One that comes earlier,
     while Python itself starts, ends the process with the signal's own code.
     """
+    if {"-h", "--help"} & set(sys.argv if args is None else args):
+        print(HELP)
+        return 0
     stop = StopRequest()
     from flashvggt_ros.ros.node_lifetime import run  # rclpy, OpenCV: a second on a slow machine
 

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from ros.node_bench import LATCHED, RELIABLE, image_message
 from sensor_msgs.msg import Image
 
+from flashvggt_ros.ros.node_process import main
 from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(16))
@@ -81,6 +82,12 @@ class Feeder:
     def close(self) -> None:
         self.executor.shutdown()
         self.node.destroy_node()
+
+
+def test_help_is_given_without_a_node(capsys):
+    for word in ("-h", "--help"):
+        assert main(["mapping_node", word]) == 0
+        assert "-p image_topics:=" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
