@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.surface_planes import fit_planes
 
 EDGE = 0.15  # difference of neighboring depths, relative to the nearer, that is still one surface
+SKETCHES_KEPT = 256  # newest whose planes are remembered, 28 KB each: several ask for them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,12 +38,17 @@ class DepthView:
 
         Lone pixels become unknown, the others lie on the planes that are fitted to them.
         """
-        planes = fit_planes(without_lone_pixels(sketch.depth.astype(np.float32)), sketch.camera)
-        planes /= np.float32(scale)
+        planes = _planes(sketch) / np.float32(scale)
         rays = sketch.camera.backproject(np.ones(sketch.depth.shape, np.float32))
         inverse = np.einsum("hwi,hwi->hw", planes, rays)
         depth = np.divide(1, inverse, out=np.zeros_like(inverse), where=inverse > 0)
         return cls(T_map_camera, depth, planes, sketch.camera)
+
+
+@lru_cache(SKETCHES_KEPT)
+def _planes(sketch: DepthSketch) -> NDArray[np.float32]:
+    """Planes (h, w, 3) of a sketch, in its own units."""
+    return fit_planes(without_lone_pixels(sketch.depth.astype(np.float32)), sketch.camera)
 
 
 def views_of(submap: Submap, most: int | None = None) -> list[DepthView]:
