@@ -171,7 +171,7 @@ class Replay:
         self.frames = BagFrames(bag, self._topics, config.image, info_topics, reduction)
 
     def run(self, max_frames: int = 0, show_progress: ShowProgress | None = None) -> None:
-        """Map all images, or the first ``max_frames`` (0: all). SIGINT and SIGTERM end it early."""
+        """Map all images, or the first ``max_frames`` (0: all); StopSignals end it early."""
         images = iter(self.frames)
         total = sum(topic.messages for topic in self._topics)
         total = min(total, max_frames) if max_frames else total

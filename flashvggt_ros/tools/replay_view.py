@@ -55,7 +55,7 @@ class ReplayView:
         self.show(replay, f"finished: {replay.stopped_by}")
 
     def hold(self) -> None:
-        """Keep the page until SIGINT or SIGTERM."""
+        """Keep the page until SIGINT, SIGTERM or SIGHUP."""
         print(f"live view: {self._page.address} stays until Ctrl-C", flush=True)
         hold()
 
@@ -83,7 +83,7 @@ class ReplayView:
 
 
 def hold() -> None:
-    """Return at SIGINT or SIGTERM; further ones change nothing for the rest of the process."""
+    """Return at SIGINT, SIGTERM or SIGHUP; further ones change nothing until the process ends."""
     with StopSignals() as signals:
         while not signals.received:
             time.sleep(POLL_S)

@@ -34,7 +34,7 @@ def is_saved(folder: Path) -> bool:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Show the folder among ``argv`` until SIGINT or SIGTERM; return 0, or 2 (misuse)."""
+    """Show the folder among ``argv`` until it gets a signal; return 0, or 2 (misuse)."""
     parser = argparse.ArgumentParser(prog=PROGRAM)
     parser.add_argument("folder", type=Path, help="a run, or a saved map")
     add_page_options(parser)

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 from typing import Any
 
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OUTPUTS = (1, 2)
+
 
 class StopSignals:
-    """Notes the first SIGINT or SIGTERM instead of dying of it; a second one acts as usual."""
+    """Notes the first SIGINT, SIGTERM or SIGHUP instead of dying of it; a second acts as usual.
+
+    SIGHUP, that the terminal is gone, stays ignored where it is so at the start, as by nohup. Shell
+    and kernel may both send it: further ones change nothing. What would still go to the terminal
+    goes nowhere then.
+    """
 
     def __init__(self) -> None:
         self.received = False
         self._before: dict[int, Any] = {}
+        self._terminals: list[int] = []
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        self._terminals = [output for output in _OUTPUTS if os.isatty(output)]
+        for number in NUMBERS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -25,4 +37,12 @@ class StopSignals:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.received = True
-        signal.signal(number, self._before[number])
+        if number != signal.SIGHUP:
+            signal.signal(number, self._before[number])
+            return
+        self._before[number] = signal.SIG_IGN
+        signal.signal(number, signal.SIG_IGN)
+        for output in self._terminals:  # to write there would raise
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, output)
+            os.close(nowhere)

@@ -1,8 +1,12 @@
+import fcntl
 import json
+import os
+import pty
 import resource
 import signal
 import subprocess
 import sys
+import termios
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -352,18 +356,27 @@ def test_results_that_the_disk_does_not_take_are_said(tmp_path, capsys, tiny_che
     assert "Traceback" not in said
 
 
-def test_a_signal_ends_the_command_with_what_was_mapped(tmp_path, tiny_checkpoint):
+def long_bag(folder):
+    """A bag that takes longer to map than a test waits before it stops that."""
     frames = make_world(walk(20)).frames
-    many = [replace(frames[i % 20], stamp_ns=(i + 1) * 10**8) for i in range(600)]
-    bag = record(tmp_path / "bag", many)
-    output = tmp_path / "out"
-    arguments = command(bag, output, tiny_checkpoint)
+    return record(folder, [replace(frames[i % 20], stamp_ns=(i + 1) * 10**8) for i in range(600)])
+
+
+def begun(arguments, output, **options):
+    """Start the command; return its process once it maps."""
     process = subprocess.Popen([sys.executable, "-m", "flashvggt_ros.tools.replay", *arguments],
-                               cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                               cwd=ROOT, text=True, **options)
     deadline = time.monotonic() + 60
     while not output.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.5)
+    return process
+
+
+def test_a_signal_ends_the_command_with_what_was_mapped(tmp_path, tiny_checkpoint):
+    output = tmp_path / "out"
+    arguments = command(long_bag(tmp_path / "bag"), output, tiny_checkpoint)
+    process = begun(arguments, output, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -372,3 +385,30 @@ def test_a_signal_ends_the_command_with_what_was_mapped(tmp_path, tiny_checkpoin
     assert 0 < report["frames_read"] < 600
     assert report["frames_read"] == accounted(report)
     assert len(read_tum(output / "trajectory.tum")[0]) == report["frames_placed"] > 0
+
+
+@pytest.mark.parametrize("has_nohup", [False, True])
+def test_what_was_mapped_is_written_although_the_terminal_is_gone(
+    tmp_path, tiny_checkpoint, has_nohup
+):
+    output = tmp_path / "out"
+    arguments = command(long_bag(tmp_path / "bag"), output, tiny_checkpoint)
+    if has_nohup:
+        arguments += ["--max-frames", "60"]
+    master, terminal = pty.openpty()
+
+    def take_terminal():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if has_nohup else signal.SIG_DFL)
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+    words = subprocess.DEVNULL if has_nohup else terminal
+    process = begun(arguments, output, stdin=terminal, stdout=words, stderr=words,
+                    start_new_session=True, preexec_fn=take_terminal)
+    os.close(terminal)
+    os.close(master)
+    if not has_nohup:
+        process.send_signal(signal.SIGHUP)  # the shell's, beside the kernel's
+    code = process.wait(60)
+    report = json.loads((output / "report.json").read_text())
+    assert (code, report["stopped_by"]) == ((0, "max-frames") if has_nohup else (130, "signal"))
+    assert report["frames_placed"] > 0
