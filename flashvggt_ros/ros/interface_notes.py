@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flashvggt_ros.ros.bond import TOPIC
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -100,8 +102,8 @@ SERVICES = {
     "~/set_parameters": "Change some: see [operation](operation.md) for when.",
     "~/set_parameters_atomically": "Change all or none of some.",
 }
-# Not every distribution's rclpy has these.
-NOT_EVERYWHERE = {"~/get_type_description"}
+# Not every distribution's rclpy has the one, nor every machine bondpy for the other.
+NOT_EVERYWHERE = {"~/get_type_description", TOPIC}
 
 TRANSFORMS = """\
 | parent | child | by whom | when |
@@ -124,5 +126,5 @@ COMMANDS = """\
 Besides the node, these speak ROS: `flashvggt_play` publishes the topics of a bag as they are in it,
 and with `--clock` the time on `/clock`; `flashvggt_record` listens to `~/odometry`, `~/path`,
 `~/cloud`, `~/map_cloud` and `~/status` of a node, and to `/tf`. Where
-bondpy is installed, the node ties a bond to its lifecycle manager on `/bond`.
+bondpy is installed, the node ties a bond to its lifecycle manager on `bond`.
 """

@@ -1,8 +1,9 @@
 """docs/interfaces.md has all that the code has, and nothing else."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,11 @@ def literal_names(source: str) -> Iterator[str]:
 
 def test_the_committed_page_is_current() -> None:
     assert main(["--check", "--root", str(ROOT)]) == 0
+
+
+def test_the_page_is_the_same_where_bondpy_is_installed(tied: Callable[[], list[Any]]) -> None:
+    assert main(["--check", "--root", str(ROOT)]) == 0
+    assert tied() == []
 
 
 def test_a_topic_that_nobody_described_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
