@@ -126,6 +126,7 @@ class MappingSession:
     def apply(self, config: Config) -> None:
         """Take up parameters that were changed."""
         set_period(self._tf_timer, 1.0 / config.tf.rate)
+        self.worker.look_again()
 
     def close(self, timeout: float | None) -> bool:
         """Publish and map no more; return whether the worker's thread has ended in time [s].

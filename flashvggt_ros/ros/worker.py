@@ -102,6 +102,10 @@ class Worker:
         """
         return self._queue.put_job(lambda slam: self._run_on_whole_map(slam, run))
 
+    def look_again(self) -> None:
+        """Ask anew when the next output is due, as periods have changed; no image need come."""
+        self._queue.put_job(lambda slam: None)
+
     def drop_waiting(self, cause: str) -> None:
         """Drop the images that wait; ``cause`` is one of the ledger's DROPS."""
         self._ledger.drop(cause, self._queue.discard_images())

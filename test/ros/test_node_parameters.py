@@ -24,6 +24,21 @@ def test_a_shorter_period_does_not_wait_for_the_longer_one_to_end(bench: Any) ->
     it.spin_until(lambda: len(heard) > 2, seconds=5.0)
 
 
+def test_a_shorter_period_of_the_map_cloud_needs_no_image_to_take_effect(bench: Any) -> None:
+    it = bench(publish__map_cloud_period=60.0)
+    images = it.publisher()
+    clouds = it.listener.heard["/mapping/map_cloud"]
+    it.play(images, WORLD.frames[:4], period=0.01)
+    it.spin_until(lambda: clouds)
+    clouds.clear()
+    it.play(images, WORLD.frames[4:8], period=0.01)
+    it.settle(8)
+    it.spin(0.3)
+    assert clouds == []
+    set_at_run_time(it, "publish.map_cloud_period", 0.1)
+    it.spin_until(lambda: clouds, seconds=5.0)
+
+
 def test_tf_that_is_no_longer_to_be_published_is_not_called_late(bench: Any) -> None:
     it = bench(scale__source="fixed")
     images = it.publisher()
