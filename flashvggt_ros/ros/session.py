@@ -36,7 +36,7 @@ from flashvggt_ros.slam import Slam
 
 logger = logging.getLogger(__name__)
 
-CONNECT_PERIOD_S = 0.1
+CONNECT_PERIOD_S = 0.5  # of looking for publishers: each time wakes the executor
 
 
 @dataclass(frozen=True, slots=True, eq=False)

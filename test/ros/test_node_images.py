@@ -157,6 +157,24 @@ def test_an_image_that_turns_out_to_be_broken_in_decoding_is_rejected_with_its_c
     }
 
 
+def test_cameras_are_looked_for_twice_a_second_at_most(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = bench(image_topics=["/one", "/other"], publish__status_period=60.0)
+    asked: list[str] = []
+    ask = it.node.get_publishers_info_by_topic
+
+    def count(topic: str) -> Any:
+        asked.append(topic)
+        return ask(topic)
+
+    monkeypatch.setattr(it.node, "get_publishers_info_by_topic", count)
+    it.spin(1.9)
+    assert 0 < asked.count("/one") <= 4 and 0 < asked.count("/other/compressed") <= 4
+    it.publisher("/one")
+    it.spin_until(lambda: it.session._cameras[0].is_connected, seconds=1.0)
+
+
 @pytest.mark.parametrize(
     ("topic", "kind"), [("/cam/image_raw", Image), ("/cam/image_raw/compressed", CompressedImage)]
 )
