@@ -48,7 +48,7 @@ class CameraInput:
         config: Config,
         take: Callable[[CheckedImage | None], None],
         reduction: Reduction,
-        is_current: Callable[[int], bool],
+        now_ns: Callable[[], int],
     ) -> None:
         self._node = node
         self._config = config
@@ -58,7 +58,7 @@ class CameraInput:
         self._transport = transports[index] if len(transports) > 1 else transports[0]
         self.topic = resolved_topic(node, "image_topics", config.image_topics[index])
         self.intake = CameraIntake(
-            self.topic, config.image, image_converter(), reduction, is_current
+            self.topic, config.image, image_converter(), reduction, now_ns
         )
         self.frame = ""  # frame_id of the newest image, empty before the first
         self.is_connected = False

@@ -5,19 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from rclpy.clock import Clock, JumpThreshold, ROSClock
+from rclpy.clock import JumpThreshold, ROSClock
 from rclpy.duration import Duration
 from rclpy.node import Node
 
-from flashvggt_ros.sensors.stamp_order import JUMP_BACK_NS
+from flashvggt_ros.sensors.stamp_order import JUMP_BACK_NS, is_now
 
-EARLIEST_NS, LATEST_NS = -500_000_000, 10_000_000_000  # age on arrival of a stamp of this clock
 STILL_S = 1.0
-
-
-def is_now(clock: Clock, stamp_ns: int) -> bool:
-    """Whether what arrives now with this stamp can be stamped by a clock."""
-    return EARLIEST_NS <= int(clock.now().nanoseconds) - stamp_ns <= LATEST_NS
 
 
 class ClockWatch:
@@ -44,7 +38,7 @@ class ClockWatch:
 
     @property
     def now_ns(self) -> int:
-        """Time of the node's clock."""
+        """Time of the node's clock, 0 before anything came on /clock where that is to be heard."""
         return int(self._clock.now().nanoseconds)
 
     @property
@@ -54,7 +48,7 @@ class ClockWatch:
 
     def has(self, stamp_ns: int) -> bool:
         """Whether an image that arrives now with this stamp can be stamped by this clock."""
-        return is_now(self._clock, stamp_ns)
+        return is_now(self.now_ns, stamp_ns)
 
     def note(self, stamp_ns: int) -> None:
         """Take note of the stamp of an image that arrives now."""

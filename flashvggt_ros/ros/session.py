@@ -76,7 +76,7 @@ class MappingSession:
         self._cameras = [
             CameraInput(
                 node, index, config(), partial(self._take, index), model.reduction,
-                lambda stamp_ns: self._clock_watch.has(stamp_ns),
+                lambda: self._clock_watch.now_ns,
             )
             for index in range(len(config().image_topics))
         ]

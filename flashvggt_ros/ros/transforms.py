@@ -15,7 +15,6 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from flashvggt_ros.ros import backends
-from flashvggt_ros.ros.clock_watch import is_now
 from flashvggt_ros.ros.messages import matrix, transform_stamped
 from flashvggt_ros.ros.sent_transforms import SentTransforms
 from flashvggt_ros.sensors.transform_order import TransformOrder
@@ -41,7 +40,7 @@ class TransformTree:
         self._buffer = self._tf2_ros.Buffer(cache_time=cache_time, node=node)
         self.sent = SentTransforms()
         clock = node.get_clock()
-        self._order = TransformOrder(self._buffer.clear, lambda stamp: is_now(clock, stamp))
+        self._order = TransformOrder(self._buffer.clear, lambda: int(clock.now().nanoseconds))
         heard = _Heard(self._buffer, self.sent, self._order)
         self._listener = self._tf2_ros.TransformListener(heard, node)
         self._broadcaster = self._tf2_ros.TransformBroadcaster(node)

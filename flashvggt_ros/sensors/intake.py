@@ -15,7 +15,7 @@ from flashvggt_ros.sensors.camera_info import calibration_from_camera_info
 from flashvggt_ros.sensors.compressed_images import ImageStream, check_compressed
 from flashvggt_ros.sensors.image_decoding import RawImage, RgbImage, check_image, decode_image
 from flashvggt_ros.sensors.rejected_input import RejectedInput, Rejections, read_header
-from flashvggt_ros.sensors.stamp_order import StampOrder, never
+from flashvggt_ros.sensors.stamp_order import StampOrder, no_clock
 
 __all__ = ["CameraIntake", "CheckedImage", "Reduction", "RejectedInput", "unreduced"]
 
@@ -66,7 +66,7 @@ class CameraIntake:
 
     ``convert_raw`` makes RGB (H, W, 3) uint8 of a raw message whose fields have been checked;
     ``reduction`` says which images the model can take, and how large they are of use;
-    ``is_current`` whether a stamp is of now, see StampOrder.
+    ``now_ns`` is the time of a clock, see StampOrder.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class CameraIntake:
         limits: ImageConfig,
         convert_raw: Callable[[Any], RgbImage] = decode_image,
         reduction: Reduction = unreduced,
-        is_current: Callable[[int], bool] = never,
+        now_ns: Callable[[], int] = no_clock,
     ) -> None:
         self.topic = topic
-        self.order = StampOrder(is_current)
+        self.order = StampOrder(now_ns)
         self._rejections = Rejections(topic)
         self._max_megapixels = limits.max_megapixels
         self._convert_raw = convert_raw

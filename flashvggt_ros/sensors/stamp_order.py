@@ -9,11 +9,22 @@ from flashvggt_ros.sensors.rejected_input import RejectedInput, check_stamp
 JUMP_BACK_NS = 1_000_000_000  # what lies farther back is not just late
 JUMP_AHEAD_NS = 10_000_000_000  # tf2 forgets what is older than that against the newest
 RUN = 5  # messages that must agree on it
+EARLIEST_NS, LATEST_NS = -500_000_000, 10_000_000_000  # age on arrival of a stamp of this clock
 
 
-def never(stamp_ns: int) -> bool:
-    """Know of no clock that could confirm a stamp."""
-    return False
+def no_clock() -> int:
+    """Know of no clock that could confirm a stamp, or deny it."""
+    return 0
+
+
+def is_now(now_ns: int, stamp_ns: int) -> bool:
+    """Whether what arrives now can be stamped by a clock; ``now_ns``: its time, 0 for none."""
+    return now_ns > 0 and EARLIEST_NS <= now_ns - stamp_ns <= LATEST_NS
+
+
+def before_first_ns(now_ns: int, stamp_ns: int) -> int:
+    """With what the first stamp is compared: a clock that it is ahead of, else nothing but it."""
+    return min(now_ns or stamp_ns, stamp_ns)
 
 
 class GrowingRun:
@@ -44,12 +55,13 @@ class StampOrder:
     Several messages in a row that grow among themselves prove it: a bag or a simulation starts
     over, or a clock was set back, where they lie more than a second before the newest one; time has
     jumped on where they lie ten seconds after it, and the last of them is taken. A single one was
-    held up on its way, or stamped wrongly. ``is_current(stamp_ns)`` says that a stamp is of now by
-    a clock: no more proof is then needed that time has jumped on.
+    held up on its way, or stamped wrongly. ``now_ns()`` is the time of a clock, 0 where it is not
+    known: no more proof is needed that time has jumped on where a stamp is of now; and where the
+    first one lies ten seconds after it, it is proven as if it had jumped.
     """
 
-    def __init__(self, is_current: Callable[[int], bool] = never) -> None:
-        self._is_current = is_current
+    def __init__(self, now_ns: Callable[[], int] = no_clock) -> None:
+        self._now_ns = now_ns
         self._has_paused = False
         self.clear()
 
@@ -78,19 +90,20 @@ class StampOrder:
                 self._back.add(stamp_ns)
                 self._ahead.end()
             raise
-        ahead_ns = stamp_ns - self._newest_ns
-        is_expected = not self._newest_ns or self._has_paused or ahead_ns <= JUMP_AHEAD_NS
-        if not (is_expected or self._is_current(stamp_ns)):
-            self._check_ahead(stamp_ns, what)
+        now_ns, before_ns, before = self._now_ns(), self._newest_ns, f"that of the last {what}"
+        if not self._newest_ns or self._has_paused:
+            before_ns, before = before_first_ns(now_ns, stamp_ns), "the node's clock"
+        if stamp_ns - before_ns > JUMP_AHEAD_NS and not is_now(now_ns, stamp_ns):
+            self._check_ahead(stamp_ns, (stamp_ns - before_ns) * 1e-9, before)
 
-    def _check_ahead(self, stamp_ns: int, what: str) -> None:
+    def _check_ahead(self, stamp_ns: int, ahead_s: float, before: str) -> None:
         self._ahead.add(stamp_ns)
         self._back.end()
         if not self._ahead.is_proof:
             raise RejectedInput(
                 "stamp_ahead",
-                f"the stamp {stamp_ns} ns lies {(stamp_ns - self._newest_ns) / 1e9:.3f} s after "
-                f"that of the last {what}; check the driver's clock, unless {RUN} in a row do so",
+                f"the stamp {stamp_ns} ns lies {ahead_s:.3f} s after {before}; check the driver's "
+                f"clock, unless {RUN} in a row do so",
             )
 
     @property

@@ -179,6 +179,23 @@ def test_one_wild_stamp_costs_no_map_and_few_images(
     it.spin_until(lambda: stamp_ns(it.listener.transforms[-1].header.stamp) == newest)
 
 
+def test_a_wild_stamp_of_the_first_image_puts_no_pose_into_the_future(bench: Any) -> None:
+    frames = at(WORLD.frames, time.time_ns() - 3 * SECOND)
+    wild = replace(frames[0], stamp_ns=frames[0].stamp_ns + 3600 * SECOND)
+    it = bench(TruthPredictor(world_of([wild, *frames[1:]])), chunk__max_wait=0.1)
+    images = it.publisher()
+    it.play(images, [wild])
+    it.spin(0.5)  # longer than a chunk waits
+    it.play(images, frames[1:])
+    status = it.settle(24)
+    assert (status.frames_used, list(status.rejected_causes)) == (23, ["stamp_ahead"])
+    newest = frames[-1].stamp_ns
+    it.spin_until(lambda: newest in [stamp_ns(t.header.stamp) for t in it.listener.transforms])
+    assert max(stamp_ns(t.header.stamp) for t in it.listener.transforms) == newest
+    assert max(it.listener.stamps("/mapping/odometry")) == newest
+    assert jumps(it) == 0
+
+
 def test_tf_is_not_dated_to_a_camera_whose_clock_alone_is_an_hour_ahead(bench: Any) -> None:
     right = replace(WORLD.frames[8], camera="right", stamp_ns=time.time_ns() + 3600 * SECOND)
     left = at(WORLD.frames[:8], time.time_ns() - SECOND)

@@ -67,12 +67,29 @@ def test_stamps_ahead_and_back_by_turns_prove_nothing() -> None:
 
 
 def test_a_stamp_ahead_that_a_clock_confirms_is_taken_at_once() -> None:
-    order = StampOrder(lambda stamp_ns: stamp_ns == 4000 * SECOND)
+    order = StampOrder(lambda: 4000 * SECOND)
     order.accept(100 * SECOND)
     order.check(4000 * SECOND, "image")
     order.accept(4000 * SECOND)
     with pytest.raises(RejectedInput):
         order.check(8000 * SECOND, "image")
+
+
+@pytest.mark.parametrize("has_paused", [False, True])
+def test_a_first_stamp_that_is_far_ahead_of_the_clock_must_be_proven(has_paused: bool) -> None:
+    order = StampOrder(lambda: 100 * SECOND)
+    if has_paused:
+        order.accept(90 * SECOND)
+        order.pause()
+    with pytest.raises(RejectedInput, match=r"3900\.000 s after the node's clock"):
+        order.check(4000 * SECOND, "image")
+    order.check(100 * SECOND, "image")
+    assert refuse(order, *(4000 * SECOND + n for n in range(1, RUN - 1))) == 0
+    order.check(4001 * SECOND, "image")
+
+
+def test_a_first_stamp_of_the_past_is_that_of_a_recording() -> None:
+    StampOrder(lambda: 4000 * SECOND).check(100 * SECOND, "image")
 
 
 def test_after_a_pause_any_later_stamp_is_taken_once() -> None:

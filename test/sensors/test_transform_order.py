@@ -14,9 +14,9 @@ HOUR = 3600 * SECOND
 class Feed:
     """An order that is given stamps; ``cleared`` counts how often the buffer was to forget."""
 
-    def __init__(self, is_current=lambda stamp_ns: False):
+    def __init__(self, now_ns=0):
         self.cleared = 0
-        self.order = TransformOrder(self._clear, is_current)
+        self.order = TransformOrder(self._clear, lambda: now_ns)
 
     def _clear(self):
         self.cleared += 1
@@ -59,9 +59,18 @@ def test_a_first_stamp_that_was_wrong_is_forgotten_with_all_that_the_buffer_has(
 
 
 def test_a_stamp_of_now_by_the_clock_needs_no_other_proof():
-    feed = Feed(is_current=lambda stamp_ns: stamp_ns <= NOW + SECOND)
-    assert feed.takes(NOW + HOUR, NOW, NOW + HOUR) == [True, True, False]
+    feed = Feed(now_ns=NOW)
+    feed.takes(*after(NOW + HOUR))
+    assert feed.takes(NOW, NOW + HOUR) == [True, False]
     assert feed.cleared == 1
+
+
+def test_a_first_stamp_that_is_ahead_of_the_clock_is_held_back():
+    feed = Feed(now_ns=NOW)
+    assert feed.takes(NOW + HOUR, NOW, NOW + SECOND) == [False, True, True]
+    assert feed.cleared == 0
+    assert feed.takes(*after(NOW + HOUR), child="other") == [False] * 4 + [True]
+    assert feed.takes(NOW - HOUR, child="third") == [True]  # of a bag
 
 
 def test_frames_do_not_disturb_each_other():
