@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Any
 
@@ -28,8 +28,18 @@ class Ended:
 
 
 class Completion(Ended):
-    """Awaits the result of a future of another thread inside a callback."""
+    """Awaits the result of a future of another thread inside a callback.
+
+    CancelledError is raised where the future was cancelled, or ``is_over()`` before it ends.
+    """
+
+    def __init__(self, future: Future, is_over: Callable[[], bool]) -> None:
+        super().__init__(future)
+        self._is_over = is_over
 
     def __await__(self) -> Generator[None, None, Any]:
-        yield from super().__await__()
+        for _ in super().__await__():
+            if self._is_over():
+                raise concurrent.futures.CancelledError
+            yield
         return self._future.result()

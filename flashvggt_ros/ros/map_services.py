@@ -36,6 +36,7 @@ class MapServices:
 
     Jobs wait behind the images that came before them; images are taken in meanwhile. reset drops
     the images that wait. ``session`` is asked anew each time: None while the node is unconfigured.
+    ``asked`` counts the requests that wait for an answer; after refuse() none waits any longer.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class MapServices:
     ) -> None:
         self._config = config
         self._session = session
+        self._is_over = False
+        self.asked = 0
         # A service that awaits keeps its group busy: in the node's own one, images would wait too.
         group = ReentrantCallbackGroup()
         for kind, name, answer in (
@@ -54,11 +57,15 @@ class MapServices:
         ):
             node.create_service(kind, name, answer, qos_profile=QOS, callback_group=group)
 
+    def refuse(self) -> None:
+        """Refuse what is not done yet: the node ends. The executor has to go on for the answers."""
+        self._is_over = True
+
     async def _reset(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         response.success, response.message = await self._answer(
-            lambda session: session.reset(), lambda _: "the map is empty"
+            "reset", lambda session: session.reset(), lambda _: "the map is empty"
         )
         return response
 
@@ -79,7 +86,7 @@ class MapServices:
         self, request: SaveMap.Request, response: SaveMap.Response
     ) -> SaveMap.Response:
         response.success, response.message = await self._answer(
-            lambda session: self._save(session, request), lambda text: text
+            "save_map", lambda session: self._save(session, request), lambda text: text
         )
         if response.success:
             response.folder = str(self._folder(request.name))
@@ -89,6 +96,7 @@ class MapServices:
         self, request: LoadMap.Request, response: LoadMap.Response
     ) -> LoadMap.Response:
         response.success, response.message = await self._answer(
+            "load_map",
             lambda session: session.worker.load_map(
                 self._folder(request.name), session.map_model
             ),
@@ -99,18 +107,23 @@ class MapServices:
         return response
 
     async def _answer(
-        self, begin: Callable[[MappingSession], Future], say: Callable[[Any], str]
+        self, name: str, begin: Callable[[MappingSession], Future], say: Callable[[Any], str]
     ) -> tuple[bool, str]:
         """Begin a job and wait for it; return success and message."""
         session = self._session()
         if session is None:
             return False, NOT_CONFIGURED
+        self.asked += 1
         try:
-            return True, say(await Completion(begin(session)))
+            return True, say(await Completion(begin(session), lambda: self._is_over))
         except concurrent.futures.CancelledError:
-            return False, session.worker.fatal or "the node was cleaned up or shut down meanwhile"
+            reason = session.worker.fatal or "the node was cleaned up or shut down meanwhile"
+            logger.warning("%s is refused: %s", name, reason)
+            return False, reason
         except (OSError, ValueError, RuntimeError) as error:
             return False, str(error)
+        finally:
+            self.asked -= 1
 
     def _folder(self, name: str) -> Path:
         return safe_map_folder(self._config().map_directory, name)

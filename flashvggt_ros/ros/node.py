@@ -122,6 +122,11 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
         """Whether a thread loads a model."""
         return self._loading is not None and not self._loading.done()
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a service has yet to answer, which takes an executor; after stop() it refuses."""
+        return self._map_services.asked > 0
+
     async def start_up(self) -> None:
         """Configure and activate, as a lifecycle manager would; where that fails, ``fatal``."""
         self._is_changing = True
@@ -146,6 +151,7 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
         if is_on_job and not has_stopped:
             logger.warning("save_map, load_map or reset took longer than %g s more, and is given "
                            "up; an older map is whole", JOB_TIMEOUT_S)
+        self._map_services.refuse()
         return has_stopped
 
     def destroy_node(self) -> None:

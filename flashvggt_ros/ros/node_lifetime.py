@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SPIN_TIMEOUT_S = 0.1  # longest time until a signal is acted upon
+ANSWER_TIMEOUT_S = 0.2  # then for services to answer that are still asked
 
 
 def run(args: list[str] | None, stop: StopRequest) -> int:
@@ -38,15 +39,18 @@ def run(args: list[str] | None, stop: StopRequest) -> int:
     if stop.is_set:
         return 0
     node: MappingNode | None = None
+    executor: SingleThreadedExecutor | None = None
     code = 0
     try:
         node = _start(args)
-        _spin(node, stop)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        _spin(node, executor, stop)
         code = node.exit_code
     except (ValueError, OSError, ImportError) as error:
         get_logger(NODE_NAME).fatal(str(error))
         code = 1
-    _shut_down(node, code)
+    _shut_down(node, executor, code)
     return code
 
 
@@ -91,24 +95,23 @@ def _start(args: list[str] | None) -> MappingNode:
         raise ValueError(f"ROS does not start: {error}") from error
 
 
-def _spin(node: MappingNode, stop: StopRequest) -> None:
+def _spin(node: MappingNode, executor: Executor, stop: StopRequest) -> None:
     if stop.is_set:
         return  # Python complains of a start-up that never begins
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     if node.config.autostart:
         executor.create_task(node.start_up)
     while not (stop.is_set or node.fatal):
         executor.spin_once(timeout_sec=SPIN_TIMEOUT_S)
-    executor.shutdown()
 
 
-def _shut_down(node: MappingNode | None, code: int) -> None:
+def _shut_down(node: MappingNode | None, executor: Executor | None, code: int) -> None:
     """Leave in order; a load, or a chunk longer than STOP_TIMEOUT_S, is abandoned."""
     is_busy = False
-    if node is not None:
+    if node is not None and executor is not None:
         has_stopped = node.stop()
         is_busy = node.is_loading or not has_stopped
+        _answer(node, executor)
+        executor.shutdown()
         node.destroy_node()
     rclpy.try_shutdown()
     # A thread that outlives the interpreter aborts the process, and so may a GPU that is lost.
@@ -116,3 +119,10 @@ def _shut_down(node: MappingNode | None, code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _answer(node: MappingNode, executor: Executor) -> None:
+    """Let the services that are still asked say what became of it."""
+    end = time.monotonic() + ANSWER_TIMEOUT_S
+    while node.is_asked and time.monotonic() < end:
+        executor.spin_once(timeout_sec=0.01)

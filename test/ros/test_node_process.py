@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from flashvggt_ros.msg import MapStatus
+from flashvggt_ros.srv import SaveMap
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from ros.node_bench import LATCHED, RELIABLE, image_message
@@ -118,6 +119,28 @@ def test_the_node_stops_cleanly_within_three_seconds_while_the_model_runs(
     assert not litter
     assert feeder.status[-1].is_trained is False
     assert "the geometry means nothing" in output
+
+
+def test_a_save_that_waits_behind_the_model_is_refused_as_the_node_stops(tmp_path: Path) -> None:
+    process = start("checkpoint:=untrained", "device:=cpu", f"map_directory:={tmp_path}")
+    feeder = Feeder()
+    try:
+        feeder.feed_until_busy(process)
+        client = feeder.node.create_client(SaveMap, "/mapping/save_map")
+        assert client.wait_for_service(5.0)
+        saved = client.call_async(SaveMap.Request(name="room"))
+        feeder.executor.spin_once_until_future_complete(saved, timeout_sec=0.3)
+        process.send_signal(signal.SIGTERM)
+        feeder.executor.spin_until_future_complete(saved, timeout_sec=5.0)
+        output = process.communicate(timeout=20)[0]
+    finally:
+        process.kill()
+        process.wait()
+        feeder.close()
+    assert process.returncode == 0, output
+    assert not saved.result().success and "shut down meanwhile" in saved.result().message
+    assert "save_map is refused: " in output
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
