@@ -36,7 +36,8 @@ class CameraInput:
 
     ``transport`` auto begins with what the topic's name suggests, so that no first image is missed,
     and changes to the type of whoever publishes on the topic where that differs. Where nobody does,
-    but somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead.
+    but somebody publishes compressed images on ``<topic>/compressed``, that topic is taken instead,
+    until that is so the other way round.
     ``take(image)`` is called with every image, None in place of one that is rejected. Topic names
     are relative to the node's namespace and can be remapped. Nothing comes before open().
     """
@@ -56,7 +57,8 @@ class CameraInput:
         self._has_said_type = False
         transports = config.image.transports
         self._transport = transports[index] if len(transports) > 1 else transports[0]
-        self.topic = resolved_topic(node, "image_topics", config.image_topics[index])
+        self._named = resolved_topic(node, "image_topics", config.image_topics[index])
+        self.topic = self._named
         self.intake = CameraIntake(
             self.topic, config.image, image_converter(), reduction, now_ns
         )
@@ -133,9 +135,11 @@ class CameraInput:
             return
         transport = self._transport if self._transport != "auto" else self._published(self.topic)
         if not transport and self._polls > 0:  # raw and compressed appear together: raw goes first
-            compressed = f"{self.topic}/compressed"
+            compressed = f"{self._named}/compressed"
             if self._published(compressed) == "compressed":
                 self.topic, transport = compressed, "compressed"
+            elif self.topic == compressed and (transport := self._published(self._named)):
+                self.topic = self._named
         if transport and not (self.is_connected and self._subscribed == (self.topic, transport)):
             self._subscribe(transport)
             self.is_connected = True

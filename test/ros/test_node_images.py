@@ -138,6 +138,21 @@ def test_a_driver_that_is_started_anew_with_another_type_is_heard(
     assert it.settle(8).frames_used == 8
 
 
+def test_a_driver_that_is_started_anew_without_its_compressed_topic_is_heard(
+    bench: Any, camera: Node
+) -> None:
+    it = bench(image_topics=["/cam/image_raw"])
+    images = camera.create_publisher(CompressedImage, "/cam/image_raw/compressed", RELIABLE)
+    it.spin_until(images.get_subscription_count)
+    images.publish(compressed_message(WORLD.frames[0], "jpeg"))
+    it.spin_until(lambda: it.listener.status and it.listener.status.frames_received == 1)
+    camera.destroy_publisher(images)
+    it.spin_until(lambda: "nobody publishes there" in text_of(it))
+    it.play(it.publisher("/cam/image_raw"), WORLD.frames[1:5])
+    assert it.settle(5).frames_used == 5
+    assert it.session._cameras[0].topic == "/cam/image_raw"
+
+
 def test_an_image_that_turns_out_to_be_broken_in_decoding_is_rejected_with_its_cause(
     bench: Any, camera: Node
 ) -> None:
