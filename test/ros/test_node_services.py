@@ -130,10 +130,13 @@ def test_save_map_writes_below_map_directory_only(bench: Any, tmp_path: Path) ->
     assert it.listener.status.state == MapStatus.MAPPING
 
 
-def test_a_map_that_is_being_saved_is_there_when_the_node_has_stopped(
-    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_given_up", [False, True])
+def test_a_map_that_is_being_saved_is_there_when_the_node_has_stopped_or_its_caller_is_told(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_given_up: bool
 ) -> None:
     is_saving = threading.Event()
+    if is_given_up:
+        monkeypatch.setattr("flashvggt_ros.ros.node.JOB_TIMEOUT_S", 0.2)
 
     def save_slowly(*arguments: Any, **options: Any) -> Any:
         is_saving.set()
@@ -146,9 +149,15 @@ def test_a_map_that_is_being_saved_is_there_when_the_node_has_stopped(
     it.settle(4)
     client = it.helper.create_client(SaveMap, "/mapping/save_map")
     it.spin_until(client.service_is_ready)
-    client.call_async(SaveMap.Request(name="room"))
+    saved = client.call_async(SaveMap.Request(name="room"))
     it.spin_until(is_saving.is_set)
-    assert it.node.stop()
+    assert it.node.stop() is not is_given_up
+    it.spin_until(saved.done)
+    assert not it.node.is_asked
+    assert saved.result().success is not is_given_up
+    if is_given_up:
+        assert "shut down meanwhile" in saved.result().message
+        it.session.worker.stop(10.0)
     assert load_map(tmp_path / "room", MapModel("truth", "", "")).submaps
 
 
