@@ -69,21 +69,31 @@ class PosePublisher:
         return placements
 
     def send(
-        self, update: MapUpdate, placements: list[Placement], current_map: Map
+        self, update: MapUpdate, placements: list[Placement], current_map: Map,
+        newest_image_ns: int,
     ) -> None:
-        """Publish odometry and TF of keyframes that were placed."""
+        """Publish odometry and TF of keyframes that were placed.
+
+        None of those stamped after ``newest_image_ns``: listeners would refuse all that follow.
+        """
+        placed_frames = [
+            (frame, placed) for frame, placed in zip(update.new, placements, strict=True)
+            if frame.stamp_ns <= newest_image_ns
+        ]
         with self._lock:
+            if self._repeater.stamp_ns > newest_image_ns:
+                self._forget_pose()
             self._follow(current_map)
             if update.new:
                 newest = max(range(len(update.new)), key=lambda n: update.new[n].stamp_ns)
                 self._last = update.new[newest], update.T_map_camera[newest].copy()
             edges = [
                 edge
-                for frame, placed in zip(update.new, placements, strict=True)
+                for frame, placed in placed_frames
                 for edge in self._send_odometry(frame, placed)
             ]
             self._broadcast(edges)
-            for frame, placed in zip(update.new, placements, strict=True):
+            for frame, placed in placed_frames:
                 if placed.edges:
                     self.watch.placed(frame.stamp_ns)
 

@@ -41,14 +41,18 @@ class MapPublishers:
 
     Nothing goes out before open(), nor between suspend() and open(). Called from the worker's
     thread, but for repeat_transform(), suspend(), close() and withdraw(), which the executor's
-    thread calls. ``config`` is asked anew each time, so that parameters may change. ``no_grid``
-    says why there is no occupancy grid, empty where there is one.
+    thread calls. ``config`` is asked anew each time, so that parameters may change, and so is
+    ``newest_image_ns``, the stamp of the newest image: what is stamped later comes of a camera
+    whose clock alone is wrong, and nothing is dated to it. ``no_grid`` says why there is no
+    occupancy grid, empty where there is one.
     """
 
     def __init__(
-        self, node: Node, config: Callable[[], Config], transforms: PatientTransforms
+        self, node: Node, config: Callable[[], Config], transforms: PatientTransforms,
+        newest_image_ns: Callable[[], int],
     ) -> None:
         self._config = config
+        self._newest_image_ns = newest_image_ns
         self._transforms = transforms
         self._map_frame = config().tf.map_frame
         self.poses = PosePublisher(node, config, transforms)
@@ -71,13 +75,14 @@ class MapPublishers:
         """Send what a chunk placed: odometry and TF for each frame, its cloud, and obstacles."""
         placements = self.poses.place(update, current_map)
         self._transforms.renew()
-        self._newest_ns = max([self._newest_ns, *(frame.stamp_ns for frame in update.new)])
+        newest_image_ns = self._newest_image_ns()
+        stamp_ns = min(newest_image_ns, max((frame.stamp_ns for frame in update.new), default=0))
+        self._newest_ns = max(min(self._newest_ns, newest_image_ns), stamp_ns)
         with self._lock:
             if not self._is_open:
                 return
-            self.poses.send(update, placements, current_map)
+            self.poses.send(update, placements, current_map, newest_image_ns)
             if update.new and self._cloud.get_subscription_count():
-                stamp_ns = max(frame.stamp_ns for frame in update.new)
                 self._cloud.publish(
                     cloud_message(update.points_map, update.colors, self._map_frame, stamp_ns)
                 )
@@ -123,12 +128,10 @@ class MapPublishers:
         self.map_points = 0
         self.no_grid = "nothing is mapped yet"
 
-    def repeat_transform(
-        self, newest_image_ns: int, stands_until_ns: Mapping[FrameStamp, int]
-    ) -> None:
-        """Send the newest transform again; ``newest_image_ns`` is the newest image's stamp."""
+    def repeat_transform(self, stands_until_ns: Mapping[FrameStamp, int]) -> None:
+        """Send the newest transform again."""
         if self._is_open:
-            self.poses.repeat(newest_image_ns, stands_until_ns)
+            self.poses.repeat(self._newest_image_ns(), stands_until_ns)
 
     def open(self) -> None:
         """Publish from now on; the whole map is due anew, a transform comes with the next pose."""

@@ -71,7 +71,7 @@ class MappingSession:
         self._newest_ns = 0
         self._has_reset = False
         transforms = PatientTransforms(tree, lambda: config().tf.lookup_timeout)
-        self.outputs = MapPublishers(node, config, transforms)
+        self.outputs = MapPublishers(node, config, transforms, lambda: self._newest_ns)
         self.robot = RosRobot(node, config(), transforms)
         self._cameras = [
             CameraInput(
@@ -216,7 +216,7 @@ class MappingSession:
         self._tree.clear()
 
     def _repeat_tf(self) -> None:
-        self.outputs.repeat_transform(self._newest_ns, self.worker.report.stands_until_ns)
+        self.outputs.repeat_transform(self.worker.report.stands_until_ns)
 
     def _connect(self) -> None:
         if not self.is_active:

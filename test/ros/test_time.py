@@ -218,6 +218,36 @@ def test_tf_is_not_dated_to_a_camera_whose_clock_alone_is_an_hour_ahead(bench: A
     assert max(stamp_ns(t.header.stamp) for t in it.listener.transforms) == newest
 
 
+@pytest.mark.parametrize("comes_first", [False, True])
+def test_poses_of_a_camera_whose_clock_alone_is_an_hour_ahead_are_kept_from_tf(
+    bench: Any, comes_first: bool
+) -> None:
+    walked = at(WORLD.frames, time.time_ns() - 2 * SECOND)
+    frames = [
+        replace(frame, camera="right", stamp_ns=frame.stamp_ns + 3600 * SECOND) if n % 2 else frame
+        for n, frame in enumerate(walked)
+    ]
+    it = bench(
+        TruthPredictor(world_of(frames)), image_topics=["image", "right/image"],
+        tf__base_frame="base_link",
+    )  # fmt: skip
+    say_static(it, ("base_link", "camera", np.eye(4)), ("base_link", "right", np.eye(4)))
+    left, right = it.publisher(), it.publisher("/right/image")
+    if comes_first:
+        it.play(right, frames[1:16:2])
+        it.spin_until(lambda: it.listener.transforms)
+        it.play(left, frames[16::2])
+    else:
+        for n, frame in enumerate(frames):
+            it.play(right if n % 2 else left, [frame], period=0.01)
+    newest = frames[22].stamp_ns
+    it.spin_until(lambda: stamp_ns(it.listener.transforms[-1].header.stamp) == newest)
+    if not comes_first:
+        assert max(stamp_ns(t.header.stamp) for t in it.listener.transforms) == newest
+        assert max(it.listener.stamps("/mapping/odometry")) == newest
+    it.spin_until(lambda: it.listener.stamps("/mapping/map_cloud")[-1] <= newest)
+
+
 def test_poses_go_on_tf_again_although_the_submap_could_not_be_closed(bench: Any) -> None:
     before = at(WORLD.frames[:6], time.time_ns() - SECOND)  # a chunk, and two that wait
     after = at(WORLD.frames[6:19], before[-1].stamp_ns - 4 * SECOND)
