@@ -26,7 +26,10 @@ from flashvggt_ros.srv import LoadMap, SaveMap
 
 logger = logging.getLogger(__name__)
 
-NOT_CONFIGURED = "there is no map while the node is unconfigured: configure it"
+NOT_CONFIGURED = (
+    "there is no map while the node is unconfigured: configure it, or restart it once it was shut "
+    "down"
+)
 QOS = QoSProfile(depth=1000)  # of ROS's own 10, requests that come at once are lost unanswered
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -65,7 +68,7 @@ class MapServices:
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         response.success, response.message = await self._answer(
-            "reset", lambda session: session.reset(), lambda _: "the map is empty"
+            "reset", lambda session: session.reset(), lambda text: text
         )
         return response
 

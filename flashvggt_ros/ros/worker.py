@@ -111,7 +111,7 @@ class Worker:
         self._ledger.drop(cause, self._queue.discard_images())
 
     def reset(self, config: Config) -> Future:
-        """Forget the map and go on with ``config``; images that wait are dropped at once."""
+        """Forget the map, go on with ``config``, say what it is then; drops images that wait."""
         self.drop_waiting("reset")
         return self._queue.put_job(lambda slam: self._reset(slam, config))
 
@@ -260,11 +260,13 @@ class Worker:
     def _may_halve(self, failure: Exception) -> bool:
         return is_out_of_memory(failure) and self._slam.can_halve_chunks
 
-    def _reset(self, slam: Slam, config: Config) -> None:
+    def _reset(self, slam: Slam, config: Config) -> str:
         slam.config = config
         slam.reset()
         self._begin()
-        logger.info("reset: the map is %s", "the loaded one" if slam.map.frames else "empty")
+        outcome = f"the map is {'the loaded one' if slam.map.frames else 'empty'}"
+        logger.info("reset: %s", outcome)
+        return outcome
 
     def _load_map(self, slam: Slam, folder: Path, model: MapModel) -> None:
         slam.load_map(folder, model)

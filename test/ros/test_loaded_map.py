@@ -11,6 +11,7 @@ from flashvggt_ros.srv import LoadMap, SaveMap
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.lifecycle import TransitionCallbackReturn
 from ros.node_bench import NodeBench
+from std_srvs.srv import Trigger
 
 from flashvggt_ros.mapping.map_archive import load_map
 from flashvggt_ros.mapping.map_manifest import MapModel
@@ -90,6 +91,8 @@ def test_a_map_is_loaded_by_service_and_the_robot_finds_itself_in_it(
     loaded = it.call(LoadMap, "/mapping/load_map", LoadMap.Request(name="room"))
     assert loaded.success, loaded.message
     it.spin_until(lambda: not it.listener.status.is_localized)
+    reset = it.call(Trigger, "/mapping/reset", Trigger.Request())
+    assert (reset.success, reset.message) == (True, "the map is the loaded one")
     it.listener.heard["/tf"].clear()
     it.play(it.publisher(), AGAIN.frames)
     it.spin_until(lambda: it.listener.status.is_localized)
