@@ -30,13 +30,17 @@ class SentTransforms:
                 self._keys.append(_key(transform))
                 self._sent_at[transform.child_frame_id] = time.monotonic()
 
-    def hear(self, transform: TransformStamped) -> None:
-        """Take note of what came on TF, of this node or of others."""
+    def hear(self, transform: TransformStamped) -> bool:
+        """Take note of what came on TF; return whether it is of this node."""
         child = transform.child_frame_id
         with self._lock:
-            is_ours = time.monotonic() - self._sent_at.get(child, -TOLD_S) < TOLD_S
-            if is_ours and _key(transform) not in self._keys:
+            if child not in self._sent_at:
+                return False
+            if _key(transform) in self._keys:
+                return True
+            if time.monotonic() - self._sent_at[child] < TOLD_S:
                 self._others[child] = time.monotonic(), transform.header.frame_id
+            return False
 
     @property
     def problems(self) -> tuple[str, ...]:

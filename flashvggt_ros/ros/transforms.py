@@ -96,7 +96,7 @@ class TransformTree:
 
 
 class _Heard:
-    """A buffer as a listener fills it, in order; compares what comes with what this node said."""
+    """A buffer as a listener fills it, in order, with what others say; this node knows its own."""
 
     def __init__(self, buffer: Any, sent: SentTransforms, order: TransformOrder) -> None:
         self.set_transform_static = buffer.set_transform_static
@@ -105,8 +105,7 @@ class _Heard:
         self._order = order
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
-        self._sent.hear(transform)
-        if self._order.accepts(transform):
+        if not self._sent.hear(transform) and self._order.accepts(transform):
             self._buffer.set_transform(transform, authority)
 
 

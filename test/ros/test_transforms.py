@@ -74,6 +74,18 @@ def test_a_transform_of_the_future_does_not_keep_those_of_now_away(trees):
     np.testing.assert_allclose(found, pose(2), atol=1e-9)
 
 
+def test_a_node_is_not_warned_of_its_own_transforms(trees, caplog):
+    speaker, _, graph = trees
+    graph.spin_until(lambda: graph.nodes[0].count_subscribers("/tf") == 2)
+    speaker.broadcast([("map", "base", pose(1), SECOND)])
+    speaker.broadcast([("map", "base", pose(1), 60 * SECOND)])  # images came after a while only
+    graph.spin_until(lambda: caplog.text)
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        graph.executor.spin_once(timeout_sec=0.02)
+    assert caplog.text.count("a transform of 'base' is stamped 59.0 s after") == 1  # the other's
+
+
 def test_a_transform_that_is_not_there_is_refused_at_once_with_the_reason(trees):
     _, listener, _ = trees
     began = time.monotonic()
