@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SPIN_TIMEOUT_S = 0.1  # longest time until a signal is acted upon
-ANSWER_TIMEOUT_S = 0.2  # then for services to answer that are still asked
+TAKE_S = 0.05  # then, for requests that came meanwhile
+ANSWER_TIMEOUT_S = 0.2  # for services to answer that are still asked
 
 
 def run(args: list[str] | None, stop: StopRequest) -> int:
@@ -110,7 +111,7 @@ def _shut_down(node: MappingNode | None, executor: Executor | None, code: int) -
     if node is not None and executor is not None:
         has_stopped = node.stop()
         is_busy = node.is_loading or not has_stopped
-        _answer(node, executor)
+        answer_rest(node, executor)
         executor.shutdown()
         node.destroy_node()
     rclpy.try_shutdown()
@@ -121,8 +122,9 @@ def _shut_down(node: MappingNode | None, executor: Executor | None, code: int) -
         os._exit(code)
 
 
-def _answer(node: MappingNode, executor: Executor) -> None:
-    """Let the services that are still asked say what became of it."""
-    end = time.monotonic() + ANSWER_TIMEOUT_S
-    while node.is_asked and time.monotonic() < end:
+def answer_rest(node: MappingNode, executor: Executor) -> None:
+    """Let services of a node that was stopped say what became of what they are still asked."""
+    begin, patience = time.monotonic(), TAKE_S
+    while node.session is not None and time.monotonic() < begin + patience:  # else it may load
         executor.spin_once(timeout_sec=0.01)
+        patience = ANSWER_TIMEOUT_S if node.is_asked else TAKE_S

@@ -20,6 +20,7 @@ from std_srvs.srv import SetBool, Trigger
 from flashvggt_ros.mapping.map_archive import load_map, save_map
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros.messages import stamp_ns
+from flashvggt_ros.ros.node_lifetime import answer_rest
 from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(16))
@@ -159,6 +160,24 @@ def test_a_map_that_is_being_saved_is_there_when_the_node_has_stopped_or_its_cal
         assert "shut down meanwhile" in saved.result().message
         it.session.worker.stop(10.0)
     assert load_map(tmp_path / "room", MapModel("truth", "", "")).submaps
+
+
+def test_a_request_that_comes_while_the_node_stops_is_answered(
+    bench: Any, slow_predictor: Held
+) -> None:
+    it = bench(slow_predictor)
+    it.play(it.publisher(), WORLD.frames[:4], period=0.02)
+    it.spin_until(slow_predictor.is_busy.is_set)
+    client = it.helper.create_client(SaveMap, "/mapping/save_map")
+    it.spin_until(client.service_is_ready)
+    saved = client.call_async(SaveMap.Request(name="room"))  # the node takes it after stop()
+    assert not it.node.stop()
+    answer_rest(it.node, it.executor)
+    it.executor.remove_node(it.node)
+    it.spin_until(saved.done)
+    assert not saved.result().success and "shut down meanwhile" in saved.result().message
+    slow_predictor.may_go_on.set()
+    assert it.session.worker.stop(10.0)
 
 
 def test_parameters_are_refused_with_the_limit_over_the_wire(bench: Any) -> None:
