@@ -2,6 +2,10 @@
 
 import importlib.util
 import os
+import signal
+from collections.abc import Iterator
+
+import pytest
 
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.ros.environment import add_wheels_to_prefix_path
@@ -25,3 +29,13 @@ def pytest_report_header() -> str:
     if HAS_ROS:
         return f"ROS: domain {os.environ['ROS_DOMAIN_ID']}"
     return "ROS: rclpy is not installed, the tests in test/ros are left out"
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """Undo what a command does to signals as it ends: programs inherit what is ignored."""
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
