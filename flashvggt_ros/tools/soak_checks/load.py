@@ -17,7 +17,7 @@ from flashvggt_ros.tools.soak_checks.live_node import Load, growth, measure, sam
 ANSWER_S = 0.2  # of a service, during inference
 STATUS_S = 2 * Config().publish.status_period  # between two messages, 95th percentile
 GROWTH_MB = 50.0  # of a node that sees the same place again and again, after the warm-up
-GPU_RATE, CPU_RATE = 15.0, 3.0  # that a machine maps whole [Hz]
+GPU_RATE, CPU_RATE = 7.5, 3.0  # that a machine maps whole [Hz]
 SECONDS, STEADY_SECONDS, STILL_SECONDS, LEAST_SECONDS = 120.0, 600.0, 3600.0, 6.0
 
 LOADS: dict[str, Load] = {
