@@ -10,8 +10,11 @@ WRONG_AT = 3
 
 
 def misbehave(wrong: str) -> Trial:
-    """A trial that goes wrong once, at number WRONG_AT of its process; "exit": each time."""
-    number = iter(range(100))
+    """A trial that goes wrong once, at number WRONG_AT of its process; "exit": each time.
+
+    The first call of a process is for practice.
+    """
+    number = iter(range(-1, 100))
 
     def trial(random: Random) -> bool:
         is_time = next(number) == WRONG_AT
