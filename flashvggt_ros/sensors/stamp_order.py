@@ -57,16 +57,18 @@ class StampOrder:
     jumped on where they lie ten seconds after it, and the last of them is taken. A single one was
     held up on its way, or stamped wrongly. ``now_ns()`` is the time of a clock, 0 where it is not
     known: no more proof is needed that time has jumped on where a stamp is of now; and where the
-    first one lies ten seconds after it, it is proven as if it had jumped.
+    first one lies ten seconds after it, it is proven as if it had jumped. How far ahead of it a
+    topic is stamped stays proven over clear().
     """
 
     def __init__(self, now_ns: Callable[[], int] = no_clock) -> None:
         self._now_ns = now_ns
         self._has_paused = False
+        self._ahead_ns = 0  # how far the newest stamp that was taken was ahead of the clock
         self.clear()
 
     def clear(self) -> None:
-        """Take any stamp next."""
+        """Take any stamp next, but one further ahead of the clock than was proven before."""
         self._newest_ns = 0
         self._back, self._ahead = GrowingRun(), GrowingRun()
 
@@ -78,6 +80,8 @@ class StampOrder:
         """Take note of a message that is taken."""
         self._has_paused = False
         self._newest_ns = stamp_ns
+        if now_ns := self._now_ns():
+            self._ahead_ns = max(0, stamp_ns - now_ns)
         self._back.end()
         self._ahead.end()
 
@@ -92,7 +96,8 @@ class StampOrder:
             raise
         now_ns, before_ns, before = self._now_ns(), self._newest_ns, f"that of the last {what}"
         if not self._newest_ns or self._has_paused:
-            before_ns, before = before_first_ns(now_ns, stamp_ns), "the node's clock"
+            before_ns = before_first_ns(now_ns, stamp_ns - self._ahead_ns) + self._ahead_ns
+            before = "the node's clock"
         if stamp_ns - before_ns > JUMP_AHEAD_NS and not is_now(now_ns, stamp_ns):
             self._check_ahead(stamp_ns, (stamp_ns - before_ns) * 1e-9, before)
 

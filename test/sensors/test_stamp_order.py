@@ -88,6 +88,21 @@ def test_a_first_stamp_that_is_far_ahead_of_the_clock_must_be_proven(has_paused:
     order.check(4001 * SECOND, "image")
 
 
+def test_what_was_proven_of_a_clock_that_is_ahead_outlives_a_reset() -> None:
+    order = StampOrder(lambda: 100 * SECOND)
+    assert refuse(order, *(4000 * SECOND + n for n in range(RUN - 1))) == 0
+    order.check(4001 * SECOND, "image")
+    order.accept(4001 * SECOND)
+    order.clear()
+    with pytest.raises(RejectedInput, match=r"4099\.000 s after"):
+        order.check(8100 * SECOND, "image")
+    order.check(4002 * SECOND, "image")
+    order.accept(101 * SECOND)  # its clock was set right
+    order.clear()
+    with pytest.raises(RejectedInput):
+        order.check(4003 * SECOND, "image")
+
+
 def test_a_first_stamp_of_the_past_is_that_of_a_recording() -> None:
     StampOrder(lambda: 4000 * SECOND).check(100 * SECOND, "image")
 
