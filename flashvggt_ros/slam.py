@@ -78,12 +78,16 @@ class Slam(Generic[CacheT]):
 
         Raises ValueError where no map is loaded, and for what is no pose.
         """
+        self.check_map_is_loaded()
         initial = InitialPose(T_map_base, sigmas)
-        if not self._loaded.submaps:
-            raise ValueError("an initial pose means nothing where no map is loaded")
         if self.map.live.frames:
             self._open_submap(Chunk(()))
         self.map.begin_at(initial)
+
+    def check_map_is_loaded(self) -> None:
+        """Raise ValueError where none is: an initial pose means nothing then."""
+        if not self._loaded.submaps:
+            raise ValueError("an initial pose means nothing where no map is loaded")
 
     def reset(self) -> None:
         """Forget everything that was seen, but for a loaded map."""

@@ -94,13 +94,16 @@ class Worker:
         self._ledger.drop("queue_full", dropped)
         self._drop_log.add(dropped)
 
-    def submit(self, run: Callable[[Slam], Any]) -> Future:
+    def submit(
+        self, run: Callable[[Slam], Any], check: Callable[[Slam], None] = lambda slam: None
+    ) -> Future:
         """Queue a job behind the images that wait; its result comes in the future.
 
-        The job sees them mapped, those of a chunk that is not full as well. OSError and ValueError
-        are the caller's to deal with and reach the future; anything else counts as a failure.
+        The job sees them mapped, those of a chunk that is not full as well, unless ``check`` raises
+        before that. OSError and ValueError are the caller's to deal with and reach the future;
+        anything else counts as a failure.
         """
-        return self._queue.put_job(lambda slam: self._run_on_whole_map(slam, run))
+        return self._queue.put_job(lambda slam: self._run_on_whole_map(slam, run, check))
 
     def look_again(self) -> None:
         """Ask anew when the next output is due, as periods have changed; no image need come."""
@@ -185,7 +188,10 @@ class Worker:
             if not job.result.done():
                 job.result.set_exception(RuntimeError("failed; the log says why"))
 
-    def _run_on_whole_map(self, slam: Slam, run: Callable[[Slam], Any]) -> Any:
+    def _run_on_whole_map(
+        self, slam: Slam, run: Callable[[Slam], Any], check: Callable[[Slam], None]
+    ) -> Any:
+        check(slam)
         self._publish(slam.flush())
         return run(slam)
 

@@ -137,6 +137,24 @@ def test_an_initial_pose_places_the_robot(map_bench: Callable[..., NodeBench]) -
     assert not it.listener.status.is_localized
 
 
+def test_without_a_loaded_map_initial_poses_change_nothing_and_end_no_chunk(
+    map_bench: Callable[..., NodeBench], capfd: pytest.CaptureFixture[str]
+) -> None:
+    it = map_bench(AGAIN)
+    said = PoseWithCovarianceStamped()
+    said.pose.pose.orientation.w = 1.0
+    poses, images = it.publisher("/initialpose", PoseWithCovarianceStamped), it.publisher()
+    for frame in FIRST.frames[:6]:
+        it.play(images, [frame], period=0.02)
+        poses.publish(said)
+    it.spin_until(lambda: it.listener.status.frames_received == 6)
+    it.spin(0.3)
+    assert it.listener.status.frames_used == 0  # the chunk goes on filling
+    it.play(images, FIRST.frames[6:8])
+    it.spin_until(lambda: it.listener.status.frames_used == 8)
+    assert capfd.readouterr().err.count("means nothing where no map is loaded") == 1
+
+
 def test_a_map_that_is_not_there_is_refused_in_configure(
     map_bench: Callable[..., NodeBench]
 ) -> None:
