@@ -91,7 +91,7 @@ class MappingSession:
         check_topics(node, self._cameras)
         self._qos_watch = QosWatch(node)
         self._fresh_start = FreshStart(
-            self.worker, config, self._start_over, self.outputs.poses.clear
+            self.worker, config, lambda: self.is_active, self._start_over, self.outputs.poses.clear
         )
         self._clock_watch = ClockWatch(node, self._fresh_start.on_clock_jump)
         steady = Clock(clock_type=ClockType.STEADY_TIME)

@@ -87,6 +87,26 @@ def test_a_bag_that_loops_with_its_clock_begins_the_map_anew(bench: Any) -> None
     assert max(sent[first_new:]) <= STAMPS[7]  # one from before would outdate all that follow
 
 
+def test_a_clock_that_jumps_back_leaves_the_map_of_an_inactive_node_alone(bench: Any) -> None:
+    again = at(WORLD.frames[8:16], STAMPS[0] - 5 * SECOND)
+    it = bench(TruthPredictor(world_of([*WORLD.frames[:8], *again])), use_sim_time=True)
+    simulation = Simulation(it)
+    simulation.play(WORLD.frames[:8])
+    it.settle(8)
+    it.node.trigger_deactivate()
+    simulation.set(again[0].stamp_ns)
+    it.spin_until(lambda: jumps(it) == 1)
+    assert it.session.worker.submit(lambda slam: slam.map.frames).result(timeout=20) == 8
+    it.listener.heard["/tf"].clear()
+    it.node.trigger_activate()
+    it.spin_until(simulation.images.get_subscription_count)
+    simulation.play(again)
+    status = it.settle(16)
+    assert (status.frames_used, status.frames_rejected, status.submaps) == (16, 0, 2)
+    it.spin_until(lambda: it.listener.transforms)
+    assert max(stamp_ns(t.header.stamp) for t in it.listener.transforms) <= again[-1].stamp_ns
+
+
 def test_no_pose_of_a_chunk_that_time_has_left_behind_goes_on_tf(bench: Any) -> None:
     it = bench()
     it.play(it.publisher(), WORLD.frames[:4])
