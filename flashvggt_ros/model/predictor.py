@@ -126,8 +126,9 @@ class FlashVGGTPredictor:
         for _ in range(2):
             self.predict(chunk, cache)
 
-    def check_cache_bound(self, chunk_frames: int) -> None:
+    def check(self, config: Config) -> None:
         """Raise ValueError if chunks of 16:9 images cannot fit max_cache_mb."""
+        chunk_frames = config.chunk.size + config.chunk.overlap
         patch, width = self.model.config.patch_size, self.preprocessor.width
         grid = (max(width * 9 // 16 // patch, self.model.config.kv_downfactor), width // patch)
         layout = chunk_layout(self.model.config, grid, chunk_frames)
@@ -165,7 +166,7 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
         max_cache_mb=config.predictor.max_cache_mb,
         memory_stride=config.predictor.memory_stride,
     )
-    predictor.check_cache_bound(config.chunk.size + config.chunk.overlap)
+    predictor.check(config)
     logger.info(
         "%s (SHA-256 %s, %.1fM parameters, %s, revision %s) on %s in %s, images %d px wide",
         card.name, card.sha256[:12], card.parameters / 1e6,

@@ -6,7 +6,7 @@ import ctypes
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 
 
@@ -57,7 +57,8 @@ def free_unused_memory() -> None:
         libc.malloc_trim(0)
     cuda = cuda_in_use()
     if cuda is not None:
-        cuda.empty_cache()
+        with suppress(RuntimeError):  # a GPU that is lost has nothing to give back
+            cuda.empty_cache()
 
 
 def cuda_in_use() -> ModuleType | None:

@@ -46,11 +46,12 @@ class LifecycleReport:
 def bare_status(report: LifecycleReport, config: Config) -> MapStatus:
     """The message for ~/status while there is no model and no map."""
     memory = memory_use()
+    loaded = " and the map ".join(filter(None, (config.checkpoint, config.load_map)))
     state = MapStatus.STARTING if report.is_loading else MapStatus.UNCONFIGURED
     return MapStatus(
         header=Header(frame_id=config.tf.map_frame),
         state=MapStatus.ERROR if report.failure else state,
-        message=f"loading {config.checkpoint}" if report.is_loading else report.text,
+        message=f"loading {loaded}" if report.is_loading else report.text,
         has_warning=bool(report.failure or report.conflicts),
         tf_latency_p50_s=UNKNOWN,
         tf_latency_p95_s=UNKNOWN,

@@ -20,18 +20,20 @@ from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros.bond import ManagerBond
 from flashvggt_ros.ros.completion import Ended
 from flashvggt_ros.ros.diagnostics import diagnostic_array
-from flashvggt_ros.ros.gpu import free_unused_memory
+from flashvggt_ros.ros.gpu import free_unused_memory, is_gpu_lost
 from flashvggt_ros.ros.graph_conflicts import GraphConflicts
 from flashvggt_ros.ros.guarded_node import GuardedNode
 from flashvggt_ros.ros.lifecycle_report import LifecycleReport, bare_status, node_diagnostic
+from flashvggt_ros.ros.loading import Loaded, LoadedModel, Loading
 from flashvggt_ros.ros.log_forwarding import forward_logs, stop_forwarding
 from flashvggt_ros.ros.map_services import MapServices
 from flashvggt_ros.ros.map_status import map_status
 from flashvggt_ros.ros.node_entities import NodeEntities, set_period
 from flashvggt_ros.ros.parameters import declare_parameters, on_change
 from flashvggt_ros.ros.publishers import LATCHED
-from flashvggt_ros.ros.session import LoadedModel, MappingSession
+from flashvggt_ros.ros.session import MappingSession
 from flashvggt_ros.ros.transforms import TransformTree
+from flashvggt_ros.ros.worker import EXIT_RESTART, GPU_LOST
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +83,8 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
             GuardedNode.destroy_node(self)
             raise
         self.failure = ""
-        self._fatal = ""
-        self._load = load
-        self._loading: Future[LoadedModel] | None = None
+        self._fatal, self._exit_code = "", 0
+        self._loading = Loading(load)
         self.session: MappingSession | None = None
         self._is_changing = False
         # A transition that awaits keeps its group busy: in the node's own, all else would wait.
@@ -97,8 +98,7 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._map_services = MapServices(self, lambda: self.config, lambda: self.session)
         self._status_timer = self.create_timer(
-            self.config.publish.status_period,
-            self._publish_status,
+            self.config.publish.status_period, self._publish_status,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
         on_change(self, lambda: self.config, self._apply, lambda: self._is_configured)
@@ -113,14 +113,12 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
     @property
     def exit_code(self) -> int:
         """With what the process is to end: 0 while ``fatal`` is empty."""
-        if self._fatal or self.session is None:
-            return 1 if self._fatal else 0
-        return self.session.worker.exit_code
+        return self._exit_code or (self.session.worker.exit_code if self.session else 0)
 
     @property
     def is_loading(self) -> bool:
-        """Whether a thread loads a model."""
-        return self._loading is not None and not self._loading.done()
+        """Whether a thread loads a model, or a map."""
+        return self._loading.is_busy
 
     @property
     def is_asked(self) -> bool:
@@ -133,8 +131,7 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
         try:
             await Ended(self._begin_loading())
             if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
-                self._fatal = self.failure
-                logger.critical("the node ends: %s", self.failure)
+                self._end(self.failure, 1)
         finally:
             self._is_changing = False
 
@@ -165,13 +162,16 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Get a model, the worker's thread, and a map if one is to be loaded."""
         self.failure = ""
-        loading, self._loading = self._begin_loading(), None
         try:
-            model = loading.result()
-            self.session = MappingSession(self, lambda: self.config, model, self._tree)
+            self.session = MappingSession(
+                self, lambda: self.config, *self._loading.take(self.config), self._tree
+            )
         except (ValueError, OSError, ImportError, RuntimeError) as error:
             self.failure = str(error)
-            logger.error("not configured: %s", error)
+            if is_gpu_lost(error):
+                self._end(f"{GPU_LOST} ({error})", EXIT_RESTART)
+        if self.session is None:  # and nothing holds the model any more: not even the error
+            logger.error("not configured: %s", self.failure)
             self._entities.destroy_newer()
             free_unused_memory()
             return FAILURE
@@ -245,11 +245,10 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
                 return ThreadPoolExecutor(1).submit(self.session.worker.stop, None)
         return None  # at once, or refused
 
-    def _begin_loading(self) -> Future[LoadedModel]:
-        if self._loading is None:
-            self._loading = ThreadPoolExecutor(1).submit(self._load, self.config)
-            self._publish_status()
-        return self._loading
+    def _begin_loading(self) -> Future[Loaded]:
+        loaded = self._loading.begin(self.config)
+        self._publish_status()
+        return loaded
 
     def _release(self) -> None:
         """End the session, whatever its worker does, and take down what it has on the node."""
@@ -261,6 +260,12 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
         self._entities.destroy_newer()
         free_unused_memory()
 
+    def _end(self, reason: str, exit_code: int) -> None:
+        """Let the process end, unless it does so already."""
+        if not self._fatal:
+            self._fatal, self._exit_code = reason, exit_code
+            logger.critical("the node ends: %s", reason)
+
     @property
     def _state(self) -> str:
         """The label of the node's state; while it changes, of where it comes from or goes to."""
@@ -269,9 +274,11 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
     @property
     def _is_configured(self) -> bool:
         """Whether parameters that configure reads are in use."""
-        return self.session is not None or self._loading is not None
+        return self.session is not None or self._loading.is_begun
 
     def _apply(self, config: Config) -> None:
+        if self.session is not None:
+            self.session.check(config)
         self.config = config
         set_period(self._status_timer, config.publish.status_period)
         if self.session is not None:
@@ -281,7 +288,7 @@ class MappingNode(LifecycleNodeMixin, GuardedNode):
         name = self.get_fully_qualified_name()
         conflicts = self._conflicts.problems()
         failure = self.fatal or self.failure
-        report = LifecycleReport(self._state, self._loading is not None, failure, conflicts)
+        report = LifecycleReport(self._state, self._loading.is_begun, failure, conflicts)
         if self.session is None:
             self._status.publish(bare_status(report, self.config))
             diagnostics = DiagnosticArray()

@@ -17,9 +17,9 @@ from rclpy.signals import SignalHandlerOptions
 from flashvggt_ros.config import Config
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.ros.gpu import is_gpu_lost, spared_by_collector
+from flashvggt_ros.ros.loading import LoadedModel
 from flashvggt_ros.ros.node import NODE_NAME, MappingNode
 from flashvggt_ros.ros.node_state import ModelIdentity
-from flashvggt_ros.ros.session import LoadedModel
 from flashvggt_ros.ros.stop_request import StopRequest
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def load_model(config: Config) -> LoadedModel:
     card = predictor.card
     device = f"{predictor.device} ({predictor.precision.name})"
     identity = ModelIdentity(card.name, card.sha256, card.revision, card.is_trained, device)
-    return LoadedModel(predictor, identity, predictor.preprocessor.reduction)
+    return LoadedModel(predictor, identity, predictor.preprocessor.reduction, predictor.check)
 
 
 def warm_up(predictor: FlashVGGTPredictor, chunk_frames: int) -> None:
@@ -79,7 +79,7 @@ def warm_up(predictor: FlashVGGTPredictor, chunk_frames: int) -> None:
     began = time.monotonic()
     try:
         predictor.warm_up(chunk_frames)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, ValueError) as error:
         if is_gpu_lost(error):
             raise
         logger.warning("the first chunk will take longer: %s", error)

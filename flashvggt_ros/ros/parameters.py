@@ -84,9 +84,9 @@ def on_change(
 ) -> None:
     """Call ``accept`` with the new configuration whenever parameters change.
 
-    A change that breaks a limit, alone or together with other parameters, is refused with the
-    reason; so is one of what was read in configure, while the node is configured. When a change
-    takes effect, descriptors say.
+    A change that breaks a limit, alone or together with other parameters, or for which ``accept``
+    raises ValueError, is refused with the reason; so is one of what was read in configure, while
+    the node is configured. When a change takes effect, descriptors say.
     """
 
     def check(changes: list[RosParameter]) -> SetParametersResult:
@@ -97,10 +97,9 @@ def on_change(
             reason = f"{', '.join(held)} cannot change while the node is configured: clean it up"
             return SetParametersResult(successful=False, reason=f"{reason}, or restart it")
         try:
-            config = build_config({**flatten(current()), **values})
+            accept(build_config({**flatten(current()), **values}))
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        accept(config)
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)

@@ -6,31 +6,28 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from flashvggt_ros.chunk_predictor import ChunkPredictor
 from flashvggt_ros.config import Config
-from flashvggt_ros.mapping.map_io import safe_map_folder
-from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.ros import backends
 from flashvggt_ros.ros.camera_input import CameraInput, check_topics, input_problems
 from flashvggt_ros.ros.clock_watch import ClockWatch
 from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.fresh_start import FreshStart
 from flashvggt_ros.ros.initial_pose import InitialPoseInput
+from flashvggt_ros.ros.loading import LoadedModel
 from flashvggt_ros.ros.memory_use import memory_use
 from flashvggt_ros.ros.node_entities import set_period
-from flashvggt_ros.ros.node_state import UNTRAINED, ModelIdentity, NodeState
+from flashvggt_ros.ros.node_state import UNTRAINED, NodeState
 from flashvggt_ros.ros.publishers import MapPublishers
 from flashvggt_ros.ros.qos_watch import QosWatch
 from flashvggt_ros.ros.robot import RosRobot
 from flashvggt_ros.ros.transforms import PatientTransforms, TransformTree
 from flashvggt_ros.ros.worker import Worker
-from flashvggt_ros.sensors.intake import CheckedImage, Reduction
+from flashvggt_ros.sensors.intake import CheckedImage
 from flashvggt_ros.sensors.stamp_order import JUMP_AHEAD_NS
 from flashvggt_ros.slam import Slam
 
@@ -39,27 +36,19 @@ logger = logging.getLogger(__name__)
 CONNECT_PERIOD_S = 0.5  # of looking for publishers: each time wakes the executor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadedModel:
-    """A model that is ready: ``reduction`` says what images it can take."""
-
-    predictor: ChunkPredictor
-    identity: ModelIdentity
-    reduction: Reduction
-
-
 class MappingSession:
     """Maps with one model: inactive at first, then active and inactive in turn, at last closed.
 
-    Made in configure: raises ValueError and OSError for topic names and a map to load that are
-    none. All but the worker runs in the executor's thread. While it is inactive no image is taken
-    and no transform is sent; the map stays, and the worker still saves or loads one. Timers run on
-    the steady clock, so that a simulation clock that stands still stops no TF. What it puts up on
-    the node, the node takes down after close().
+    Made in configure of what was loaded: raises ValueError for topic names that are none, and
+    what ``check()`` does, which is that of the model. All but the worker runs in the executor's
+    thread. While it is inactive no image is taken and no transform is sent; the map stays, and the
+    worker still saves or loads one. Timers run on the steady clock, so that a simulation clock that
+    stands still stops no TF. What it puts up on the node, the node takes down after close().
     """
 
     def __init__(
-        self, node: Node, config: Callable[[], Config], model: LoadedModel, tree: TransformTree
+        self, node: Node, config: Callable[[], Config], model: LoadedModel, slam: Slam,
+        tree: TransformTree,
     ) -> None:
         self.is_active = False
         self.is_paused = False
@@ -80,12 +69,10 @@ class MappingSession:
             )
             for index in range(len(config().image_topics))
         ]
-        slam = Slam(config(), model.predictor, self.robot)
-        identity = model.identity
-        self.map_model = MapModel(identity.checkpoint, identity.sha256, identity.revision)
-        if config().load_map:
-            folder = safe_map_folder(config().map_directory, config().load_map)
-            slam.load_map(folder, self.map_model)
+        model.check(config())  # which may have changed since it was loaded
+        self.check = model.check
+        self.map_model = model.map_model
+        slam.robot = self.robot
         self.worker = Worker(slam, config().image.queue_size, self.ledger, self.outputs)
         self._initial_pose = InitialPoseInput(node, lambda: config().tf, self.worker)
         check_topics(node, self._cameras)
@@ -98,6 +85,8 @@ class MappingSession:
         self._tf_timer = node.create_timer(1.0 / config().tf.rate, self._repeat_tf, clock=steady)
         self._connect_timer = node.create_timer(CONNECT_PERIOD_S, self._connect, clock=steady)
         self.worker.start()
+        if slam.config != config():  # changed while it was made
+            self.worker.reset(config())
         self._say_start()
 
     def activate(self) -> None:
@@ -141,6 +130,7 @@ class MappingSession:
     def release(self) -> None:
         """Put empty maps in the place of those that were published, free all; after close()."""
         self.outputs.withdraw()
+        del self.check
         self.worker.release()  # timers that were destroyed hold the session for a while
 
     def state(self, conflicts: tuple[str, ...]) -> NodeState:

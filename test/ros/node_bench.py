@@ -23,10 +23,11 @@ from tf2_msgs.msg import TFMessage
 from flashvggt_ros.chunk_predictor import ChunkPredictor
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame
+from flashvggt_ros.ros.loading import LoadedModel
 from flashvggt_ros.ros.messages import stamp_ns, time_message
 from flashvggt_ros.ros.node import MappingNode
 from flashvggt_ros.ros.node_state import ModelIdentity
-from flashvggt_ros.ros.session import LoadedModel, MappingSession
+from flashvggt_ros.ros.session import MappingSession
 from flashvggt_ros.sensors.intake import Reduction, unreduced
 from flashvggt_ros.worlds import World
 
@@ -37,6 +38,10 @@ LATCHED = QoSProfile(
     durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
 )
 TRUTH = ModelIdentity("truth", "", "", True, "cpu")
+
+
+def takes_all(config: Config) -> None:
+    """Find nothing wrong with any configuration."""
 
 
 def image_message(frame: Frame) -> Image:
@@ -134,7 +139,7 @@ class NodeBench:
             for name, value in (values | parameters).items()
         ]
         self.node = MappingNode(
-            load or (lambda config: LoadedModel(predictor, TRUTH, reduction)),
+            load or (lambda config: LoadedModel(predictor, TRUTH, reduction, takes_all)),
             use_global_arguments=False,
             parameter_overrides=overrides,
         )

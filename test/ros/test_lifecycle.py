@@ -14,14 +14,14 @@ from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.srv import SetParameters
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from ros.node_bench import LATCHED, TRUTH, NodeBench
+from ros.node_bench import LATCHED, TRUTH, NodeBench, takes_all
 from ros.predictors import Held, tripping
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import SetBool, Trigger
 
 from flashvggt_ros.config import Config
+from flashvggt_ros.ros.loading import LoadedModel
 from flashvggt_ros.ros.messages import time_message
-from flashvggt_ros.ros.session import LoadedModel
 from flashvggt_ros.sensors.intake import unreduced
 from flashvggt_ros.worlds import TruthPredictor, World, make_world, walk
 
@@ -30,7 +30,7 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
 def truth(config: Config) -> LoadedModel:
-    return LoadedModel(TruthPredictor(WORLD), TRUTH, unreduced)
+    return LoadedModel(TruthPredictor(WORLD), TRUTH, unreduced, takes_all)
 
 
 def change(it: NodeBench, label: str) -> bool:
@@ -199,6 +199,15 @@ def test_what_nobody_foresaw_is_logged_and_leaves_the_node_unconfigured(
     assert not change(it, "configure") and state(it) == "unconfigured"
     assert "KeyError: 'unforeseen'" in capfd.readouterr().err
     assert "on_configure failed ('unforeseen'); the log says why" in it.diagnosed("node").message
+
+
+def test_a_gpu_that_is_lost_while_the_model_loads_asks_for_a_restart(bench: Any) -> None:
+    def load(config: Config) -> LoadedModel:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    it = bench(is_started=False, load=load)
+    assert not change(it, "configure") and state(it) == "unconfigured"
+    assert it.node.fatal.startswith("the GPU is lost") and it.node.exit_code == 75
 
 
 @pytest.mark.parametrize("steps", [(), ("configure",), ("configure", "activate")])

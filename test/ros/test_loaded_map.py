@@ -1,5 +1,6 @@
 """The node goes on in a map that was saved, or finds out where it is in it."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,14 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.srv import LoadMap, SaveMap
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from ros.node_bench import NodeBench
 from std_srvs.srv import Trigger
 
 from flashvggt_ros.mapping.map_archive import load_map
 from flashvggt_ros.mapping.map_manifest import MapModel
+from flashvggt_ros.mapping.map_snapshot import MapSnapshot
 from flashvggt_ros.ros.messages import stamp_ns
 from flashvggt_ros.worlds import TruthPredictor, World, make_world, walk
 
@@ -153,6 +159,34 @@ def test_without_a_loaded_map_initial_poses_change_nothing_and_end_no_chunk(
     it.play(images, FIRST.frames[6:8])
     it.spin_until(lambda: it.listener.status.frames_used == 8)
     assert capfd.readouterr().err.count("means nothing where no map is loaded") == 1
+
+
+def test_services_are_answered_while_configure_loads_a_map(
+    map_bench: Callable[..., NodeBench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(map_bench)
+    may_load = threading.Event()
+
+    def slowly(folder: Path, model: MapModel) -> MapSnapshot:
+        assert may_load.wait(30)
+        return load_map(folder, model)
+
+    monkeypatch.setattr("flashvggt_ros.slam.load_map", slowly)  # as a map of many gigabytes is
+    it = map_bench(AGAIN, is_started=False, load_map="room")
+    client = it.helper.create_client(ChangeState, "/mapping/change_state")
+    it.spin_until(client.service_is_ready)
+    configure = Transition(id=Transition.TRANSITION_CONFIGURE)
+    configured = client.call_async(ChangeState.Request(transition=configure))
+    it.spin_until(lambda: it.listener.status and it.listener.status.state == MapStatus.STARTING)
+    assert it.listener.status.message.endswith(" and the map room")
+    state = it.call(GetState, "/mapping/get_state", GetState.Request()).current_state
+    assert state.label == "unconfigured" and not configured.done()
+    it.node.set_parameters([Parameter("chunk.size", value=4)])
+    may_load.set()
+    it.spin_until(configured.done)
+    assert configured.result().success
+    it.spin_until(lambda: it.session.worker._slam.config.chunk.size == 4)
+    assert it.session.worker._slam.map.frames == len(FIRST.frames)
 
 
 def test_a_map_that_is_not_there_is_refused_in_configure(

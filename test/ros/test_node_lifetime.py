@@ -39,6 +39,7 @@ class Trouble:
 @pytest.mark.parametrize("error", [
     torch.cuda.OutOfMemoryError("CUDA out of memory"), MemoryError("too little"),
     NonFinitePredictionError("the model gave poses that are not finite"),
+    ValueError("max_cache_mb is 1: a chunk of 8 frames of this size needs at least 2.0 MB"),
 ])
 def test_what_the_first_chunk_can_deal_with_is_left_to_it(error, caplog) -> None:
     caplog.set_level(logging.INFO)

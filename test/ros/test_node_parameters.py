@@ -5,6 +5,7 @@ from typing import Any
 from rclpy.parameter import Parameter
 from ros.node_bench import NodeBench
 
+from flashvggt_ros.ros.node_lifetime import load_model
 from flashvggt_ros.worlds import make_world, walk
 
 WORLD = make_world(walk(24))
@@ -37,6 +38,15 @@ def test_a_shorter_period_of_the_map_cloud_needs_no_image_to_take_effect(bench: 
     assert clouds == []
     set_at_run_time(it, "publish.map_cloud_period", 0.1)
     it.spin_until(lambda: clouds, seconds=5.0)
+
+
+def test_chunks_that_the_cache_cannot_hold_are_refused_as_in_configure(bench: Any) -> None:
+    it = bench(load=load_model, device="cpu", predictor__max_cache_mb=6.0)
+    (result,) = it.node.set_parameters([Parameter("chunk.size", value=20)])
+    assert not result.successful
+    assert "max_cache_mb is 6: a chunk of 21 frames" in result.reason
+    assert it.node.get_parameter("chunk.size").value == it.node.config.chunk.size == 4
+    set_at_run_time(it, "chunk.size", 3)
 
 
 def test_tf_that_is_no_longer_to_be_published_is_not_called_late(bench: Any) -> None:
