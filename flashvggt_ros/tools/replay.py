@@ -27,6 +27,7 @@ from flashvggt_ros.slam import Collected, Slam
 from flashvggt_ros.tools.bag_frames import BagFrames
 from flashvggt_ros.tools.bag_robot import BagRobot
 from flashvggt_ros.tools.localized_path import LocalizedPath
+from flashvggt_ros.tools.replay_observer import UNOBSERVED, ReplayObserver
 from flashvggt_ros.tools.replay_options import (
     PROGRAM,
     check_map,
@@ -111,33 +112,6 @@ def _write(replay: Replay, folder: RunFolder) -> int:
     report = replay.write(folder)
     print(format_summary(report, folder.path))
     return int(report["frames_used"])
-
-
-class ReplayObserver(Protocol):
-    """Looks at a replay while it runs; ``is_paused`` makes it wait between two images."""
-
-    is_paused: bool
-
-    def show(self, replay: Replay) -> None:
-        """Look at the replay after an image."""
-
-    def finish(self, replay: Replay) -> None:
-        """Look at the replay at its end."""
-
-
-class Unobserved:
-    """Looks at nothing."""
-
-    is_paused = False
-
-    def show(self, replay: Replay) -> None:
-        """Do nothing."""
-
-    def finish(self, replay: Replay) -> None:
-        """Do nothing."""
-
-
-UNOBSERVED = Unobserved()
 
 
 class Replay:
