@@ -105,6 +105,16 @@ class CameraInput:
         """How its images come."""
         return self._stream.report(self.topic)
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing comes of a publisher of another type than the topic's name suggests.
+
+        One process cannot listen for both types: who publishes the right one has to be looked for.
+        """
+        is_other = self._transport == "auto" and self._subscribed[1] != _suggested(self.topic)
+        is_silent = not self._stream.has_begun or self.stream.is_stalled
+        return self.is_connected and is_other and is_silent
+
     def open(self) -> None:
         """Begin to take images, also after close()."""
         self._refused = 0
@@ -131,7 +141,7 @@ class CameraInput:
 
         A driver that was started anew may have another type: it is looked for while nothing comes.
         """
-        if self.is_connected and not self.stream.is_stalled:
+        if self.is_connected and not (self.is_doubtful or self.stream.is_stalled):
             return
         transport = self._transport if self._transport != "auto" else self._published(self.topic)
         if not transport and self._polls > 0:  # raw and compressed appear together: raw goes first
@@ -147,7 +157,7 @@ class CameraInput:
                 self._stream = StreamWatch()  # no silence of before counts
             logger.info("images from %s (%s)", self.topic, transport)
         elif self._polls == 0:
-            self._subscribe("compressed" if self.topic.endswith("/compressed") else "raw")
+            self._subscribe(_suggested(self.topic))
             logger.info("waiting for a publisher on %s", self.topic)
         self._polls += 1
 
@@ -205,6 +215,11 @@ class CameraInput:
             self.intake.set_camera_info(message)
         except RejectedInput:  # the intake counts it and says it once
             return
+
+
+def _suggested(topic: str) -> str:
+    """How a topic's name says that its images are carried."""
+    return "compressed" if topic.endswith("/compressed") else "raw"
 
 
 def input_problems(cameras: Sequence[CameraInput], clock_problem: str) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from flashvggt_ros.slam import Slam
 logger = logging.getLogger(__name__)
 
 CONNECT_PERIOD_S = 0.5  # of looking for publishers: each time wakes the executor
+DOUBT_PERIOD_S = 0.1  # where only one of the wrong type is there: the right one's images are lost
 
 
 class MappingSession:
@@ -214,6 +215,8 @@ class MappingSession:
             return
         for camera in self._cameras:
             camera.connect()
+        is_doubtful = any(camera.is_doubtful for camera in self._cameras)
+        set_period(self._connect_timer, DOUBT_PERIOD_S if is_doubtful else CONNECT_PERIOD_S)
 
     def _say_start(self) -> None:
         logger.info("configured: %s on %s", self._model.checkpoint, self._model.device)

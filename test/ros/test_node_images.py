@@ -89,8 +89,7 @@ def compressed_message(frame: Frame, kind: str) -> CompressedImage:
     return message
 
 
-@pytest.fixture
-def camera() -> Iterator[Node]:
+def _camera() -> Iterator[Node]:
     """A node with a DDS participant of its own, as in a process of its own.
 
     One participant cannot carry two types on one topic, not even one after the other.
@@ -101,6 +100,10 @@ def camera() -> Iterator[Node]:
     yield node
     node.destroy_node()
     rclpy.try_shutdown(context=context)
+
+
+camera = pytest.fixture(_camera)
+stranger = pytest.fixture(_camera)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
@@ -151,6 +154,21 @@ def test_a_driver_that_is_started_anew_without_its_compressed_topic_is_heard(
     it.play(it.publisher("/cam/image_raw"), WORLD.frames[1:5])
     assert it.settle(5).frames_used == 5
     assert it.session._cameras[0].topic == "/cam/image_raw"
+
+
+def test_a_publisher_of_another_type_costs_few_images_of_the_right_one(
+    bench: Any, camera: Node, stranger: Node
+) -> None:
+    it = bench(image_topics=["/cam/image_raw"])
+    stranger.create_publisher(CompressedImage, "/cam/image_raw", RELIABLE)  # says nothing
+    it.spin_until(lambda: it.session._cameras[0].is_doubtful)
+    images = camera.create_publisher(Image, "/cam/image_raw", RELIABLE)
+    begin = time.monotonic()
+    it.spin_until(images.get_subscription_count)
+    assert time.monotonic() - begin < 0.9  # more than 1.0 where the silence is waited for
+    it.play(images, WORLD.frames[:4])
+    assert it.settle(4).frames_used == 4
+    assert not it.session._cameras[0].is_doubtful
 
 
 def test_an_image_that_turns_out_to_be_broken_in_decoding_is_rejected_with_its_cause(
