@@ -78,6 +78,10 @@ class SensedRobot:
         """Take a message; what cannot be used is counted, said once and dropped."""
         self._takers[topic].add(message)
 
+    def hear_recording(self, topic: str, log_ns: int) -> None:
+        """Be told when a bag recorded the topic's message that comes now."""
+        self._takers[topic].order.recording.hear(log_ns)
+
     def refuse(self, topic: str, rejection: RejectedInput) -> None:
         """Count and say a message that could not even be read."""
         self._takers[topic].rejections.add(rejection)

@@ -49,6 +49,31 @@ class GrowingRun:
         self._length = 0
 
 
+class RecordingClock:
+    """When a bag recorded its messages: stamps that jump with it are those of a pause, not wild.
+
+    Stamps may be of another clock than the recorder's: what counts is how far they are ahead of it.
+    Where nothing is heard, as live, it confirms nothing.
+    """
+
+    def __init__(self) -> None:
+        self._log_ns = self._ahead_ns = 0
+
+    def hear(self, log_ns: int) -> None:
+        """The message that comes now was recorded then."""
+        self._log_ns = log_ns
+
+    def note(self, stamp_ns: int) -> None:
+        """The message is taken, and has this stamp."""
+        self._ahead_ns = stamp_ns - self._log_ns
+
+    def confirms(self, stamp_ns: int) -> bool:
+        """Whether the message's stamp lies as far ahead of the recorder as those taken."""
+        return self._log_ns > 0 and (
+            abs(stamp_ns - self._log_ns - self._ahead_ns) <= JUMP_AHEAD_NS
+        )
+
+
 class StampOrder:
     """Refuses stamps that are not newer than all before, and finds when time has jumped.
 
@@ -56,13 +81,15 @@ class StampOrder:
     over, or a clock was set back, where they lie more than a second before the newest one; time has
     jumped on where they lie ten seconds after it, and the last of them is taken. A single one was
     held up on its way, or stamped wrongly. ``now_ns()`` is the time of a clock, 0 where it is not
-    known: no more proof is needed that time has jumped on where a stamp is of now; and where the
-    first one lies ten seconds after it, it is proven as if it had jumped. How far ahead of it a
-    topic is stamped stays proven over clear().
+    known: no more proof is needed that time has jumped on where a stamp is of now, or goes on as
+    the ``recording`` of a bag did, which was paused then; and where the first one lies ten seconds
+    after the clock, it is proven as if it had jumped. How far ahead of it a topic is stamped stays
+    proven over clear().
     """
 
     def __init__(self, now_ns: Callable[[], int] = no_clock) -> None:
         self._now_ns = now_ns
+        self.recording = RecordingClock()
         self._has_paused = False
         self._ahead_ns = 0  # how far the newest stamp that was taken was ahead of the clock
         self.clear()
@@ -80,6 +107,7 @@ class StampOrder:
         """Take note of a message that is taken."""
         self._has_paused = False
         self._newest_ns = stamp_ns
+        self.recording.note(stamp_ns)
         if now_ns := self._now_ns():
             self._ahead_ns = max(0, stamp_ns - now_ns)
         self._back.end()
@@ -98,7 +126,8 @@ class StampOrder:
         if not self._newest_ns or self._has_paused:
             before_ns = before_first_ns(now_ns, stamp_ns - self._ahead_ns) + self._ahead_ns
             before = "the node's clock"
-        if stamp_ns - before_ns > JUMP_AHEAD_NS and not is_now(now_ns, stamp_ns):
+        is_ahead = stamp_ns - before_ns > JUMP_AHEAD_NS
+        if is_ahead and not (is_now(now_ns, stamp_ns) or self.recording.confirms(stamp_ns)):
             self._check_ahead(stamp_ns, (stamp_ns - before_ns) * 1e-9, before)
 
     def _check_ahead(self, stamp_ns: int, ahead_s: float, before: str) -> None:

@@ -87,13 +87,13 @@ class TopicTrack(ABC, Generic[T]):
 
     Messages that make no sense, or whose stamps do not grow, are counted in ``rejections``, said
     once and dropped; where time has jumped back all is forgotten. ``what`` names such a message;
-    ``limit`` is that of StampedTrack.
+    ``limit`` is that of StampedTrack; ``order`` is that of the messages.
     """
 
     def __init__(self, topic: str, what: str, limit: int) -> None:
         self.rejections = Rejections(topic)
         self._what = what
-        self._order = StampOrder()
+        self.order = StampOrder()
         self._track: StampedTrack[T] = StampedTrack(limit)
 
     @property
@@ -105,19 +105,19 @@ class TopicTrack(ABC, Generic[T]):
         """Take a message."""
         try:
             stamp_ns, frame = read_header(message)
-            self._order.check(stamp_ns, self._what)
+            self.order.check(stamp_ns, self._what)
             value, size = self._read(message, frame)
         except RejectedInput as rejection:
             self.rejections.add(rejection)
-            if self._order.jump_back_ns:
+            if self.order.jump_back_ns:
                 self.clear()
         else:
-            self._order.accept(stamp_ns)
+            self.order.accept(stamp_ns)
             self._track.add(stamp_ns, value, size)
 
     def clear(self) -> None:
         """Forget everything; any stamp may come next."""
-        self._order.clear()
+        self.order.clear()
         self._track.clear()
         self.rejections.say_again()
 

@@ -11,6 +11,7 @@ from flashvggt_ros.sensors.stamp_order import (
     JUMP_AHEAD_NS,
     RUN,
     GrowingRun,
+    RecordingClock,
     before_first_ns,
     is_now,
     no_clock,
@@ -24,9 +25,10 @@ class TransformOrder:
 
     A buffer that has taken a single one of the future refuses all of now, as older than it keeps,
     and answers with it. Several in a row that grow prove that time has jumped, and so does one that
-    is of now by a clock (``now_ns()``, 0 where it is not known): it is then taken, and where time
-    has jumped back, ``clear()`` lets the buffer forget what was before. The first of a frame that
-    lies as far after the clock has to be proven, too. One thread only.
+    is of now by a clock (``now_ns()``, 0 where it is not known), or goes on as the ``recording`` of
+    a bag did, which was paused: it is then taken, and where time has jumped back, ``clear()`` lets
+    the buffer forget what was before. The first of a frame that lies as far after the clock has to
+    be proven, too. One thread only.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class TransformOrder:
     ) -> None:
         self._clear = clear
         self._now_ns = now_ns
+        self.recording = RecordingClock()
         self._newest: dict[str, int] = {}
         self._runs: dict[str, GrowingRun] = {}
         self._said: set[str] = set()
@@ -61,12 +64,14 @@ class TransformOrder:
             newest_ns = stamp_ns
         self._runs.pop(child, None)
         self._newest[child] = max(newest_ns, stamp_ns)
+        self.recording.note(stamp_ns)
         return True
 
     def _is_proven(self, child: str, stamp_ns: int) -> bool:
         run = self._runs.setdefault(child, GrowingRun())
         run.add(stamp_ns)
-        return run.is_proof or is_now(self._now_ns(), stamp_ns)
+        is_current = is_now(self._now_ns(), stamp_ns) or self.recording.confirms(stamp_ns)
+        return run.is_proof or is_current
 
     def _say(self, child: str, ahead_s: float) -> None:
         if child not in self._said:

@@ -77,8 +77,10 @@ class BagFrames:
         return set(self._infos) - waiting
 
     def _frame(self, message: BagMessage) -> Frame | None:
+        intake = self._intakes[message.topic]
+        intake.order.recording.hear(message.log_ns)
         try:
-            return self._intakes[message.topic].frame(self._bag.decode(message))
+            return intake.frame(self._bag.decode(message))
         except RejectedInput as error:
             self.rejected[error.cause] += 1
         except ValueError:

@@ -79,9 +79,11 @@ class BagRobot(SensedRobot):
                 logger.warning("%s: dropped: %s", topic, error)
             return
         if topic in self.topics:
+            self.hear_recording(topic, message.log_ns)
             self.take(topic, decoded)
             return
         is_static = topic == TF_STATIC
+        self._order.recording.hear(message.log_ns)
         for transform in decoded.transforms:
             if is_static or self._order.accepts(transform):
                 self._transforms.add(transform, is_static=is_static)

@@ -117,3 +117,15 @@ def test_after_a_pause_any_later_stamp_is_taken_once() -> None:
 
 def test_stamps_of_zero_are_no_time() -> None:
     assert refuse(at(100 * SECOND), *([0] * 3 * RUN)) == 0
+
+
+def test_a_recording_that_paused_confirms_the_stamps_after_it_but_no_wild_one() -> None:
+    lead = 500 * SECOND  # of the camera's clock before the recorder's
+    order = StampOrder()
+    for log_ns in (100 * SECOND, 101 * SECOND, 161 * SECOND, 1000 * SECOND):
+        order.recording.hear(log_ns)
+        order.check(log_ns + lead, "image")
+        order.accept(log_ns + lead)
+    order.recording.hear(1001 * SECOND)
+    assert refuse(order, 1012 * SECOND + lead) == 0
+    order.check(1001 * SECOND + lead, "image")

@@ -168,6 +168,28 @@ def test_a_transform_of_the_future_does_not_keep_those_of_now_away(tmp_path):
     robot.close()
 
 
+@pytest.mark.parametrize("source", ["topic", "tf"])
+def test_a_recording_that_was_paused_is_known_from_its_first_message_on(tmp_path, source):
+    if source == "topic":
+        values = {"robot__odometry_topic": "/odom"}
+        moving = [("/odom", stamp, odometry(T, stamp, "base")) for stamp, T in paused()]
+    else:
+        values = {"tf__odom_frame": "odom"}
+        moving = [("/tf", stamp, tf_message([transform_stamped(T, stamp, "base", "odom")]))
+                  for stamp, T in paused()]
+    robot = robot_of(bag_of(tmp_path / "bag", images(), moving), **values)
+    for stamp, T in paused():
+        robot.read_until(stamp)
+        np.testing.assert_allclose(robot.T_odom_base(stamp), T, atol=1e-9)
+    robot.close()
+
+
+def paused():
+    """Stamps and poses of the robot, two minutes apart in the middle."""
+    for number, (stamp, T) in enumerate(zip(STAMPS, T_WORLD_BASE, strict=True)):
+        yield stamp + (number >= 12) * 120 * 10**9, T
+
+
 def test_a_topic_that_the_bag_lacks_is_said_and_the_rest_is_used(tmp_path, caplog):
     bag = bag_of(tmp_path / "bag", images(), odometry_messages())
     with caplog.at_level(logging.WARNING):
