@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -34,7 +36,7 @@ def silent_when_unread(main: Callable[P, int]) -> Callable[P, int]:
 
 
 class _Output:
-    """A text stream that leads nowhere once the pipe behind it is closed, or if there is none."""
+    """A text stream that leads nowhere once its pipe or terminal is gone, or if there is none."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream if stream is not None else StringIO()  # None: started with >&-
@@ -43,21 +45,27 @@ class _Output:
         """Write, and say how much."""
         try:
             return int(self._stream.write(text))
-        except BrokenPipeError:
-            self._lead_nowhere()
+        except OSError as error:
+            self._lead_nowhere(error)
             return len(text)
 
     def flush(self) -> None:
         """Hand on what was written."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._lead_nowhere()
+        except OSError as error:
+            self._lead_nowhere(error)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def _lead_nowhere(self) -> None:
+    def _lead_nowhere(self, error: OSError) -> None:
+        """Raise the error where it says something else than that nobody reads."""
+        is_terminal_gone = error.errno == errno.EIO and stat.S_ISCHR(
+            os.fstat(self._stream.fileno()).st_mode
+        )
+        if error.errno != errno.EPIPE and not is_terminal_gone:
+            raise error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

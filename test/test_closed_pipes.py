@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,14 @@ def test_no_command_complains_that_nobody_reads_its_help(command):
     code = f"import sys; from {module} import {function}; sys.exit({function}())"
     done = run_unread(["-c", code, "--help"])
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_command_whose_terminal_is_gone_does_all_its_work(tmp_path):
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-c", CHATTY.replace("5000", "5"), str(tmp_path / "results")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=terminal, stderr=terminal,
+                          cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+        os.close(terminal)
+        os.close(screen)
+    assert process.returncode == 3
+    assert (tmp_path / "results").exists()

@@ -36,6 +36,7 @@ from flashvggt_ros.tools.conversion.recording import (
 from flashvggt_ros.tools.conversion.seven_scenes import read_seven_scenes
 from flashvggt_ros.tools.conversion.tum_rgbd import read_tum_rgbd
 from flashvggt_ros.tools.sample_bag import TRUTH_FILE
+from flashvggt_ros.tools.stop_signals import ending_as_interrupt
 
 PROGRAM = "flashvggt_convert"
 FORMATS: dict[str, ReadRecording] = {
@@ -60,6 +61,7 @@ poses. The data sets' licenses hold for the bags too."""
 
 
 @silent_when_unread
+@ending_as_interrupt()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 2 for misuse and missing files, or 130 (stopped)."""
     arguments = _parser().parse_args(argv)

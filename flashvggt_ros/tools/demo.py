@@ -32,6 +32,7 @@ from flashvggt_ros.tools.sample_bag import (
     make_sample_bag,
 )
 from flashvggt_ros.tools.scene_picture import contrast, draw_scene
+from flashvggt_ros.tools.stop_signals import ending_as_interrupt
 
 PROGRAM = "flashvggt_demo"
 LOAD_TIMEOUT_S = 120.0  # for the node to load its checkpoint
@@ -52,6 +53,7 @@ trajectory.png, map_top.png, evaluation.png, report.json, metrics.json and the l
 
 
 @silent_when_unread
+@ending_as_interrupt()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 (the demo failed, and why), 2 (misuse) or 130 (stopped)."""
     arguments = _parser().parse_args(argv)

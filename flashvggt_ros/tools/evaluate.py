@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from tqdm import tqdm
 
@@ -31,6 +28,7 @@ from flashvggt_ros.tools.evaluation.runner import Outcome, RunJobs
 from flashvggt_ros.tools.evaluation.scores import METRICS, evaluate, format_table, write_json
 from flashvggt_ros.tools.evaluation.summary import summarize
 from flashvggt_ros.tools.replay_options import add_parameter_options, parameter_values
+from flashvggt_ros.tools.stop_signals import ending_as_interrupt
 
 PROGRAM = "flashvggt_evaluate"
 OF_EACH_BAG = ("image_topics", "image.transports", "image.camera_info_topics")  # parameters
@@ -57,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 (not all could be scored), 2 (misuse) or 130 (stopped)."""
     arguments = _parser().parse_args(argv)
     try:
-        with _sigterm_as_interrupt():
+        with ending_as_interrupt():  # so that no replay is left behind
             return _run(arguments)
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -92,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not arguments.ray:
         return _score_all(jobs, output, runner.run_here)
     cluster = RayCluster(arguments.ray, values.get("device", "auto"), arguments.ray_cpus)
-    with cluster, _sigterm_as_interrupt():  # again: Ray has set its own handler
+    with cluster, ending_as_interrupt():  # again: Ray has set its own handler
         return _score_all(jobs, output, lambda jobs, _watch: cluster.run(jobs))
 
 
@@ -200,19 +198,6 @@ class _Bars:
     def __exit__(self, *_: object) -> None:
         self._one.close()
         self._all.close()
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Stop as with Ctrl-C when asked to end, so that no replay is left behind."""
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,6 +24,7 @@ from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
 from flashvggt_ros.tools.camera_bag import CameraBag
 from flashvggt_ros.tools.sample_walk import SURFACE_SPACING, render_walk
+from flashvggt_ros.tools.stop_signals import ending_as_interrupt
 
 PROGRAM = "flashvggt_sample_bag"
 TRUTH_FILE, SURFACES_FILE, RECIPE_FILE = "groundtruth.tum", "surfaces.ply", "sample.json"
@@ -74,6 +75,7 @@ class Recipe:
 
 
 @silent_when_unread
+@ending_as_interrupt()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 2 for misuse, or 130 (stopped)."""
     arguments = _parser().parse_args(argv)

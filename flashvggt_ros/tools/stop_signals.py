@@ -1,13 +1,15 @@
-"""Lets a long run end early and still write what it has."""
+"""Ends a long run early, and in order: it writes what it has, or leaves nothing behind."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 _OUTPUTS = (1, 2)
 
 
@@ -26,9 +28,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         self._terminals = [output for output in _OUTPUTS if os.isatty(output)]
-        for number in NUMBERS:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._note)
+        for number in _heeded(signal.SIGINT, *ENDINGS):
+            self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,3 +47,29 @@ class StopSignals:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, output)
             os.close(nowhere)
+
+
+@contextmanager
+def ending_as_interrupt() -> Iterator[None]:
+    """Stop as with Ctrl-C when asked to end, or when the terminal is gone; once."""
+    heeded = _heeded(*ENDINGS)
+    before = {number: signal.getsignal(number) for number in heeded}
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in heeded:
+            signal.signal(number, signal.SIG_IGN)  # what is left behind is being removed
+        raise KeyboardInterrupt
+
+    for number in heeded:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
+
+
+def _heeded(*numbers: int) -> list[int]:
+    """All of them, but for SIGHUP where it is ignored from the start, as by nohup."""
+    return [number for number in numbers
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]

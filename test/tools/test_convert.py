@@ -1,6 +1,7 @@
 import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -67,6 +68,21 @@ def test_a_conversion_that_is_killed_half_way_leaves_no_bag_of_that_name(sequenc
     assert main(words) == 0
     with Bag(tmp_path / "bags/seq") as bag:
         assert len(list(bag.messages(["/camera/image_raw/compressed"]))) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_conversion_that_is_asked_to_end_leaves_nothing_behind(sequence, tmp_path, number):
+    image = sequence / "frame-000002.color.png"
+    image.unlink()
+    os.mkfifo(image)
+    words = ["seven_scenes", str(sequence), "--output", str(tmp_path / "bags/seq")]
+    command = [sys.executable, "-m", "flashvggt_ros.tools.convert", *words]
+    with subprocess.Popen(command, cwd=ROOT) as converter:
+        writer = open_for_reader(image, converter)
+        converter.send_signal(number)
+    os.close(writer)
+    assert converter.returncode == 130
+    assert not any((tmp_path / "bags").iterdir())
 
 
 def open_for_reader(pipe, process):
