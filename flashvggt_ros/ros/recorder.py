@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -33,6 +34,11 @@ from flashvggt_ros.ros.stoppable_node import stoppable_node
 
 PROGRAM = "flashvggt_record"
 QUEUE_DEPTH = 1000
+STATUS = "status.jsonl"
+RESULTS = re.compile(  # of an earlier recording, and the scores of it
+    r"(trajectory|odometry)\.tum|map\.ply|status\.jsonl|report\.(json|md|html)"
+    r"|(metrics|errors)\.json|evaluation\.png"
+)
 EXAMPLES = """example:
   flashvggt_record --output out/live --node mapping
 
@@ -49,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = Path(arguments.output).expanduser()
     with stoppable_node("flashvggt_record", given) as (node, stop):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "status.jsonl").open("w", encoding="utf-8") as status_file:
+            _make_room(folder)
+            with (folder / STATUS).open("w", encoding="utf-8") as status_file:
                 recorder = Recorder(node, arguments.node, status_file)
                 deadline = time.monotonic() + (arguments.duration or float("inf"))
                 while not stop.is_set and time.monotonic() < deadline:
@@ -61,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         except NameValidationException as error:
             print(f"{PROGRAM}: --node {arguments.node}: {error}", file=sys.stderr)
+            return 2
+        except ValueError as error:
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
             return 2
     return 0
 
@@ -142,6 +151,20 @@ class Recorder:
 
     def _count_only(self, message: Any) -> None:
         """Keep nothing: the newest chunk's cloud is part of the map cloud."""
+
+
+def _make_room(folder: Path) -> None:
+    """Make the folder, and remove an earlier recording; logs beside it stay.
+
+    Raises ValueError where it holds anything else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = sorted(entry for entry in folder.iterdir() if entry.suffix != ".log")
+    if foreign := [entry.name for entry in entries if not RESULTS.fullmatch(entry.name)]:
+        raise ValueError(f"--output {folder} holds other files ({', '.join(foreign[:3])}): name a "
+                         "new folder, or one of an earlier recording")
+    for entry in entries:
+        entry.unlink()
 
 
 def _plain(value: Any) -> Any:

@@ -66,6 +66,29 @@ def test_a_node_of_an_impossible_name_is_refused(tmp_path, capsys):
     assert "flashvggt_record: --node /a b: Invalid topic name" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "keyframes.tum", ".hidden", "map"])
+def test_a_folder_with_other_files_is_refused_and_keeps_them(tmp_path, capsys, name):
+    (tmp_path / "trajectory.tum").write_text("of somebody")
+    (tmp_path / name).mkdir()
+    assert main(["--output", str(tmp_path), "--duration", "0.1"]) == 2
+    assert f"{tmp_path} holds other files ({name}): name a new folder" in capsys.readouterr().err
+    assert (tmp_path / "trajectory.tum").read_text() == "of somebody"
+    assert not (tmp_path / "status.jsonl").exists()
+
+
+def test_an_earlier_recording_and_its_scores_are_replaced(tmp_path):
+    words = ["--output", str(tmp_path), "--duration", "0.1"]
+    assert main(words) == 0
+    written = {entry.name for entry in tmp_path.iterdir()}
+    (tmp_path / "map.ply").write_text("of before")
+    for name in ("metrics.json", "errors.json", "evaluation.png", "report.md", "report.html"):
+        (tmp_path / name).touch()
+    (tmp_path / "recorder.log").touch()
+    assert main(words) == 0
+    assert {entry.name for entry in tmp_path.iterdir()} == written | {"recorder.log"}
+    assert len(read_ply(tmp_path / "map.ply")[0]) == 0
+
+
 def test_what_a_node_publishes_is_written_down(tmp_path, node):
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     publishers = {
