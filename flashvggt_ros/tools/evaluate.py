@@ -211,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("inputs", nargs="*", metavar="RUN_OR_BAG[=TRUTH]",
                         help="folder that flashvggt_replay or the demo wrote, or a bag")
     parser.add_argument("--ground-truth", nargs="+", default=[], metavar="TRUTH",
-                        help="TUM file, pose topic of a bag BAG:TOPIC (TF: "
+                        help="TUM file, pose topic of a bag BAG:TOPIC (of several frames, as TF: "
                         "BAG:TOPIC:parent.child), or a TOPIC that each bag has; one for all, or "
                         "one for each input")
     parser.add_argument("--surfaces", metavar="FILE.ply", default="",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.geometry.se3 import matrix_from_quaternion, pose
-from flashvggt_ros.mapping.map_io import FARTHEST_M, read_tracked_tum
+from flashvggt_ros.mapping.map_io import FARTHEST_M, read_tracked_tum, tum_lines
 from flashvggt_ros.sensors.bag_reader import Bag, BagTopic
 
 TF_TYPE = "tf2_msgs/msg/TFMessage"
@@ -23,6 +23,8 @@ POSE_TYPES = (
     TF_TYPE,
 )
 NANOSECONDS = 10**9
+KITTI_COLUMNS = 12  # the upper three rows of a pose; no stamp
+STAMP_DIGITS = 19  # of nanoseconds since 1970
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,17 +51,18 @@ def check_ground_truth(source: str) -> None:
 
 
 def read_ground_truth(source: str) -> GroundTruth:
-    """Read ``FILE.tum``, ``BAG:TOPIC`` or, for a TF topic, ``BAG:TOPIC:parent.child``.
+    """Read ``FILE.tum``, ``BAG:TOPIC`` or, of a topic in several frames, ``BAG:TOPIC:FRAMES``.
 
     The topic carries PoseStamped, PoseWithCovarianceStamped, Odometry, TransformStamped or
-    TFMessage. Poses that are not finite, as trackers write them of what they have lost, are left
-    out and counted. Raises ValueError that says what is there instead.
+    TFMessage; FRAMES are parent.child, or of poses, which name no child, the parent alone. Poses
+    that are not finite, as trackers write them of what they have lost, are left out and counted.
+    Raises ValueError that says what is there instead.
     """
     bag_path, topic, frames = _split(source)
     if not topic:
         if not Path(source).expanduser().is_file():
             raise ValueError(f"{source} is no ground-truth file: name FILE.tum or BAG:TOPIC")
-        stamps, poses, lost = read_tracked_tum(Path(source).expanduser())
+        stamps, poses, lost = _read_file(Path(source).expanduser())
     else:
         stamps, poses, lost = _read_bag(bag_path, topic, frames)
     if not len(stamps):
@@ -70,7 +73,7 @@ def read_ground_truth(source: str) -> GroundTruth:
 
 
 def _split(source: str) -> tuple[str, str, str]:
-    """Bag, topic and TF frames; the topic is empty where the source is no BAG:TOPIC."""
+    """Bag, topic and frames; the topic is empty where the source is no BAG:TOPIC."""
     if Path(source).expanduser().exists():
         return source, "", ""
     parts = source.split(":")
@@ -81,13 +84,34 @@ def _split(source: str) -> tuple[str, str, str]:
     return source, "", ""
 
 
+def _read_file(path: Path) -> tuple[list[int], NDArray[np.float64], int]:
+    try:
+        return read_tracked_tum(path)
+    except ValueError as error:
+        raise ValueError(f"{error}{_remedy(path)}") from None
+
+
+def _remedy(path: Path) -> str:
+    """What makes a truth of a file in the form of a data set; empty for any other file."""
+    _, entries = next(tum_lines(path), (0, []))
+    if len(entries) == KITTI_COLUMNS:
+        name, form = "KITTI odometry", "kitti_odometry"
+    elif entries and entries[0].isdecimal() and len(entries[0]) == STAMP_DIGITS:
+        name, form = "EuRoC", "euroc"
+    else:
+        return ""
+    return (f"; it looks like one of {name}: 'flashvggt_convert {form} FOLDER --output BAG' makes "
+            "a bag of the sequence, to be scored with --ground-truth /ground_truth/pose")
+
+
 def _read_bag(path: str, topic: str, frames: str) -> tuple[list[int], NDArray[np.float64], int]:
     """Stamps, poses, and how many more are not finite."""
     with Bag(path) as bag:
         chosen = _pose_topic(bag, topic)
         messages = [bag.decode(message) for message in bag.messages([chosen.name])]
     if chosen.type == TF_TYPE:
-        messages = _transforms(messages, frames, chosen.name)
+        messages = [transform for message in messages for transform in message.transforms]
+    messages = _of_frames(messages, frames, chosen.name)
     stamps, poses = [], []
     for message in messages:
         place, quaternion = _numbers(message)
@@ -107,23 +131,21 @@ def _pose_topic(bag: Bag, name: str) -> BagTopic:
     return topic
 
 
-def _transforms(messages: Sequence[Any], frames: str, topic: str) -> list[Any]:
-    transforms = [transform for message in messages for transform in message.transforms]
-    pairs = {f"{entry.header.frame_id}.{entry.child_frame_id}" for entry in transforms}
-    if not frames and len(pairs) == 1:
-        return transforms
-    if frames not in pairs:
+def _of_frames(messages: Sequence[Any], frames: str, topic: str) -> list[Any]:
+    """The messages in these frames; all of them where they have but one, and none is named."""
+    known = {_frames(message) for message in messages}
+    if frames not in known and (frames or len(known) > 1):
         raise ValueError(
-            f"{topic} has no transform '{frames}': name one as BAG:{topic}:parent.child; "
-            f"it has: {', '.join(sorted(pairs)) or 'none'}"
+            f"{topic} has no poses of '{frames}': name frames as BAG:{topic}:FRAMES; "
+            f"it has: {', '.join(sorted(known)) or 'none'}"
         )
-    return list(_of_pair(transforms, frames))
+    return [message for message in messages if frames in ("", _frames(message))]
 
 
-def _of_pair(transforms: Sequence[Any], frames: str) -> Iterator[Any]:
-    for entry in transforms:
-        if f"{entry.header.frame_id}.{entry.child_frame_id}" == frames:
-            yield entry
+def _frames(message: Any) -> str:
+    """parent.child, or the parent alone where a message names no child."""
+    child = getattr(message, "child_frame_id", "")
+    return f"{message.header.frame_id}.{child}" if child else str(message.header.frame_id)
 
 
 def _numbers(message: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

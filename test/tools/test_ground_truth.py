@@ -51,6 +51,43 @@ def test_a_transform_that_is_not_there_is_an_error_that_lists_those_that_are(tmp
         read_ground_truth(f"{bag}:/odom")
 
 
+@pytest.mark.parametrize("kind", ["pose", "odometry", "transform"])
+def test_frames_that_a_topic_does_not_have_are_refused_with_those_that_it_has(tmp_path, kind):
+    bag = write_bag(tmp_path / "bag", [("/truth", START, message(kind, np.eye(4), START))])
+    has = "world" if kind == "pose" else r"world\.camera"
+    assert read_ground_truth(f"{bag}:/truth:{has.replace(chr(92), '')}").stamps_ns == [START]
+    with pytest.raises(ValueError, match=rf"no poses of 'map\.base': .*it has: {has}$"):
+        read_ground_truth(f"{bag}:/truth:map.base")
+
+
+def test_poses_in_several_frames_are_told_apart_and_never_mixed(tmp_path):
+    messages = [("/pose", stamp, pose_stamped(T, stamp))
+                for stamp, T in zip(STAMPS, TRUTH, strict=True)]
+    for _, _, entry in messages[::2]:
+        entry.header.frame_id = "odom"
+    bag = write_bag(tmp_path / "bag", messages)
+    assert read_ground_truth(f"{bag}:/pose:odom").stamps_ns == STAMPS[::2]
+    assert read_ground_truth(f"{bag}:/pose:world").stamps_ns == STAMPS[1::2]
+    with pytest.raises(ValueError, match="it has: odom, world"):
+        read_ground_truth(f"{bag}:/pose")
+
+
+@pytest.mark.parametrize(("line", "form"), [
+    ("1 0 0 0.1 0 1 0 0.2 0 0 1 0.3", "kitti_odometry"),
+    ("1403636580838555648,4.68,-1.78,0.78,0.53,-0.15,-0.82,-0.08,0,0,0,0,0,0,0,0,0", "euroc"),
+    ("1403636580838555648,4.68,-1.78,0.78,0.53,-0.15,-0.82,-0.08", "euroc"),
+])
+def test_a_file_of_a_data_set_is_refused_with_the_remedy(tmp_path, line, form):
+    path = tmp_path / "truth.txt"
+    path.write_text(f"#timestamp, p_RS_R_x [m]\n{line}\n")
+    with pytest.raises(ValueError, match=f"line 2: not a pose .*'flashvggt_convert {form} FOLDER"):
+        read_ground_truth(str(path))
+    path.write_text("x" + line)
+    with pytest.raises(ValueError, match="not a pose in TUM format") as refused:
+        read_ground_truth(str(path))
+    assert ("flashvggt_convert" in str(refused.value)) == (form == "kitti_odometry")
+
+
 def test_a_rotation_of_length_zero_is_refused(tmp_path):
     broken = pose_stamped(np.eye(4), START)
     broken.pose.orientation.w = 0.0
