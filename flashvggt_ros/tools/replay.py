@@ -171,7 +171,7 @@ class Replay:
                     self.stopped_by = "failure"
                     break
                 if signals.received:
-                    logger.warning("stopped by a signal; what came before is written")
+                    logger.warning("stopped by a signal; what came before is mapped")
                     self.stopped_by = "signal"
                     break
             else:

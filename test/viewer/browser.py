@@ -50,14 +50,18 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
-        self._call("Emulation.setDeviceMetricsOverride", width=SIZE[0], height=SIZE[1],
+        self.resize(*SIZE)
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the window so large [px]."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                    deviceScaleFactor=1, mobile=False)
 
-    def open(self, address: str) -> None:
-        """Open the page, and wait until it is there; errors are its own from here on."""
+    def open(self, address: str, words: str = "Layers") -> None:
+        """Open the page, and wait until it has the words; errors are its own from here on."""
         self.errors.clear()
         self._call("Page.navigate", url=address)
-        self.wait(lambda browser: "Layers" in browser.text())
+        self.wait(lambda browser: words in browser.text())
 
     def leave(self) -> None:
         """Close the page: it would go on to look for its server."""

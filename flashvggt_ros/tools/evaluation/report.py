@@ -23,7 +23,8 @@ table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-
 td, th { padding: .3em .7em; border-bottom: 1px solid #ccc; text-align: right }
 td:first-child, th:first-child { text-align: left }
 tr.mean { font-weight: bold }
-.bags { display: grid; gap: 1.5em; grid-template-columns: repeat(auto-fit, minmax(30em, 1fr)) }
+.bags { display: grid; gap: 1.5em;
+  grid-template-columns: repeat(auto-fit, minmax(min(30em, 100%), 1fr)) }
 .bags section { border: 1px solid #ccc; padding: 1em } img { max-width: 100% }
 .wide { overflow-x: auto }"""
 
@@ -79,7 +80,8 @@ def format_html(
     if summary["failed"]:
         rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(why)}</td></tr>"
                        for name, why in summary["failed"].items())
-        parts.append(f"<h2>{MISSING_TITLE}</h2><table>{rows}</table>")
+        parts.append(f"<h2>{MISSING_TITLE}</h2>"
+                     f'<div class="wide"><table>{rows}</table></div>')
     parts += [_image(path, "Error after Sim(3) over time") for path in overview]
     parts.append('<div class="bags">')
     for name, paths in pictures.items():

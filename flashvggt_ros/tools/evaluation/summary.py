@@ -68,7 +68,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
 }
 NOTES = """APE: distance of matched poses after alignment; RPE: error of the motion from one matched
 pose to the next; all rmse, by evo. Sim(3) corrects the scale, SE(3) does not. Drift: error of the
-motion along a tenth of the path, in % of it. The mean of scale errors is that of their sizes."""
+motion along a tenth of the path, in % of it. The mean of scale errors is that of their sizes. The
+scale of a single camera is arbitrary: errors of SE(3) and of the scale mean something only where a
+scale source was configured (scale.source)."""
 
 
 def with_percent(metrics: dict[str, Any]) -> dict[str, Any]:

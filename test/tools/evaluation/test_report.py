@@ -4,12 +4,14 @@ import re
 
 import numpy as np
 import pytest
+from viewer.browser import Browser, needs_chromium
 
 from flashvggt_ros.tools.evaluation.report import write_reports
 from flashvggt_ros.tools.evaluation.runner import Outcome
 from flashvggt_ros.tools.evaluation.summary import summarize
 from flashvggt_ros.tools.plots import draw_comparison
 
+WHY = "no bag <here>" + 80 * "/x"
 LINE = np.cumsum(np.ones((20, 3)), axis=0)
 
 
@@ -32,7 +34,7 @@ def written(tmp_path):
         curve = {"seconds": list(seconds), "ape_sim3_m": list(seconds)}
         (folder / "errors.json").write_text(json.dumps(curve))
     (tmp_path / "1" / "map_top.png").write_bytes((tmp_path / "0/evaluation.png").read_bytes())
-    summary = summarize([*map(outcome, names), Outcome("lost", {}, "no bag <here>", ())])
+    summary = summarize([*map(outcome, names), Outcome("lost", {}, WHY, ())])
     write_reports(tmp_path, summary, {name: (tmp_path / str(number),)
                                       for number, name in enumerate(names)})
     return tmp_path
@@ -52,8 +54,21 @@ def test_names_and_reasons_cannot_break_the_page_or_the_tables(written):
     page = (written / "report.html").read_text()
     assert "&lt;b&gt;&amp;|" in page and "<b>" not in page and "no bag &lt;here&gt;" in page
     text = (written / "report.md").read_text()
-    assert "| lost | no bag <here> |" in text
+    assert f"| lost | {WHY} |" in text
     rows = [line for line in text.splitlines() if line.startswith(("| walk", "| <b>", "| mean"))]
     assert len(rows) == 6  # of two tables: a third, of maps, has no figures
     assert len({line.replace("\\|", "").count("|") for line in rows[:3]}) == 1
     assert "| walk | 20 | 10.00 | 0.2500 |" in text
+
+
+@needs_chromium
+def test_a_window_of_any_width_shows_the_pictures_whole_and_the_console_has_no_errors(
+    written, tmp_path
+):
+    with Browser(tmp_path) as browser:
+        for width in (360, 1000):
+            browser.resize(width, 640)
+            browser.open((written / "report.html").as_uri(), "Trajectory")
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width
+            assert browser.evaluate("[...document.images].every(each => each.naturalWidth > 0)")
+        assert browser.errors == []
