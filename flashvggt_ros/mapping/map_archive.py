@@ -190,7 +190,9 @@ def _manifest(folder: Path) -> MapManifest:
     try:
         return read_manifest(_content(path, _largest_manifest(folder)))
     except FileNotFoundError:
-        raise FileNotFoundError(f"{folder} has no {MANIFEST}: it is no saved map") from None
+        maps = sorted(folder.glob(f"*/{MANIFEST}"))  # as a run has one
+        inside = f"; name {maps[0].parent}" if maps else ""
+        raise FileNotFoundError(f"{folder} has no {MANIFEST}: it is no saved map{inside}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -302,10 +302,15 @@ def test_a_manifest_larger_than_the_map_can_need_is_not_read(copy: Path) -> None
 
 def test_a_folder_without_a_manifest_is_no_map(copy: Path) -> None:
     (copy / "manifest.json").unlink()
-    with pytest.raises(FileNotFoundError, match="no saved map"):
+    with pytest.raises(FileNotFoundError, match=r"no saved map$"):
         load_map(copy, MODEL)
     with pytest.raises(FileNotFoundError, match="no such map"):
         load_map(copy / "nowhere", MODEL)
+
+
+def test_a_folder_with_a_map_in_it_is_refused_with_the_name_of_that(copy: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=f"no saved map; name {copy}$"):
+        load_map(copy.parent, MODEL)
 
 
 ARRAY_LIES: dict[str, tuple[str, dict[str, Callable[[np.ndarray], np.ndarray]], str]] = {
