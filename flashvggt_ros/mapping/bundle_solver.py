@@ -90,13 +90,14 @@ class _System:
         """Linearize, with each residual weighted as its kernel says."""
         seen, (M, K) = problem.observations, (len(state.log_depth), len(state.log_scale))
         rows, by_depth = problem.linearized(state, at)
+        twists = problem.twists(state)
         ray_weights = _weights((at.rays**2).sum(axis=0), width)
         weights = np.stack([ray_weights, ray_weights, _weights(at.depths**2, DEPTH_WIDTH)], axis=1)
         rows *= weights
         by_depth *= weights.T
         coupling = sum(rows[:, :, i] * by_depth[i] for i in range(3))
         H, g = _normal_equations(
-            _observation_blocks(problem, state, rows) + _motion_blocks(problem, state, at)
+            _observation_blocks(problem, twists, rows) + _motion_blocks(problem, state, at)
         )
         scales = np.arange(6 * K, 7 * K)
         H[scales, scales] += 1 / problem.priors.log_scale_sigma**2
@@ -106,16 +107,17 @@ class _System:
             g[-1] += at.focal / problem.priors.log_focal_sigma
         free = np.flatnonzero([*np.repeat(problem.is_free, 6), *np.ones(K), problem.has_focal])
         return cls(
-            free, H[np.ix_(free, free)], g[free], _couplings(problem, state, coupling, free),
+            free, H[np.ix_(free, free)], g[free], _couplings(problem, twists, coupling, free, M),
             _sums(seen.track, (by_depth**2).sum(axis=0), M),
             _sums(seen.track, coupling[RESIDUAL], M),
         )  # fmt: skip
 
 
-def _observation_blocks(problem: Problem, state: State, rows: Array) -> Array:
+def _observation_blocks(problem: Problem, twists: Array, rows: Array) -> Array:
     """Sums of J^T J (K, K, 9, 9) over the ``rows`` (9, N, 3) of each anchor and frame.
 
     They act on the pose of the first, in reverse on that of the second, whose scale is theirs.
+    ``twists`` are those of the problem.
     """
     pairs, K = problem.pairs, len(problem.is_free)
     ends = np.append(pairs.starts[1:], rows.shape[1]).tolist()
@@ -123,12 +125,10 @@ def _observation_blocks(problem: Problem, state: State, rows: Array) -> Array:
     for number, (start, end) in enumerate(zip(pairs.starts.tolist(), ends, strict=True)):
         flat = rows[:, start:end].reshape(9, -1)
         sums[number] = flat @ flat.T
-    twists = np.zeros((K, 9, 9))
-    twists[:] = np.eye(9)
-    twists[:, :6, :6] = problem.twists(state)
-    twists = twists[pairs.frame]
+    turns = np.tile(np.eye(9), (len(ends), 1, 1))
+    turns[:, :6, :6] = twists[pairs.frame]
     blocks = np.zeros((K, K, 9, 9))
-    blocks[pairs.anchor, pairs.frame] = np.swapaxes(twists, 1, 2) @ sums @ twists
+    blocks[pairs.anchor, pairs.frame] = np.swapaxes(turns, 1, 2) @ sums @ turns
     return blocks
 
 
@@ -169,12 +169,12 @@ def _normal_equations(blocks: Array) -> tuple[Array, Array]:
 
 
 def _couplings(
-    problem: Problem, state: State, coupling: Array, free: NDArray[np.int64]
+    problem: Problem, twists: Array, coupling: Array, free: NDArray[np.int64], M: int
 ) -> Array:
-    """W (M, D) from each observation's share (9, N)."""
-    seen, (M, K) = problem.observations, (len(state.log_depth), len(state.log_scale))
-    twists = np.ascontiguousarray(np.moveaxis(problem.twists(state), 0, 2))[:, :, seen.frame]
-    by_twist = [sum(twists[i, j] * coupling[i] for i in range(6)) for j in range(6)]
+    """W (M, D) from each observation's share (9, N); ``twists`` are those of the problem."""
+    seen, K = problem.observations, len(problem.is_free)
+    turns = np.ascontiguousarray(np.moveaxis(twists, 0, 2))[:, :, seen.frame]
+    by_twist = [sum(turns[i, j] * coupling[i] for i in range(6)) for j in range(6)]
     anchor = np.empty(M, np.int64)
     anchor[seen.track] = seen.anchor
     column = np.full(7 * K + 1, len(free))  # what is not free goes to a column that is cut off
