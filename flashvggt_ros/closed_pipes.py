@@ -66,6 +66,11 @@ class _Output:
         )
         if error.errno != errno.EPIPE and not is_terminal_gone:
             raise error
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
+        lead_nowhere(self._stream.fileno())
+
+
+def lead_nowhere(output: int) -> None:
+    """Let what is written to a file descriptor from now on be lost, without an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, output)
+    os.close(nowhere)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from flashvggt_ros.closed_pipes import lead_nowhere
+
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 _OUTPUTS = (1, 2)
 
@@ -44,9 +46,7 @@ class StopSignals:
         self._before[number] = signal.SIG_IGN
         signal.signal(number, signal.SIG_IGN)
         for output in self._terminals:  # to write there would raise
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, output)
-            os.close(nowhere)
+            lead_nowhere(output)
 
 
 @contextmanager

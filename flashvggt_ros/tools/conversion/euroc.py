@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from flashvggt_ros.tools.conversion.recording import (
     Truth,
     check_poses,
     require,
+    say_lost,
     text_of,
 )
 
@@ -31,7 +31,6 @@ TRUTH = "state_groundtruth_estimate0"
 LONGEST_STAMP = 40  # [characters]
 DISTORTIONS = {"radial-tangential": "plumb_bob", "radtan": "plumb_bob",
                "equidistant": "equidistant"}
-logger = logging.getLogger(__name__)
 
 
 def read_euroc(folder: Path) -> Recording:
@@ -87,8 +86,7 @@ def _read_truth(path: Path, T_body_camera: NDArray[np.float64]) -> Truth:
             rows.append(values)
         else:
             lost += 1
-    if lost:
-        logger.warning("%s: %d true poses are not finite and were left out", path, lost)
+    say_lost(path, lost)
     numbers = np.array(rows, np.float64).reshape(-1, 7)
     R_world_body = matrix_from_quaternion(numbers[:, [4, 5, 6, 3]])
     T_world_camera = pose(R_world_body, numbers[:, :3]) @ T_body_camera

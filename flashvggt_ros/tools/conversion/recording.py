@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,6 +18,7 @@ from flashvggt_ros.sensors.rejected_input import RejectedInput
 START_NS = 1_700_000_000_000_000_000  # for sequences whose time begins at zero
 LAST_S = 2**31 - 1  # of a stamp of ROS
 ROTATION_TOLERANCE = 0.05  # of R R^T from one
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +141,9 @@ def read_image(path: Path) -> tuple[str, NDArray[np.uint8], tuple[int, int]]:
     except RejectedInput as error:
         raise ValueError(f"{path}: {error}") from None
     return form, np.frombuffer(content, np.uint8), size
+
+
+def say_lost(path: Path, lost: int) -> None:
+    """Say how many poses of a file were left out as they are not finite, if any were."""
+    if lost:
+        logger.warning("%s: %d true poses are not finite and were left out", path, lost)

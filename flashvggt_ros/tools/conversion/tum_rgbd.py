@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from flashvggt_ros.tools.conversion.recording import (
     Truth,
     nanoseconds_of,
     require,
+    say_lost,
     text_of,
 )
 
@@ -30,7 +30,6 @@ CAMERAS = {
 }
 CAMERA_IN_NAME = re.compile(r"(?:freiburg|fr)([123])(?!\d)")
 DEPTH_UNIT = 0.2  # [mm]: 5000 stand for a meter
-logger = logging.getLogger(__name__)
 
 
 def read_tum_rgbd(folder: Path) -> Recording:
@@ -58,8 +57,7 @@ def read_tum_rgbd(folder: Path) -> Recording:
 
 def _read_truth(path: Path) -> Truth:
     stamps_ns, poses, lost = read_tracked_tum(path)
-    if lost:
-        logger.warning("%s: %d true poses are not finite and were left out", path, lost)
+    say_lost(path, lost)
     return Truth(stamps_ns, poses)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import resource
 import time
 import traceback
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
+
+from flashvggt_ros.closed_pipes import lead_nowhere
 
 Trial = Callable[[Random], bool]
 """Break something at random and use it: whether it was accepted. Raises where that went wrong."""
@@ -93,7 +94,7 @@ def _listen(results: Connection, outcome: Outcome) -> bool:
 def _run(make: MakeTrial, first: int, count: int, results: Connection) -> None:
     trial = make()
     logging.lastResort = None  # thousands of refusals
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libpng and libjpeg speak for themselves
+    lead_nowhere(2)  # libpng and libjpeg speak for themselves
     _limit_memory()
     measured(trial, first)  # brings decoders into RAM, which is not that one's fault
     for number in range(first, count):
