@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,17 @@ def start(*parameters: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+@contextmanager
+def running(*parameters: str) -> Iterator[subprocess.Popen[str]]:
+    """Start the node as start() does, and end it by force where a test leaves it."""
+    process = start(*parameters)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def outcome_of(program: str) -> tuple[int, str, str]:
@@ -96,9 +109,10 @@ def test_the_node_stops_cleanly_within_three_seconds_while_the_model_runs(
     signals: tuple[signal.Signals, ...],
 ) -> None:
     others = {str(path) for path in SHARED_MEMORY.iterdir()}  # even of processes that crashed
-    process = start("checkpoint:=untrained", "device:=cpu", "chunk.size:=4")
-    feeder = Feeder()
-    try:
+    with (
+        closing(Feeder()) as feeder,
+        running("checkpoint:=untrained", "device:=cpu", "chunk.size:=4") as process,
+    ):
         feeder.feed_until_busy(process)
         mapped = segments(process.pid)
         begin = time.monotonic()
@@ -107,10 +121,6 @@ def test_the_node_stops_cleanly_within_three_seconds_while_the_model_runs(
             time.sleep(0.05)
         output = process.communicate(timeout=20)[0]
         seconds = time.monotonic() - begin
-    finally:
-        process.kill()
-        process.wait()
-        feeder.close()
     assert process.returncode == 0, output
     assert seconds < 3.0
     assert "Traceback" not in output
@@ -122,9 +132,10 @@ def test_the_node_stops_cleanly_within_three_seconds_while_the_model_runs(
 
 
 def test_a_save_that_waits_behind_the_model_is_refused_as_the_node_stops(tmp_path: Path) -> None:
-    process = start("checkpoint:=untrained", "device:=cpu", f"map_directory:={tmp_path}")
-    feeder = Feeder()
-    try:
+    with (
+        closing(Feeder()) as feeder,
+        running("checkpoint:=untrained", "device:=cpu", f"map_directory:={tmp_path}") as process,
+    ):
         feeder.feed_until_busy(process)
         client = feeder.node.create_client(SaveMap, "/mapping/save_map")
         assert client.wait_for_service(5.0)
@@ -133,10 +144,6 @@ def test_a_save_that_waits_behind_the_model_is_refused_as_the_node_stops(tmp_pat
         process.send_signal(signal.SIGTERM)
         feeder.executor.spin_until_future_complete(saved, timeout_sec=5.0)
         output = process.communicate(timeout=20)[0]
-    finally:
-        process.kill()
-        process.wait()
-        feeder.close()
     assert process.returncode == 0, output
     assert not saved.result().success and "shut down meanwhile" in saved.result().message
     assert "save_map is refused: " in output
@@ -176,32 +183,29 @@ def test_a_start_that_ros_itself_refuses_is_said_without_a_traceback_and_exits_w
 
 
 def test_a_node_without_autostart_waits_unconfigured_for_its_manager() -> None:
-    process = start("autostart:=false", "checkpoint:=/nowhere/weights.safetensors")
     watcher = Node("watcher", use_global_arguments=False)
     status: list[MapStatus] = []
     watcher.create_subscription(MapStatus, "/mapping/status", status.append, LATCHED)
     executor = SingleThreadedExecutor()
     executor.add_node(watcher)
-    try:
+    nowhere = "checkpoint:=/nowhere/weights.safetensors"
+    with running("autostart:=false", nowhere) as process, ExitStack() as after:
+        after.callback(watcher.destroy_node)
+        after.callback(executor.shutdown)
         end = time.monotonic() + 60
         while len(status) < 3:
             assert process.poll() is None and time.monotonic() < end
             executor.spin_once(timeout_sec=0.1)
         process.send_signal(signal.SIGTERM)
         output = process.communicate(timeout=20)[0]
-    finally:
-        process.kill()
-        process.wait()
-        executor.shutdown()
-        watcher.destroy_node()
     assert process.returncode == 0, output
     assert {one.state for one in status} == {MapStatus.UNCONFIGURED}
 
 
 def test_a_signal_while_the_checkpoint_loads_stops_the_node_cleanly() -> None:
-    process = start("checkpoint:=untrained", "device:=cpu")
     domain = Node("watcher", use_global_arguments=False)
-    try:
+    with running("checkpoint:=untrained", "device:=cpu") as process, ExitStack() as after:
+        after.callback(domain.destroy_node)
         end = time.monotonic() + 60
         while "mapping" not in domain.get_node_names():  # its parameters are declared by then
             assert process.poll() is None and time.monotonic() < end
@@ -209,10 +213,6 @@ def test_a_signal_while_the_checkpoint_loads_stops_the_node_cleanly() -> None:
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
         output = process.communicate(timeout=20)[0]
-    finally:
-        process.kill()
-        process.wait()
-        domain.destroy_node()
     assert process.returncode == 0, output
     assert "Traceback" not in output
 
