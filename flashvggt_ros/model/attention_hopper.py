@@ -56,7 +56,7 @@ def attend(
     items = blocks * batch * heads
     _attend_kernel[(min(items, _processors(q.device)),)](
         q, q.stride(0), q.stride(1), weight, bias, eps, cos, sin, len(cos), _tiles(k), _tiles(v),
-        out, length, k.shape[2], heads, blocks, items, num_warps=4,
+        out, length, k.shape[2], blocks, items, heads, num_warps=4,
     )
     return out
 
@@ -93,7 +93,7 @@ class _Work:
     out: gl.tensor
     length: gl.tensor
     keys: gl.tensor
-    heads: gl.tensor
+    heads: gl.constexpr
     blocks: gl.tensor
     items: gl.tensor
 
@@ -104,7 +104,7 @@ class _Work:
         self.k_full, self.k_empty = k_full, k_empty
         self.v_full, self.v_empty = v_full, v_empty
         self.out, self.length, self.keys = out, length, keys
-        self.heads, self.blocks, self.items = heads, blocks, items
+        self.heads, self.blocks, self.items = gl.constexpr(heads), blocks, items
 
 
 @aggregate
@@ -128,10 +128,9 @@ class _Queries:
         self.cos, self.sin, self.period = cos, sin, period
 
 
-@gluon.jit(do_not_specialize=["batch_stride", "period", "length", "keys", "heads", "blocks",
-                              "items"])
+@gluon.jit(do_not_specialize=["period", "length", "keys", "blocks", "items"])
 def _attend_kernel(q, batch_stride, row_stride, weight, bias, eps, cos, sin, period, k_tiles,
-                   v_tiles, out, length, keys, heads, blocks, items):
+                   v_tiles, out, length, keys, blocks, items, heads: gl.constexpr):
     k = gl.allocate_shared_memory(gl.bfloat16, [STAGES, 1, 1, TILE, CHANNELS], k_tiles.layout)
     v = gl.allocate_shared_memory(gl.bfloat16, [STAGES, 1, 1, TILE, CHANNELS], v_tiles.layout)
     q_layout: gl.constexpr = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16)
@@ -218,26 +217,27 @@ def _turn_rows(work, queries, pair, first, turned):
     layout: gl.constexpr = gl.BlockedLayout([1, 8], [8, 4], [4, 1], [1, 0])
     quarter: gl.constexpr = CHANNELS // 4
     row = first + gl.arange(0, ROWS, gl.SliceLayout(1, layout))
+    row = gl.minimum(row, work.length - 1)  # what is beyond is not stored
     number = gl.arange(0, CHANNELS // 2, gl.SliceLayout(0, layout))
     channel = number // quarter * (2 * quarter) + number % quarter  # the first of each pair
-    inside = (row < work.length)[:, None]
     start = (pair // work.heads).to(gl.int64) * queries.batch_stride
     start += pair % work.heads * CHANNELS
     q = queries.q + start + row[:, None].to(gl.int64) * queries.row_stride + channel[None, :]
-    x = gl.load(q, mask=inside, other=0.0).to(gl.float32)
-    y = gl.load(q + quarter, mask=inside, other=0.0).to(gl.float32)
+    x = gl.load(q).to(gl.float32)
+    y = gl.load(q + quarter).to(gl.float32)
     angle = (row % queries.period)[:, None] * CHANNELS + channel[None, :]
-    cos = gl.load(queries.cos + angle) * SCALE
-    sin = gl.load(queries.sin + angle + quarter) * SCALE
-    mean = (gl.sum(x, 1) + gl.sum(y, 1)) / CHANNELS
+    cos = gl.load(queries.cos + angle)
+    sin = gl.load(queries.sin + angle + quarter)
+    x_weight = gl.load(queries.weight + channel) * SCALE
+    y_weight = gl.load(queries.weight + channel + quarter) * SCALE
+    x_bias = gl.load(queries.bias + channel) * SCALE
+    y_bias = gl.load(queries.bias + channel + quarter) * SCALE
+    mean = gl.sum(x + y, 1) / CHANNELS
     x -= mean[:, None]
     y -= mean[:, None]
-    square = (gl.sum(x * x, 1) + gl.sum(y * y, 1)) / CHANNELS
-    spread = 1.0 / gl.sqrt(square + queries.eps)
-    x = x * spread[:, None] * gl.load(queries.weight + channel)[None, :]
-    x += gl.load(queries.bias + channel)[None, :]
-    y = y * spread[:, None] * gl.load(queries.weight + channel + quarter)[None, :]
-    y += gl.load(queries.bias + channel + quarter)[None, :]
+    spread = 1.0 / gl.sqrt(gl.sum(x * x + y * y, 1) / CHANNELS + queries.eps)
+    x = x * spread[:, None] * x_weight[None, :] + x_bias[None, :]
+    y = y * spread[:, None] * y_weight[None, :] + y_bias[None, :]
     x, y = x * cos - y * sin, y * cos + x * sin
     both = gl.join(x.to(gl.bfloat16), y.to(gl.bfloat16)).reshape([ROWS, 2, quarter, 2])
     turned.store(both.permute([0, 1, 3, 2]).reshape([ROWS, CHANNELS]))
@@ -287,7 +287,7 @@ def _attend_rows(work, pair, first, q, done, tiles):
     channel = gl.arange(0, CHANNELS, gl.SliceLayout(0, o_layout))
     place = ((pair // work.heads).to(gl.int64) * work.length + row)[:, None] * work.heads
     place = (place + pair % work.heads) * CHANNELS + channel[None, :]
-    gl.store(work.out + place, (acc / total[:, None]).to(gl.bfloat16),
+    gl.store(work.out + place, (acc * (1.0 / total)[:, None]).to(gl.bfloat16),
              mask=(row < work.length)[:, None])
 
 

@@ -20,7 +20,7 @@ def test_the_garbage_collector_passes_over_a_model_until_it_is_freed() -> None:
         assert gc.get_freeze_count() > 50_000  # torch alone is more
         assert not any(one is model.predictor for one in gc.get_objects())
         free_unused_memory()
-        assert gc.get_freeze_count() == 0
+        assert gc.get_freeze_count() < 5_000  # Python 3.12 itself freezes what lives forever
         assert any(one is model.predictor for one in gc.get_objects())
     finally:
         gc.unfreeze()
