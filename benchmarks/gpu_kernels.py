@@ -43,6 +43,9 @@ def main() -> None:
         for name, *sizes in CASES:
             compare_attention(name, *sizes, kernels)
         compare_long_and_short()
+        print("linear layers, 104100 tokens")
+        for channels, out in ((1024, 3072), (1024, 1024), (1024, 4096), (4096, 1024)):
+            time_product(channels, out)
         print("linear layer and GELU, 104100 tokens, 1024 to 4096 channels")
         compare_gelu(kernels.gelu_product)
 
@@ -102,6 +105,15 @@ def compare_long_and_short() -> None:
         milliseconds = timed(lambda: x @ y, seconds)
         print(f"matrix product of {SIDE} cubed, after {seconds} s: {milliseconds:.3f} ms, "
               f"{2 * SIDE**3 / milliseconds / 1e9:.0f} TFLOP/s", flush=True)
+
+
+def time_product(channels: int, out: int) -> None:
+    """Time a linear layer of a block."""
+    product = Product(channels, out).cuda().bfloat16()
+    x = random(1, 104_100, channels)
+    milliseconds = timed(lambda: product(x))
+    rate = 2 * 104_100 * channels * out / milliseconds / 1e9
+    print(f"  {channels} to {out} channels: {milliseconds:.3f} ms {rate:.0f} TFLOP/s", flush=True)
 
 
 def compare_gelu(fused: Callable[..., Tensor]) -> None:
