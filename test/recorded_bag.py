@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+import struct
+from binascii import crc32
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,47 @@ def record(
         else:
             messages.append((topic, frame.stamp_ns, raw_image(frame)))
     return write_bag(path, messages, storage)
+
+
+def mcap_records(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield where each record of an MCAP file begins and ends [bytes], and its operation."""
+    at = 8
+    while at < len(content) - 8:
+        operation, length = struct.unpack_from("<BQ", content, at)
+        yield at, at + 9 + length, operation
+        at += 9 + length
+
+
+def add_checksums(file: Path) -> Path:
+    """Give an MCAP file without compression the checksums that rosbag2 writes and rosbags does not.
+
+    That of the data section, which rosbag2 leaves out by default, too.
+    """
+    content = bytearray(file.read_bytes())
+    for start, end, operation in list(mcap_records(content)):
+        body = start + 9
+        if operation == 0x06:  # a chunk; its records come after 40 bytes
+            struct.pack_into("<I", content, body + 24, crc32(content[body + 40 : end]))
+        if operation == 0x0F:  # the end of the data
+            struct.pack_into("<I", content, body, crc32(content[:start]))
+        if operation == 0x02:  # the footer
+            (summary,) = struct.unpack_from("<Q", content, body)
+            struct.pack_into("<I", content, body + 16, crc32(content[summary : body + 16]))
+    file.write_bytes(content)
+    return file
+
+
+def unchunked(file: Path) -> Path:
+    """Lay the messages of an MCAP file without compression bare, as rosbag2's fastwrite does."""
+    content = file.read_bytes()
+    bare = bytearray(content[:8])
+    for start, end, operation in mcap_records(content):
+        if operation in (0x01, 0x0F):
+            bare += content[start:end]
+        elif operation == 0x06:
+            bare += content[start + 49 : end]
+    file.write_bytes(bare + struct.pack("<BQQQI", 0x02, 20, 0, 0, 0) + content[:8])
+    return file
 
 
 def forget_definitions(bag: Path) -> Path:

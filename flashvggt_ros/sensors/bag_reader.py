@@ -8,6 +8,8 @@ around nothing else, turns that into an error that names the bag.
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +20,15 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
+from flashvggt_ros.sensors.checked_reader import CheckedReader
+
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 DEPTH_TRANSPORT = "/compressedDepth"  # which has CompressedImage, too
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 STORAGE_SUFFIXES = (".mcap", ".db3")
 ROS_1_SUFFIX = ".bag"
+
+logger = logging.getLogger(__name__)
 
 
 class BagError(ValueError):
@@ -71,13 +77,15 @@ class Bag:
     """An open bag: a folder with metadata.yaml, or a single .mcap or .db3 file.
 
     Raises BagError when it cannot be read. Messages are decoded with the standard message
-    definitions, so bags that embed none (sqlite3 before ROS 2 Iron) read alike.
+    definitions, so bags that embed none (sqlite3 before ROS 2 Iron) read alike. ``lost`` counts
+    what was recorded and could not be read.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         self._reader = _open(self.path)
         self._typestore = get_typestore(Stores.LATEST)
+        self._missing: dict[str, int] = {}  # of topics that were read to the end
         try:
             self.topics, self.start_ns, self.end_ns = _contents(self._reader)
         except Exception as error:
@@ -117,10 +125,16 @@ class Bag:
             raise BagError(f"an image topic is named twice: {', '.join(names)}")
         return tuple(chosen)
 
+    @property
+    def lost(self) -> Counter[str]:
+        """How many messages of each topic could not be read by now, though they were recorded."""
+        return Counter({**self._reader.lost, **self._missing})
+
     def messages(self, topics: Collection[str] = ()) -> Iterator[BagMessage]:
         """Yield the messages of ``topics`` (all when empty) in the order of recording.
 
-        Raises BagError where the file is damaged.
+        Messages of damaged chunks are left out. Raises BagError where the file is damaged so that
+        reading cannot go on.
         """
         wanted = [
             connection
@@ -129,11 +143,20 @@ class Bag:
         ]
         if not wanted:
             return
+        read = Counter({connection.topic: 0 for connection in wanted})
         try:
             for connection, log_ns, raw in self._reader.messages(wanted):
+                read[connection.topic] += 1
                 yield BagMessage(connection.topic, connection.msgtype, log_ns, bytes(raw))
         except Exception as error:
-            raise BagError(f"{self.path} is damaged: {_reason(error)}") from error
+            self._compare(read)
+            reason = f"{_reason(error)}{_remedy(self.path)}"
+            raise BagError(f"{self.path} is damaged: {reason}") from error
+        self._compare(read)
+        for topic in sorted(read):
+            if self._missing[topic]:
+                logger.warning("%s: %d messages of %s could not be read", self.path,
+                               self._missing[topic], topic)
 
     def decode(self, message: BagMessage) -> Any:
         """Return the message as an object with ROS field names; arrays are NumPy.
@@ -146,7 +169,8 @@ class Bag:
             raise ValueError(f"not a {message.type}: {_reason(error)}") from error
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; ``lost`` stays."""
+        self._missing = dict(self.lost)
         self._reader.close()
 
     def __enter__(self) -> Bag:
@@ -159,6 +183,12 @@ class Bag:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _compare(self, read: Counter[str]) -> None:
+        """Keep how many fewer messages of its topics were read than the bag says it has."""
+        for topic in self.topics:
+            if topic.name in read:
+                self._missing[topic.name] = max(0, topic.messages - read[topic.name])
 
     def _camera_info(self, image_topic: str) -> str:
         """Find the camera_info beside an image topic, or a level above it for a transport.
@@ -174,7 +204,7 @@ class Bag:
         return ""
 
 
-def _open(path: Path) -> Reader:
+def _open(path: Path) -> CheckedReader:
     if not path.exists():
         raise BagError(f"there is no bag at {path}")
     storage = _storage(path)
@@ -182,12 +212,23 @@ def _open(path: Path) -> Reader:
         raise BagError(f"{path} is a bag of ROS 1: make a rosbag2 of it with "
                        f"'rosbags-convert --src {path} --dst FOLDER'")
     try:
-        reader = Reader(storage)
+        reader = CheckedReader(storage)
         reader.open()
     except Exception as error:
-        hint = "; 'ros2 bag reindex' or 'mcap recover' repairs recordings that were cut off"
-        raise BagError(f"{path} is not a readable rosbag2: {_reason(error)}{hint}") from error
+        reason = f"{_reason(error)}{_remedy(storage)}"
+        raise BagError(f"{path} is not a readable rosbag2: {reason}") from error
     return reader
+
+
+def _remedy(path: Path) -> str:
+    """Return how to save what can be read of a damaged bag's folder or file."""
+    files = [path] if path.is_file() else list(path.iterdir())
+    if any(file.suffix == ".db3" for file in files):
+        command = """'sqlite3 OLD.db3 .dump | sed "s/^ROLLBACK.*/COMMIT;/" | sqlite3 NEW.db3'"""
+    else:
+        command = "'mcap recover'"
+    return (f"; {command} saves what can be read of a file that is damaged or was cut off, and "
+            "'ros2 bag reindex' writes its metadata.yaml anew")
 
 
 def _contents(reader: Reader) -> tuple[tuple[BagTopic, ...], int, int]:

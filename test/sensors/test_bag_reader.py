@@ -135,15 +135,28 @@ def test_a_recording_that_was_cut_off_is_refused_with_the_remedy(tmp_path):
         Bag(file)
 
 
-@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_damage_inside_a_bag_is_a_bag_error(tmp_path, storage):
-    path = record(tmp_path / "bag", WORLD.frames, storage=storage)
-    (file,) = (f for f in path.iterdir() if f.suffix in (".mcap", ".db3"))
+def test_damage_inside_a_database_is_a_bag_error_with_the_remedy(tmp_path):
+    path = record(tmp_path / "bag", WORLD.frames, storage="sqlite3")
+    (file,) = path.glob("*.db3")
     data = bytearray(file.read_bytes())
     data[len(data) // 3 : 2 * len(data) // 3] = b"\xff" * (2 * len(data) // 3 - len(data) // 3)
     file.write_bytes(data)
-    with pytest.raises(BagError), Bag(path) as bag:
+    with pytest.raises(BagError, match=r"sqlite3 OLD\.db3 \.dump \|"), Bag(path) as bag:
         list(bag.messages())
+
+
+def test_what_follows_the_damage_in_a_database_is_counted_as_lost(tmp_path):
+    path = record(tmp_path / "bag", WORLD.frames, storage="sqlite3")
+    (file,) = path.glob("*.db3")
+    data = file.read_bytes()
+    middle = len(data) // 8192 * 4096
+    file.write_bytes(data[:middle] + bytes(4096) + data[middle + 4096 :])
+    with Bag(path) as bag:
+        messages = []
+        with pytest.raises(BagError, match="is damaged"):
+            messages.extend(message.log_ns for message in bag.messages([RAW]))
+        assert 0 < len(messages) < 4
+        assert bag.lost[RAW] == 4 - len(messages)
 
 
 def test_bytes_that_are_no_such_message_are_a_value_error(tmp_path):
