@@ -48,6 +48,11 @@ class BagFrames:
                 self._infos.setdefault("/" + name.strip("/"), []).append(intake)
 
     @property
+    def lost(self) -> int:
+        """How many images the bag holds that could not be read by now, because it is damaged."""
+        return sum(self._bag.lost[topic] for topic in self._intakes)
+
+    @property
     def rejected_camera_info(self) -> Counter[str]:
         """How often a camera_info could not be used, by cause."""
         causes = sum((intake.rejected for intake in self._intakes.values()), Counter[str]())

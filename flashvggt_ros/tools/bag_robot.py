@@ -49,6 +49,11 @@ class BagRobot(SensedRobot):
         self._messages: Iterator[BagMessage] = self._bag.messages(wanted) if wanted else iter(())
         self._next: BagMessage | None = None
 
+    @property
+    def lost(self) -> Counter[str]:
+        """How many messages of each topic could not be read by now, because the bag is damaged."""
+        return +self._bag.lost
+
     def read_until(self, log_ns: int) -> None:
         """Take what was recorded until then, and while the node would still wait."""
         self._next = self._next or next(self._messages, None)

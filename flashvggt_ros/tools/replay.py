@@ -104,7 +104,8 @@ def main(
             view.hold()
     if replay.stopped_by == "signal":
         return 130
-    return 0 if frames_used and replay.stopped_by in COMPLETE else 1
+    is_whole = replay.stopped_by in COMPLETE and not replay.frames.lost
+    return 0 if frames_used and is_whole else 1
 
 
 def _write(replay: Replay, folder: RunFolder) -> int:

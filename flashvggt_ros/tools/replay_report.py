@@ -25,11 +25,13 @@ def count_frames(
 ) -> dict[str, Any]:
     """Count what became of the images: read = used + gated + dropped + rejected.
 
+    Those that could not be read, because the bag is damaged, are lost.
     ``trajectory`` holds all frames with a pose, placed = used + interpolated: ``keyframes`` and
     gated frames. A gated frame has no pose only where its keyframe was dropped.
     """
     return {
         "frames_read": frames.read,
+        "frames_lost": frames.lost,
         "frames_placed": len(trajectory.frames),
         "frames_used": len(keyframes.frames),
         "frames_interpolated": len(trajectory.frames) - len(keyframes.frames),
@@ -81,9 +83,10 @@ def describe_layout(current_map: Map) -> dict[str, Any]:
 
 
 def describe_robot(robot: BagRobot) -> dict[str, Any]:
-    """Count the messages read of the robot's topics and of TF, and those refused, by cause."""
+    """Count the messages of the robot's topics and of TF: read, lost, and refused by cause."""
     return {
         "messages": dict(robot.read),
+        "lost": dict(robot.lost),
         "rejected": {topic: dict(counts) for topic, counts in robot.rejected.items() if counts},
     }
 
@@ -134,6 +137,8 @@ def format_summary(report: dict[str, Any], folder: Path) -> str:
         lines.append("WARNING: the weights are untrained: the geometry means nothing.")
     if report["stopped_by"] not in COMPLETE:
         lines.append(f"INCOMPLETE: ended by {report['stopped_by']}; what came before is written.")
+    if report["frames_lost"]:
+        lines.append(f"DAMAGED BAG: {report['frames_lost']} more images could not be read.")
     if not report["frames_used"]:
         why = f"; {report['frames_rejected']} were rejected: {causes}" if causes else ""
         lines.append(f"NOTHING MAPPED: none of {report['frames_read']} frames found a place in "

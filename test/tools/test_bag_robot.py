@@ -143,7 +143,7 @@ def test_an_imu_levels_a_replayed_map(tmp_path):
 def test_without_parameters_nothing_is_read_of_the_robot(tmp_path):
     bag = bag_of(tmp_path / "bag", images(), static(), odometry_messages())
     report = replay(bag, tmp_path / "out", tf__base_frame="")
-    assert report["robot"] == {"messages": {}, "rejected": {}}
+    assert report["robot"] == {"messages": {}, "lost": {}, "rejected": {}}
     assert not report["scale"]["is_metric"]
 
 

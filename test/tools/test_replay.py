@@ -13,7 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recorded_bag import camera_info, compressed_image, raw_image, record, write_bag
+from recorded_bag import (
+    add_checksums,
+    camera_info,
+    compressed_image,
+    raw_image,
+    record,
+    write_bag,
+)
 
 from flashvggt_ros.config import build_config
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
@@ -21,6 +28,7 @@ from flashvggt_ros.model.checkpoint import CheckpointCard
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools import run_folder
 from flashvggt_ros.tools.replay import Replay, main
+from flashvggt_ros.tools.replay_report import format_summary
 from flashvggt_ros.tools.run_folder import RunFolder
 from flashvggt_ros.worlds import TruthPredictor, make_world, walk
 
@@ -185,6 +193,22 @@ def test_a_damaged_bag_leaves_what_came_before(tmp_path):
     report = replay(path, world, tmp_path / "out")
     assert report["stopped_by"] == "damaged bag"
     assert report["frames_read"] < 8
+
+
+def test_a_damaged_chunk_costs_its_images_and_they_are_counted(tmp_path):
+    world = make_world(walk(44))
+    path = record(tmp_path / "bag", world.frames)
+    (file,) = path.glob("*.mcap")
+    content = bytearray(add_checksums(file).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    report = replay(path, world, tmp_path / "out")
+    assert report["stopped_by"] == "end of bag"
+    assert 10 < report["frames_lost"] == 44 - report["frames_read"]
+    assert accounted(report) == report["frames_read"]
+    assert f"{report['frames_lost']} more images could not be read" in format_summary(
+        report, tmp_path
+    )
 
 
 class Failing(TruthPredictor):

@@ -86,6 +86,8 @@ def _warnings(report: dict[str, Any], truth: GroundTruth) -> list[str]:
         found.append("untrained weights: the geometry means nothing")
     if (end := report.get("stopped_by", COMPLETE[0])) not in COMPLETE:
         found.append(f"the run was ended by {end}: what came after is not scored")
+    if lost := report.get("frames_lost"):
+        found.append(f"{lost} images of the bag could not be read: it is damaged")
     if truth.lost:
         found.append(f"{truth.lost} true poses are not finite and were left out")
     return found

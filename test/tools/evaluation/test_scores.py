@@ -138,11 +138,13 @@ def test_a_truth_that_is_not_in_order_scores_as_one_that_is(tmp_path):
 
 def test_the_images_of_all_cameras_count_and_a_run_that_was_ended_is_no_whole_one(tmp_path):
     run = run_folder(tmp_path / "run", TRUTH, frames_read=120, frames_placed=120,
-                     stopped_by="signal", trajectories={"left": "trajectory.tum"})
+                     frames_lost=7, stopped_by="signal",
+                     trajectories={"left": "trajectory.tum"})
     said = format_table(evaluate(run, truth_file(tmp_path / "truth.tum"), run))
     assert "placed  120 frames of 120 frames read (100%)" in said
     assert "truth   60 poses have a true pose" in said
     assert "WARNING: the run was ended by signal: what came after is not scored" in said
+    assert "7 images of the bag could not be read" in said
 
 
 def test_drift_is_what_evo_says_of_motions_by_a_tenth_of_the_path(tmp_path):
