@@ -72,7 +72,7 @@ class PoseMemory:
         if not self._window or len(frames) <= self._window:
             return frames
         past, newest = frames[:-count], frames[-count:]
-        most = min(self._window // 2, max(self._window - count, 1))
+        most = max(min(self._window // 2, self._window - count), 1)  # frame 0 stays in any case
         while sum(frame % self._spacing == 0 for frame in past) > most:
             self._spacing *= 2
         anchors = [frame for frame in past if frame % self._spacing == 0]

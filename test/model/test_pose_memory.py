@@ -23,7 +23,7 @@ def test_without_a_window_all_frames_are_refreshed():
     assert (poses[0, :, 1] == 2).all()
 
 
-@pytest.mark.parametrize(("window", "size"), [(8, 3), (16, 4), (5, 4), (4, 4), (32, 1)])
+@pytest.mark.parametrize(("window", "size"), [(8, 3), (16, 4), (5, 4), (4, 4), (32, 1), (1, 2)])
 def test_a_window_keeps_the_newest_frames_the_first_one_and_even_anchors(window, size):
     memory = PoseMemory(window)
     last_refresh: dict[int, int] = {}
