@@ -54,7 +54,11 @@ def relative_rms(ours: Tensor, exact: Tensor) -> float:
 
 
 def _in(case: Case, name: str) -> Case:
-    return dataclasses.replace(case, precision=PRECISIONS[name], precision_name=name)
+    """The case in another precision; a bounded cache holds as many frames as before."""
+    precision = PRECISIONS[name]
+    size = precision.cache.itemsize / case.precision.cache.itemsize
+    return dataclasses.replace(case, precision=precision, precision_name=name,
+                               max_cache_mb=case.max_cache_mb * size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
