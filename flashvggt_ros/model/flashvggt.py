@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ class FlashVGGT(nn.Module):
     ) -> DescriptorCache:
         """Make the empty memory of a new submap, see DescriptorCache; 0: no bound; 1 MB: 1e6 B."""
         return DescriptorCache(
-            dtype=dtype, max_frames=max_frames, max_bytes=int(max_cache_mb * 1e6),
+            dtype=dtype, max_frames=max_frames, max_bytes=math.ceil(max_cache_mb * 1e6),
             memory_stride=memory_stride, camera_window=camera_window,
         )
 
@@ -135,12 +136,7 @@ class FlashVGGT(nn.Module):
         batch = images[None] if images.ndim == 4 else images
         if batch.ndim != 5 or batch.shape[2] != 3 or batch.shape[1] < 1:
             raise ValueError(f"images are {tuple(images.shape)}, not (N, 3, H, W) or with batch")
-        patch, least = self.config.patch_size, self.config.patch_size * self.config.kv_downfactor
-        if any(size % patch or size < least for size in batch.shape[-2:]):
-            raise ValueError(
-                f"images are {batch.shape[-1]}x{batch.shape[-2]}: width and height must be "
-                f"multiples of {patch} and at least {least}"
-            )
+        self.config.check_image_size(width=batch.shape[-1], height=batch.shape[-2])
         return batch
 
     def _check_keyframes(self, keyframes: Sequence[int], count: int) -> None:

@@ -102,6 +102,15 @@ class ModelConfig:
         first, last = self.descriptor_range
         return range(max(first, 0), min(last + 1, self.depth))
 
+    def check_image_size(self, width: int, height: int) -> None:
+        """Raise ValueError for images [px] that cannot be cut into patches and descriptors."""
+        patch, least = self.patch_size, self.patch_size * self.kv_downfactor
+        if any(size % patch or size < least for size in (width, height)):
+            raise ValueError(
+                f"images are {width}x{height}: width and height must be multiples of {patch} and "
+                f"at least {least}"
+            )
+
     def to_json(self) -> str:
         """One line of JSON with every size."""
         return json.dumps(dataclasses.asdict(self))

@@ -1,4 +1,4 @@
-"""What can happen to the GPU and to memory, and how to give memory back."""
+"""What can happen to the GPU, and how to give memory back."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
 
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that the memory of the GPU or of the machine did not suffice."""
-    import torch
-
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError)
-        and ("can't allocate memory" in str(error) or "CUDA error: out of memory" in str(error))
-    )
+from flashvggt_ros.out_of_memory import is_out_of_memory
 
 
 def is_gpu_lost(error: BaseException) -> bool:

@@ -15,8 +15,9 @@ from typing import Any
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame, MapUpdate
 from flashvggt_ros.mapping.map_manifest import MapModel
+from flashvggt_ros.out_of_memory import is_out_of_memory
 from flashvggt_ros.ros.frame_ledger import FrameLedger
-from flashvggt_ros.ros.gpu import is_gpu_lost, is_out_of_memory
+from flashvggt_ros.ros.gpu import is_gpu_lost
 from flashvggt_ros.ros.map_output import MapOutput
 from flashvggt_ros.ros.problem_log import DropLog
 from flashvggt_ros.ros.work_queue import Arrival, Job, WorkQueue

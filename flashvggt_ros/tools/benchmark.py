@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flashvggt_ros.closed_pipes import silent_when_unread
-from flashvggt_ros.counts import positive_count
+from flashvggt_ros.counts import count, positive_count
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
+from flashvggt_ros.out_of_memory import is_out_of_memory
 
 let_idle_threads_sleep()  # before torch is imported
 
@@ -43,6 +44,7 @@ from flashvggt_ros.tools.benchmarking.measurement import measure  # noqa: E402
 from flashvggt_ros.tools.benchmarking.report import Report  # noqa: E402
 
 PROGRAM = "flashvggt_benchmark"
+MOST_THREADS = 1024  # a process cannot start any number of them
 
 
 @silent_when_unread
@@ -50,13 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 2 for misuse, or 130 (stopped)."""
     options = _parser().parse_args(argv)
     try:
-        if options.json and (options.json.is_dir() or not options.json.parent.is_dir()):
-            raise ValueError(f"--json {options.json} cannot be a file: there is a folder of that "
-                             "name, or none to write it in")
+        _check(options)
         case, images = _case(options)
         report = _report(options, case, images)
     except (OSError, ValueError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"{PROGRAM}: not enough memory: fewer --frames, a smaller --chunk, --height or "
+              "--width, or a bound by --max-cache-mb need less", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{PROGRAM}: stopped, nothing was measured to its end", file=sys.stderr)
@@ -64,8 +70,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in report.lines():
         print(line)
     if options.json:
-        options.json.write_text(json.dumps(report.to_json(), indent=2) + "\n")
+        try:
+            options.json.write_text(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n")
+        except OSError as error:
+            print(f"{PROGRAM}: --json {options.json} was not written: {error.strerror}",
+                  file=sys.stderr)
+            return 2
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ValueError or OSError for options that contradict each other, or cannot be followed."""
+    if not 0 <= options.threads <= MOST_THREADS:
+        raise ValueError(f"--threads is {options.threads}: it must be within 0 to {MOST_THREADS}")
+    if options.compare_dense and options.checkpoint != RANDOM:
+        raise ValueError("--compare-dense takes random weights: leave --checkpoint out")
+    if options.errors_only and (options.compare_dense or options.stages):
+        raise ValueError("--errors-only measures nothing else: leave --compare-dense and --stages "
+                         "out, or take --errors")
+    if options.dense_blocks and not options.compare_dense:
+        raise ValueError("--dense-blocks is of --compare-dense: add that")
+    if options.json is None:
+        return
+    if options.json.is_dir() or not options.json.parent.is_dir():
+        raise ValueError(f"--json {options.json} cannot be a file: there is a folder of that "
+                         "name, or none to write it in")
+    if options.json.is_file():
+        options.json.open("a").close()  # OSError where it cannot be written
+    elif not options.json.exists():
+        options.json.touch()
+        options.json.unlink()
 
 
 def _report(options: argparse.Namespace, case: Case, images: Tensor) -> Report:
@@ -78,18 +112,21 @@ def _report(options: argparse.Namespace, case: Case, images: Tensor) -> Report:
         ))
     dense = (measure_dense(case, images, options.dense_blocks),) if options.compare_dense else ()
     errors = measure_errors(case, images) if options.errors or options.errors_only else []
-    source = options.bag.name if options.bag else "noise"
     return Report(
-        machine(case.device), case, source, tuple(measurements), dense, tuple(errors)
+        machine(case.device), case, _image_source(options.bag, len(images), case.frames),
+        tuple(measurements), dense, tuple(errors),
     )
+
+
+def _image_source(bag: Path | None, images: int, frames: int) -> str:
+    name = bag.name if bag else "noise"
+    return name if images == frames else f"{name}, {images} images again and again"
 
 
 def _case(options: argparse.Namespace) -> tuple[Case, Tensor]:
     """Check the options, and make the images."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    if options.compare_dense and options.checkpoint != RANDOM:
-        raise ValueError("--compare-dense takes random weights: leave --checkpoint out")
     device = _device(options.device)
     precision = named_precision(
         options.dtype, device, residual=options.residual, depth_head=options.depth_head
@@ -105,6 +142,7 @@ def _case(options: argparse.Namespace) -> tuple[Case, Tensor]:
         camera_window=options.camera_window, depth_frames_at_once=options.depth_frames_at_once,
         seed=options.seed,
     )
+    case.check()
     if options.bag is None:
         return case, noise(case)
     images = bag_images(options.bag, case.config(), case.frames)
@@ -181,7 +219,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
                        help="wait for each chunk's results before the next begins")
     group.add_argument("--compare-dense", action="store_true",
                        help="measure dense global attention (VGGT) too")
-    group.add_argument("--dense-blocks", type=int, default=0,
+    group.add_argument("--dense-blocks", type=count, default=0,
                        help="run so many blocks of it and extrapolate, 0: all (%(default)s)")
     group.add_argument("--errors", action="store_true",
                        help="measure rounding errors against fp32, beside those of autocast")

@@ -2,19 +2,22 @@
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from flashvggt_ros.model.precision import PRECISIONS
-from flashvggt_ros.tools.benchmark import main
-from flashvggt_ros.tools.benchmarking.accuracy import measure_errors, relative_rms
+from flashvggt_ros.tools.benchmark import _image_source, main
+from flashvggt_ros.tools.benchmarking.accuracy import Errors, measure_errors, relative_rms
 from flashvggt_ros.tools.benchmarking.case import RANDOM, Case, named_precision, noise
 from flashvggt_ros.tools.benchmarking.dense import dense_config, measure_dense
 from flashvggt_ros.tools.benchmarking.host_copies import HostCopies, Uploads
 from flashvggt_ros.tools.benchmarking.measurement import Measurement, Run, measure, run_once
+from flashvggt_ros.tools.benchmarking.report import Report
 
 SMALL = ["--preset", "flashvggt-mini", "--frames", "5", "--chunk", "2", "--height", "56",
          "--width", "70", "--device", "cpu"]
@@ -61,17 +64,66 @@ def test_options_that_make_no_sense_are_refused(capsys):
     assert "leave --checkpoint out" in capsys.readouterr().err
     assert main([*SMALL, "--height", "57"]) == 2
     assert "multiples of 14" in capsys.readouterr().err
-    assert main([*SMALL, "--max-cache-mb", "0.1"]) == 2
-    assert "needs at least" in capsys.readouterr().err
+    for bound in ("0.1", "1e-9"):
+        assert main([*SMALL, "--max-cache-mb", bound]) == 2
+        assert "needs at least" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*SMALL, "--chunk", "0"])
     assert "less than 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "remedy"), [
+    ("--height 57", "multiples of 14"),
+    ("--height 1400000", "height is 1400000: it must be within 1 to 16384"),
+    ("--frames 100000000000000000000", "it must be within 1 to 1000000000"),
+    ("--max-cache-mb -1", "max_cache_mb is -1.0: it must be within 0 to"),
+    ("--max-cache-mb nan", "max_cache_mb is nan: it must be within 0 to"),
+    ("--max-cache-mb inf", "max_cache_mb is inf: it must be within 0 to"),
+    ("--depth-frames-at-once -1", "depth_frames_at_once is -1: it must be within 0 to"),
+    ("--seed 99999999999999999999", "it must be within 0 to 9223372036854775807"),
+    ("--threads -1", "--threads is -1: it must be within 0 to 1024"),
+    ("--threads 100000", "--threads is 100000: it must be within 0 to 1024"),
+    ("--attention cudnn", "attention cudnn cannot be had on cpu in"),
+    ("--kernels triton", "need a CUDA device"),
+    ("--dtype autocast --residual fp16", "take bf16 or fp32 for either"),
+    ("--dense-blocks 2", "--dense-blocks is of --compare-dense: add that"),
+    ("--errors-only --compare-dense", "leave --compare-dense and --stages out"),
+    ("--errors-only --stages", "leave --compare-dense and --stages out"),
+])
+def test_what_cannot_be_measured_is_said_before_a_model_is_made(
+    capsys, monkeypatch, options, remedy
+):
+    monkeypatch.delattr("flashvggt_ros.tools.benchmarking.case.random_model")
+    assert main([*SMALL, *options.split()]) == 2
+    assert remedy in capsys.readouterr().err
+
+
+def test_a_sequence_that_needs_more_memory_than_there_is_is_refused_with_a_remedy(capsys):
+    assert main([*SMALL, "--frames", "1000000000"]) == 2
+    assert "not enough memory: fewer --frames" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path, capsys):
     for path in (tmp_path, tmp_path / "gone/speed.json"):
         assert main([*SMALL, "--frames", "1000000", "--json", str(path)]) == 2
         assert f"--json {path} cannot be a file" in capsys.readouterr().err
+
+
+def test_a_file_on_a_disk_that_is_full_is_said_after_the_table(capsys):
+    assert main([*SMALL, "--frames", "1", "--json", "/dev/full"]) == 2
+    printed = capsys.readouterr()
+    assert "peak memory" in printed.out
+    assert "--json /dev/full was not written: No space left on device" in printed.err
+
+
+def test_a_benchmark_that_is_refused_leaves_a_file_as_it_was(tmp_path):
+    earlier, later = tmp_path / "earlier.json", tmp_path / "later.json"
+    earlier.write_text("{}")
+    for path in (earlier, later):
+        assert main([*SMALL, "--height", "57", "--json", str(path)]) == 2
+    assert earlier.read_text() == "{}"
+    assert not later.exists()
+    assert main([*SMALL, "--json", "/proc/speed.json"]) == 2
 
 
 def test_a_benchmark_that_is_stopped_says_so(capsys, monkeypatch):
@@ -123,6 +175,15 @@ def test_fp32_has_no_error_and_bf16_has_one(case):
     assert 0 < autocast.depth < 0.01
 
 
+def test_rounding_errors_are_of_equal_frames_in_a_bounded_cache(case):
+    bounded = dataclasses.replace(case, precision=PRECISIONS["bf16"], precision_name="bf16",
+                                  max_cache_mb=0.4)
+    rounded, _ = measure_errors(bounded, noise(case))
+    assert 0 < rounded.poses < 0.03
+    exact, _ = measure_errors(dataclasses.replace(case, max_cache_mb=0.8), noise(case))
+    assert exact.poses == 0
+
+
 def test_int8_has_errors_of_its_own(case):
     rounded = dataclasses.replace(case, precision=PRECISIONS["int8"], precision_name="int8")
     (row,) = measure_errors(rounded, noise(case))
@@ -160,6 +221,18 @@ def test_images_repeat_when_a_sequence_is_longer():
     chunk = uploads.chunk(3, 4)
     assert chunk.shape == (4, 3, 2, 2)
     torch.testing.assert_close(chunk[:, 0, 0, 0] * 255, torch.tensor([3.0, 4.0, 0.0, 1.0]))
+
+
+def test_images_that_repeat_are_said():
+    assert _image_source(None, 5, 5) == "noise"
+    assert _image_source(Path("kitchen"), 5, 9) == "kitchen, 5 images again and again"
+
+
+def test_numbers_that_json_does_not_have_are_null(case):
+    row = Errors("fp16", 1.0, math.nan, math.inf, 0.5, 0.5, 0.5)
+    (written,) = Report({}, case, "noise", (), (), (row,)).to_json()["errors_against_fp32"]
+    assert written["label"] == "fp16"
+    assert (written["poses"], written["translation"], written["rotation"]) == (1.0, None, None)
 
 
 def test_late_chunks_are_compared_with_early_ones():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from flashvggt_ros.config import ImageConfig
 from flashvggt_ros.frame import Frame
@@ -26,6 +27,12 @@ from flashvggt_ros.tools.bag_frames import BagFrames
 
 RANDOM = "random"
 IMAGES_KEPT = 200  # longer runs see them again and again
+LARGEST = 10**9  # of a count
+RANGES = {
+    "frames": (1, LARGEST), "chunk": (1, LARGEST), "height": (1, 2**14), "width": (1, 2**14),
+    "max_cache_mb": (0, LARGEST), "camera_window": (0, LARGEST),
+    "depth_frames_at_once": (0, LARGEST), "seed": (0, 2**63 - 1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +63,34 @@ class Case:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("frames", "chunk", "height", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be within {low} to "
+                                 f"{high}")
 
     @property
     def label(self) -> str:
         """Model and precision in a few words."""
         model = self.preset if self.checkpoint == RANDOM else Path(self.checkpoint).name
         return f"{model} {self.precision_name}"
+
+    def check(self) -> None:
+        """Raise ValueError for what cannot be computed here, before a model is made."""
+        if self.checkpoint == RANDOM:
+            PRESETS[self.preset].check_image_size(self.width, self.height)
+        if self.kernels != "auto":
+            named_kernels(self.kernels, self.device)
+        if self.attention == "auto":
+            return
+        for dtype in {self.precision.weights, torch.float32}:  # of the blocks, and the camera head
+            tokens = torch.zeros(1, 1, 8, 64, dtype=dtype, device=self.device)
+            try:
+                with self.computing():
+                    functional.scaled_dot_product_attention(tokens, tokens, tokens)
+            except RuntimeError as error:
+                raise ValueError(f"attention {self.attention} cannot be had on {self.device.type} "
+                                 f"in {str(dtype).removeprefix('torch.')}: leave it out, or name "
+                                 "another") from error
 
     def model(self) -> FlashVGGT:
         """Make the model on the device, the same whenever it is made, in the case's precision."""
@@ -114,9 +140,15 @@ class Case:
 def named_precision(
     name: str, device: torch.device, *, residual: str = "", depth_head: str = ""
 ) -> Precision:
-    """Look up a precision; ``fp32``, ``fp16`` or ``bf16`` gives a part another type, "" none."""
+    """Look up a precision; ``fp32``, ``fp16`` or ``bf16`` gives a part another type, "" none.
+
+    Raises ValueError for autocast with a residual stream in float16, which torch does not mix.
+    """
     types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     precision = precision_on(device, name)
+    if precision.is_autocast and residual == "fp16":
+        raise ValueError("autocast is in bfloat16, which torch does not mix with a residual stream "
+                         "in fp16: take bf16 or fp32 for either")
     return dataclasses.replace(
         precision,
         residual=types.get(residual, precision.residual),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,7 @@ class Report:
             "images": self.image_source,
             "measurements": [_measurement_json(each) for each in self.measurements],
             "dense": [dataclasses.asdict(each) for each in self.dense],
-            "errors_against_fp32": [dataclasses.asdict(each) for each in self.errors],
+            "errors_against_fp32": [_error_json(each) for each in self.errors],
         }
 
     def _dense_lines(self, dense: DenseMeasurement) -> Iterator[str]:
@@ -118,6 +119,14 @@ def _measurement_json(measurement: Measurement) -> dict[str, Any]:
         "first_chunk_s": [float(value) for value in measurement.chunk_s[:, 0]],
         "last_chunk_s": [float(value) for value in measurement.chunk_s[:, -1]],
         "late_over_early": measurement.late_over_early,
+    }
+
+
+def _error_json(errors: Errors) -> dict[str, str | float | None]:
+    """Null stands for what is no finite number, which JSON does not have."""
+    return {
+        name: value if name == "label" or math.isfinite(value) else None
+        for name, value in dataclasses.asdict(errors).items()
     }
 
 
