@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -30,15 +29,15 @@ from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros.clouds import read_cloud
 from flashvggt_ros.ros.messages import matrix, stamp_ns
+from flashvggt_ros.ros.recording_folder import RecordingFolder
+from flashvggt_ros.ros.stop_request import StopRequest
 from flashvggt_ros.ros.stoppable_node import stoppable_node
 
 PROGRAM = "flashvggt_record"
 QUEUE_DEPTH = 1000
-STATUS = "status.jsonl"
-RESULTS = re.compile(  # of an earlier recording, and the scores of it
-    r"(trajectory|odometry)\.tum|map\.ply|status\.jsonl|report\.(json|md|html)"
-    r"|(metrics|errors)\.json|evaluation\.png"
-)
+STATUS_TYPE = "flashvggt_ros/msg/MapStatus"
+TF = "/tf"  # which others publish, too
+NOTICE_S = 10.0  # without a message, until it is said that none came
 EXAMPLES = """example:
   flashvggt_record --output out/live --node mapping
 
@@ -49,19 +48,23 @@ map cloud), status.jsonl (each status as it comes) and report.json (messages by 
 
 @silent_when_unread
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line until SIGINT, SIGTERM or the duration's end; return 0, or 2."""
+    """Run the command line until SIGINT, SIGTERM or the duration's end.
+
+    Return 0, 1 (nothing came, so nothing was written) or 2 (misuse, or it cannot be written).
+    """
     given = list(sys.argv if argv is None else [PROGRAM, *argv])
     arguments = _parser().parse_args(remove_ros_args(given)[1:])
     folder = Path(arguments.output).expanduser()
     with stoppable_node("flashvggt_record", given) as (node, stop):
         try:
-            _make_room(folder)
-            with (folder / STATUS).open("w", encoding="utf-8") as status_file:
-                recorder = Recorder(node, arguments.node, status_file)
-                deadline = time.monotonic() + (arguments.duration or float("inf"))
-                while not stop.is_set and time.monotonic() < deadline:
-                    rclpy.spin_once(node, timeout_sec=0.1)
-            print(f"{PROGRAM}: {recorder.write(folder)}")
+            with RecordingFolder(folder) as recording:
+                recorder = Recorder(node, arguments.node, recording)
+                _spin(recorder, stop, arguments.duration or float("inf"))
+                if not recording.has_begun:
+                    print(f"{PROGRAM}: {recorder.nothing_came()}; nothing was written to {folder}",
+                          file=sys.stderr)
+                    return 1
+                print(f"{PROGRAM}: {recorder.write()}")
         except OSError as error:
             print(f"{PROGRAM}: cannot write to {folder}: {error}", file=sys.stderr)
             return 2
@@ -75,17 +78,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class Recorder:
-    """Keeps what the node ``target`` publishes; status lines go to ``status_file`` as they come."""
+    """Keeps what the node ``target`` publishes; status lines go to ``folder`` as they come."""
 
-    def __init__(self, node: Node, target: str, status_file: TextIO) -> None:
+    def __init__(self, node: Node, target: str, folder: RecordingFolder) -> None:
+        self.node = node
+        self.folder = folder
         self.messages: Counter[str] = Counter()
         self._odometry: dict[tuple[int, str], NDArray[np.float64]] = {}
         self._children: set[str] = set()
         self._transforms: set[str] = set()
         self._path: PathMessage | None = None
         self._cloud: PointCloud2 | None = None
-        self._status_file = status_file
-        base = "/" + target.strip("/")
+        self._base = base = "/" + target.strip("/")
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         for topic, kind, keep, qos in (
             (f"{base}/odometry", Odometry, self._keep_odometry, QUEUE_DEPTH),
@@ -93,13 +97,24 @@ class Recorder:
             (f"{base}/cloud", PointCloud2, self._count_only, 10),
             (f"{base}/map_cloud", PointCloud2, self._keep_cloud, latched),
             (f"{base}/status", MapStatus, self._keep_status, QUEUE_DEPTH),
-            ("/tf", TFMessage, self._keep_transforms, QUEUE_DEPTH),
+            (TF, TFMessage, self._keep_transforms, QUEUE_DEPTH),
         ):
             self.messages[topic] = 0
             node.create_subscription(kind, topic, self._counted(topic, keep), qos)
 
-    def write(self, folder: Path) -> str:
+    def nothing_came(self) -> str:
+        """Say that the node published nothing, and which nodes could be meant instead."""
+        mapping = sorted(
+            topic.removesuffix("/status")
+            for topic, types in self.node.get_topic_names_and_types()
+            if STATUS_TYPE in types and self.node.count_publishers(topic)
+        )
+        return (f"nothing came from {self._base}; mapping nodes that are seen: "
+                f"{', '.join(mapping) or 'none'} (--node NAME names one)")
+
+    def write(self) -> str:
         """Write the files and return a line that sums them up."""
+        folder = self.folder.path
         keys = sorted(self._odometry)
         told = np.array([self._odometry[key] for key in keys]).reshape(-1, 4, 4)
         write_tum(folder / "odometry.tum", [stamp for stamp, _ in keys], told)
@@ -126,6 +141,8 @@ class Recorder:
     def _counted(self, topic: str, keep: Any) -> Any:
         def callback(message: Any) -> None:
             self.messages[topic] += 1
+            if topic != TF:
+                self.folder.begin()
             keep(message)
 
         return callback
@@ -142,8 +159,7 @@ class Recorder:
         self._cloud = message
 
     def _keep_status(self, message: MapStatus) -> None:
-        self._status_file.write(json.dumps(_plain(message)) + "\n")
-        self._status_file.flush()
+        self.folder.add_status(json.dumps(_plain(message)))
 
     def _keep_transforms(self, message: TFMessage) -> None:
         for entry in message.transforms:
@@ -153,18 +169,16 @@ class Recorder:
         """Keep nothing: the newest chunk's cloud is part of the map cloud."""
 
 
-def _make_room(folder: Path) -> None:
-    """Make the folder, and remove an earlier recording; logs beside it stay.
-
-    Raises ValueError where it holds anything else.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    entries = sorted(entry for entry in folder.iterdir() if entry.suffix != ".log")
-    if foreign := [entry.name for entry in entries if not RESULTS.fullmatch(entry.name)]:
-        raise ValueError(f"--output {folder} holds other files ({', '.join(foreign[:3])}): name a "
-                         "new folder, or one of an earlier recording")
-    for entry in entries:
-        entry.unlink()
+def _spin(recorder: Recorder, stop: StopRequest, duration_s: float) -> None:
+    """Record until a signal comes or the time is over; say once where nothing comes at all."""
+    start = time.monotonic()
+    is_said = False
+    while not stop.is_set and time.monotonic() - start < duration_s:
+        rclpy.spin_once(recorder.node, timeout_sec=0.1)
+        if not is_said and time.monotonic() - start > NOTICE_S:
+            is_said = True
+            if not recorder.folder.has_begun:
+                print(f"{PROGRAM}: {recorder.nothing_came()}; waiting", file=sys.stderr, flush=True)
 
 
 def _plain(value: Any) -> Any:

@@ -31,7 +31,7 @@ POLL_S = 0.1
 OWN_FILES = re.compile(
     r"trajectory(_\w+)?\.(tum|png)|(odometry|keyframes)\.tum|map\.ply"
     r"|(map_top|scene|evaluation)\.png|status\.jsonl|report\.(md|html)|\w+\.log"
-    r"|(report|metrics|errors|finished|record)\.json|\.\w+\.json\.partial"
+    r"|(report|metrics|errors|finished|record)\.json|\.\w+\.jsonl?\.partial"
 )
 
 

@@ -26,10 +26,12 @@ from flashvggt_ros.ros.messages import (
     transform_stamped,
 )
 from flashvggt_ros.ros.recorder import main
+from flashvggt_ros.ros.recording_folder import RecordingFolder
 from flashvggt_ros.worlds import walk
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = int(os.environ["ROS_DOMAIN_ID"])
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 STAMPS = [1_700_000_000_123_456_789 + i * 100_000_001 for i in range(5)]
 T_MAP_CAMERA = walk(5)
 SHIFT = np.eye(4)
@@ -45,6 +47,11 @@ def node():
     yield node
     node.destroy_node()
     rclpy.try_shutdown(context=context)
+
+
+def contents(folder):
+    """The text of each file in a folder, by name."""
+    return {file.name: file.read_text() for file in folder.iterdir() if file.is_file()}
 
 
 def wait_for(condition, what):
@@ -66,36 +73,70 @@ def test_a_node_of_an_impossible_name_is_refused(tmp_path, capsys):
     assert "flashvggt_record: --node /a b: Invalid topic name" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "keyframes.tum", ".hidden", "map"])
+@pytest.mark.parametrize("name", ["notes.txt", "keyframes.tum", ".hidden", "map", "map.ply"])
 def test_a_folder_with_other_files_is_refused_and_keeps_them(tmp_path, capsys, name):
     (tmp_path / "trajectory.tum").write_text("of somebody")
     (tmp_path / name).mkdir()
     assert main(["--output", str(tmp_path), "--duration", "0.1"]) == 2
     assert f"{tmp_path} holds other files ({name}): name a new folder" in capsys.readouterr().err
-    assert (tmp_path / "trajectory.tum").read_text() == "of somebody"
-    assert not (tmp_path / "status.jsonl").exists()
+    assert contents(tmp_path) == {"trajectory.tum": "of somebody"}
 
 
-def test_an_earlier_recording_and_its_scores_are_replaced(tmp_path):
-    words = ["--output", str(tmp_path), "--duration", "0.1"]
+def test_an_earlier_recording_and_its_scores_are_replaced(tmp_path, node):
+    publisher = node.create_publisher(PointCloud2, "~/map_cloud", LATCHED)
+    publisher.publish(cloud_message(np.zeros((7, 3), np.float32), np.zeros((7, 3), np.uint8), "map",
+                                    STAMPS[0]))
+    words = ["--output", str(tmp_path), "--duration", "4", "--node", "/robot/mapping"]
     assert main(words) == 0
     written = {entry.name for entry in tmp_path.iterdir()}
     (tmp_path / "map.ply").write_text("of before")
-    for name in ("metrics.json", "errors.json", "evaluation.png", "report.md", "report.html"):
-        (tmp_path / name).touch()
+    for name in ("metrics.json", "errors.json", "evaluation.png", "report.md", "report.html",
+                 ".status.jsonl.partial", ".metrics.json.partial"):
+        (tmp_path / name).write_text("of before")
     (tmp_path / "recorder.log").touch()
     assert main(words) == 0
     assert {entry.name for entry in tmp_path.iterdir()} == written | {"recorder.log"}
-    assert len(read_ply(tmp_path / "map.ply")[0]) == 0
+    assert len(read_ply(tmp_path / "map.ply")[0]) == 7
+
+
+def test_an_earlier_recording_stays_where_nothing_comes_and_the_node_meant_is_named(
+    tmp_path, node, capsys, monkeypatch
+):
+    monkeypatch.setattr("flashvggt_ros.ros.recorder.NOTICE_S", 3.0)
+    node.create_publisher(MapStatus, "~/status", 1)
+    tf = node.create_publisher(TFMessage, "/tf", LATCHED)
+    tf.publish(TFMessage(transforms=[transform_stamped("map", "camera", np.eye(4), STAMPS[0])]))
+    before = {"trajectory.tum": "of before", "status.jsonl": "{}", "metrics.json": "{}"}
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
+    assert main(["--output", str(tmp_path), "--duration", "4", "--node", "/maping"]) == 1
+    said = ("flashvggt_record: nothing came from /maping; mapping nodes that are seen: "
+            "/robot/mapping (--node NAME names one); ")
+    written = f"nothing was written to {tmp_path}"
+    assert capsys.readouterr().err == f"{said}waiting\n{said}{written}\n"
+    assert contents(tmp_path) == before
+    assert main(["--output", str(tmp_path), "--node", "/a b"]) == 2
+    assert contents(tmp_path) == before
+
+
+def test_two_recordings_into_one_folder_are_refused(tmp_path, capsys):
+    with RecordingFolder(tmp_path) as first:
+        for step in (lambda: None, first.begin, first.begin):
+            step()
+            first.add_status("{}")
+            before = contents(tmp_path)
+            assert main(["--output", str(tmp_path), "--duration", "0.1"]) == 2
+            assert f"{tmp_path} is in use: another recording" in capsys.readouterr().err
+            assert contents(tmp_path) == before
+    assert contents(tmp_path) == {"status.jsonl": "{}\n{}\n{}\n"}
 
 
 def test_what_a_node_publishes_is_written_down(tmp_path, node):
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     publishers = {
         "odometry": node.create_publisher(Odometry, "~/odometry", 100),
-        "path": node.create_publisher(PathMessage, "~/path", latched),
-        "map_cloud": node.create_publisher(PointCloud2, "~/map_cloud", latched),
-        "status": node.create_publisher(MapStatus, "~/status", latched),
+        "path": node.create_publisher(PathMessage, "~/path", LATCHED),
+        "map_cloud": node.create_publisher(PointCloud2, "~/map_cloud", LATCHED),
+        "status": node.create_publisher(MapStatus, "~/status", LATCHED),
         "tf": node.create_publisher(TFMessage, "/tf", 100),
     }
     recorder = subprocess.Popen(
@@ -118,7 +159,7 @@ def test_what_a_node_publishes_is_written_down(tmp_path, node):
     publishers["status"].publish(MapStatus(frames_received=7, rejected_causes=["truncated"],
                                            rejected_counts=[2]))
     status_file = tmp_path / "out/status.jsonl"
-    wait_for(lambda: status_file.read_text().count("\n"), "no status was recorded")
+    wait_for(lambda: status_file.exists() and status_file.read_text(), "no status was recorded")
     time.sleep(0.5)
     recorder.send_signal(signal.SIGINT)
     recorder.send_signal(signal.SIGINT)  # as ros2 launch may do
