@@ -85,6 +85,7 @@ class Recorder:
         self.folder = folder
         self.messages: Counter[str] = Counter()
         self._odometry: dict[tuple[int, str], NDArray[np.float64]] = {}
+        self._odometry_rejected = 0
         self._children: set[str] = set()
         self._transforms: set[str] = set()
         self._path: PathMessage | None = None
@@ -118,9 +119,9 @@ class Recorder:
         keys = sorted(self._odometry)
         told = np.array([self._odometry[key] for key in keys]).reshape(-1, 4, 4)
         write_tum(folder / "odometry.tum", [stamp for stamp, _ in keys], told)
-        path = {stamp_ns(entry.header.stamp): matrix(entry.pose)
+        path = {stamp_ns(entry.header.stamp): _pose(entry.pose)
                 for entry in (self._path.poses if self._path else ())}
-        stamps = sorted(path)
+        stamps = sorted(stamp for stamp, T in path.items() if T is not None)
         poses = np.array([path[stamp] for stamp in stamps]).reshape(-1, 4, 4)
         write_tum(folder / "trajectory.tum", stamps, poses)
         points, colors = np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8)
@@ -131,6 +132,8 @@ class Recorder:
             "tool": PROGRAM,
             "messages": dict(self.messages),
             "poses": len(stamps),
+            "poses_rejected": len(path) - len(stamps),
+            "odometry_rejected": self._odometry_rejected,
             "map_points": len(points),
             "odometry_child_frames": sorted(self._children),
             "transforms": sorted(self._transforms),
@@ -149,7 +152,11 @@ class Recorder:
 
     def _keep_odometry(self, message: Odometry) -> None:
         key = (stamp_ns(message.header.stamp), message.child_frame_id)
-        self._odometry[key] = matrix(message.pose.pose)
+        T_map_child = _pose(message.pose.pose)
+        if T_map_child is None:
+            self._odometry_rejected += 1
+            return
+        self._odometry[key] = T_map_child
         self._children.add(message.child_frame_id)
 
     def _keep_path(self, message: PathMessage) -> None:
@@ -179,6 +186,15 @@ def _spin(recorder: Recorder, stop: StopRequest, duration_s: float) -> None:
             is_said = True
             if not recorder.folder.has_begun:
                 print(f"{PROGRAM}: {recorder.nothing_came()}; waiting", file=sys.stderr, flush=True)
+
+
+def _pose(message: Any) -> NDArray[np.float64] | None:
+    """T (4, 4) of a Pose; None where it is not finite or no rotation."""
+    try:
+        T = matrix(message)
+    except ValueError:
+        return None
+    return T if np.isfinite(T).all() else None
 
 
 def _plain(value: Any) -> Any:

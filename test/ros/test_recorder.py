@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rclpy
 from flashvggt_ros.msg import MapStatus
+from geometry_msgs.msg import PoseWithCovariance, Quaternion
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from rclpy.context import Context
@@ -183,3 +184,33 @@ def test_what_a_node_publishes_is_written_down(tmp_path, node):
     assert report["messages"]["/robot/mapping/odometry"] == 10
     assert report["messages"]["/robot/mapping/cloud"] == 0
     assert report["transforms"] == ["map->camera"]
+
+
+def test_poses_that_are_none_are_left_out_and_counted(tmp_path, node):
+    publishers = {
+        "odometry": node.create_publisher(Odometry, "~/odometry", 100),
+        "path": node.create_publisher(PathMessage, "~/path", LATCHED),
+    }
+    recorder = subprocess.Popen(
+        [sys.executable, "-m", "flashvggt_ros.ros.recorder", "--output", str(tmp_path / "out"),
+         "--node", "/robot/mapping"], cwd=ROOT,
+    )
+    wait_for(lambda: all(p.get_subscription_count() for p in publishers.values()), "no recorder")
+    poses = [pose_stamped(T, s, "map") for s, T in zip(STAMPS, T_MAP_CAMERA, strict=True)]
+    poses[1].pose.orientation = Quaternion(w=0.0)
+    poses[2].pose.orientation.x = float("nan")
+    poses[3].pose.position.x = float("inf")
+    for entry in poses:
+        publishers["odometry"].publish(Odometry(header=entry.header, pose=PoseWithCovariance(
+            pose=entry.pose)))
+    publishers["path"].publish(path_message(poses, "map"))
+    wait_for((tmp_path / "out/status.jsonl").exists, "no message came")
+    time.sleep(1.0)
+    recorder.send_signal(signal.SIGINT)
+    assert recorder.wait(20) == 0
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["poses_rejected"] == report["odometry_rejected"] == 3
+    for name in ("odometry.tum", "trajectory.tum"):
+        stamps, T = read_tum(tmp_path / "out" / name)
+        assert stamps == [STAMPS[0], STAMPS[4]]
+        assert pytest.approx(T_MAP_CAMERA[[0, 4]], abs=1e-9) == T
