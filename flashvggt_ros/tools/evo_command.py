@@ -67,6 +67,11 @@ def run_evo(
         return _read(archive)
 
 
+def check_evo() -> None:
+    """Raise ValueError, with the remedy, where evo is not installed."""
+    _executable("evo_ape")
+
+
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
     """Return the last words of an evo that failed."""
     lines = NOISE.sub("", done.stdout + done.stderr).splitlines()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.geometry.se3 import matrix_from_quaternion, pose
-from flashvggt_ros.mapping.map_io import FARTHEST_M, read_tracked_tum, tum_lines
+from flashvggt_ros.mapping.map_io import FARTHEST_M, is_lost, read_tracked_tum, tum_lines
 from flashvggt_ros.sensors.bag_reader import Bag, BagTopic
 
 TF_TYPE = "tf2_msgs/msg/TFMessage"
@@ -24,6 +24,7 @@ POSE_TYPES = (
 )
 NANOSECONDS = 10**9
 KITTI_COLUMNS = 12  # the upper three rows of a pose; no stamp
+QUATERNION_TOLERANCE = 0.05  # of its length, which is 1: numbers of two decimals keep to it
 STAMP_DIGITS = 19  # of nanoseconds since 1970
 
 
@@ -38,16 +39,6 @@ class GroundTruth:
     T_world_camera: NDArray[np.float64]
     source: str
     lost: int
-
-
-def check_ground_truth(source: str) -> None:
-    """Raise ValueError where ``read_ground_truth`` would find nothing, without reading a bag."""
-    bag_path, topic, _ = _split(source)
-    if not topic:
-        read_ground_truth(source)
-        return
-    with Bag(bag_path) as bag:
-        _pose_topic(bag, topic)
 
 
 def read_ground_truth(source: str) -> GroundTruth:
@@ -86,9 +77,15 @@ def _split(source: str) -> tuple[str, str, str]:
 
 def _read_file(path: Path) -> tuple[list[int], NDArray[np.float64], int]:
     try:
-        return read_tracked_tum(path)
+        found = read_tracked_tum(path)
     except ValueError as error:
         raise ValueError(f"{error}{_remedy(path)}") from None
+    for number, entries in tum_lines(path):
+        length = float(np.linalg.norm([float(entry) for entry in entries[4:]]))
+        if not is_lost(entries) and abs(length - 1) > QUATERNION_TOLERANCE:
+            raise ValueError(f"{path}, line {number}: its quaternion has length {length:.3g}, not "
+                             "1: the columns must be seconds x y z qx qy qz qw")
+    return found
 
 
 def _remedy(path: Path) -> str:
@@ -162,7 +159,7 @@ def _numbers(message: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _matrix(place: NDArray[np.float64], quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
     """T (4, 4). Raises ValueError for what is no place or no rotation."""
     length = float(np.linalg.norm(quaternion))
-    if not np.isfinite(length) or length < 1e-6:
+    if not abs(length - 1) <= QUATERNION_TOLERANCE:
         raise ValueError(f"a ground-truth pose has the quaternion {quaternion}: not a rotation")
     if not (np.abs(place) <= FARTHEST_M).all():
         raise ValueError(f"a ground-truth pose has the position {place}: not a place")

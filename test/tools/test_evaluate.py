@@ -129,11 +129,61 @@ def test_reports_that_cannot_be_written_are_printed_all_the_same(tmp_path, world
 
 @pytest.mark.parametrize(
     ("truth", "said"),
-    [("no.tum", "no.tum is no ground-truth file"), ("/no/pose", "has no poses on '/no/pose'")],
+    [("no.tum", "no.tum is no ground-truth file"), ("/no/pose", "has no poses on '/no/pose'"),
+     (f"{TRUTH}:map", "has no poses of 'map': name frames as")],
 )
 def test_a_bag_without_its_truth_is_not_mapped_in_vain(tmp_path, bag, capsys, truth, said):
     assert main([str(bag), "--ground-truth", truth, "--output", str(tmp_path / "scores")]) == 1
     assert said in capsys.readouterr().err
+    assert not (tmp_path / "scores/walk.log").exists()
+
+
+def line(count):
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, 0, 3] = np.arange(count)
+    return poses
+
+
+@pytest.mark.parametrize(
+    ("count", "late_ns", "poses", "said"),
+    [(16, 10**12, walk, "only 0 images have a true pose within 0.01 s; at least 3 are needed. The "
+      "bag has 16 images from"),
+     (16, 20_000_000, walk, "only 0 images have a true pose"), (2, 0, walk, "has only 2 poses; at"),
+     (16, 0, line, "cannot be aligned; the true path or the mapped one is a point or a straight")],
+)
+def test_a_truth_that_cannot_score_a_bag_is_told_before_it_is_mapped(
+    tmp_path, world, bag, capsys, count, late_ns, poses, said
+):
+    truth = tmp_path / "truth.tum"
+    stamps = [frame.stamp_ns + late_ns for frame in world.frames]
+    write_tum(truth, stamps[:count], poses(count))
+    assert main([f"{bag}={truth}", "--output", str(tmp_path / "scores")]) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "scores/walk.log").exists()
+
+
+def test_a_truth_of_later_images_than_are_mapped_is_told_before_they_are(
+    tmp_path, world, bag, capsys
+):
+    truth = tmp_path / "truth.tum"
+    write_tum(truth, [frame.stamp_ns for frame in world.frames[4:]], walk(12))
+    words = [f"{bag}={truth}", "--output", str(tmp_path / "scores"), "--max-frames", "6"]
+    assert main(words) == 1
+    assert "only 2 images have a true pose" in capsys.readouterr().err
+    assert not (tmp_path / "scores/walk.log").exists()
+
+
+def test_surfaces_and_evo_are_looked_for_before_a_bag_is_mapped(
+    tmp_path, bag, capsys, monkeypatch
+):
+    words = [f"{bag}={TRUTH}", "--output", str(tmp_path / "scores")]
+    (tmp_path / "surfaces.ply").write_text("nothing")
+    assert main([*words, "--surfaces", str(tmp_path / "surfaces.ply")]) == 1
+    assert "is not a binary PLY file" in capsys.readouterr().err
+    monkeypatch.setattr("flashvggt_ros.tools.evo_command._folders", lambda: ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(words) == 1
+    assert "pip install 'flashvggt_ros[evaluate]'" in capsys.readouterr().err
     assert not (tmp_path / "scores/walk.log").exists()
 
 

@@ -88,9 +88,20 @@ def test_a_file_of_a_data_set_is_refused_with_the_remedy(tmp_path, line, form):
     assert ("flashvggt_convert" in str(refused.value)) == (form == "kitti_odometry")
 
 
-def test_a_rotation_of_length_zero_is_refused(tmp_path):
+def test_a_file_of_other_columns_is_refused_with_the_line(tmp_path):
+    path = tmp_path / "truth.tum"
+    lost = "1 nan nan nan 0 0 0 0\n"
+    path.write_text(f"{lost}2 1 2 3 0.01 -0.70 0.70 0.01\n")
+    assert read_ground_truth(str(path)).lost == 1
+    path.write_text(f"{lost}2 0 0 0 1 1 2 3\n")  # the quaternion first
+    with pytest.raises(ValueError, match=r"line 2: its quaternion has length 3\.87, not 1: the"):
+        read_ground_truth(str(path))
+
+
+@pytest.mark.parametrize("w", [0.0, 0.5])
+def test_a_quaternion_that_is_no_rotation_is_refused(tmp_path, w):
     broken = pose_stamped(np.eye(4), START)
-    broken.pose.orientation.w = 0.0
+    broken.pose.orientation.w = w
     bag = write_bag(tmp_path / "bag", [("/truth", START, broken)])
     with pytest.raises(ValueError, match="not a rotation"):
         read_ground_truth(f"{bag}:/truth")

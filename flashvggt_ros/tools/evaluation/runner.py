@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flashvggt_ros.mapping.map_io import read_ply
 from flashvggt_ros.sensors.bag_reader import Bag
 from flashvggt_ros.tools.evaluation.bag_replay import Watch, replay_bag, watch_nothing
 from flashvggt_ros.tools.evaluation.finished_work import FinishedWork, replay_basis, score_basis
 from flashvggt_ros.tools.evaluation.inputs import Job, find_surfaces, find_truth
 from flashvggt_ros.tools.evaluation.scores import ERRORS, METRICS, PICTURE, evaluate
-from flashvggt_ros.tools.ground_truth import check_ground_truth
+from flashvggt_ros.tools.evaluation.truth_matching import check_truth
+from flashvggt_ros.tools.evo_command import check_evo
+from flashvggt_ros.tools.ground_truth import read_ground_truth
 from flashvggt_ros.tools.replay_options import replay_config, replay_parser
 from flashvggt_ros.tools.run_folder import REPORT, RunFolder, read_run
 
@@ -53,9 +56,9 @@ def run_job(job: Job, watch: Watch = watch_nothing) -> Outcome:
         run, bag = (job.path, bag_of(job.path)) if job.is_run else (job.output, job.path)
         finished = FinishedWork(job.output)
         truth = find_truth(job.truth, bag)
-        if not job.is_run and _replay(job, truth, finished, watch):
-            kept.append(REPLAY)
         surfaces = find_surfaces(job.surfaces, truth, bag)
+        if not job.is_run and _replay(job, truth, surfaces, finished, watch):
+            kept.append(REPLAY)
         basis = score_basis(run, truth, surfaces)
         is_finished = finished.has(SCORES, basis) and not job.is_again
         metrics = _finished_scores(job.output) if is_finished else {}
@@ -72,20 +75,25 @@ def run_job(job: Job, watch: Watch = watch_nothing) -> Outcome:
     return Outcome(job.name, metrics, "", tuple(kept))
 
 
-def _replay(job: Job, truth: str, finished: FinishedWork, watch: Watch) -> bool:
+def _replay(
+    job: Job, truth: str, surfaces: str, finished: FinishedWork, watch: Watch
+) -> bool:
     """Map a job's bag into its folder; return whether that was done before.
 
-    Raises ValueError first where there is no truth to score it with afterwards.
+    Raises ValueError first where it could not be scored afterwards.
     """
     RunFolder(job.output)  # raises where the folder is somebody else's
     words = [str(job.path), "--output", str(job.output), *job.replay]
     arguments = replay_parser().parse_args(words)
     with Bag(job.path) as bag:
         config = replay_config(arguments, bag)
-    check_ground_truth(truth)
-    basis = replay_basis(job.path, config, arguments.max_frames)
-    if finished.has(REPLAY, basis) and not job.is_again and _is_whole(job.output):
-        return True
+        basis = replay_basis(job.path, config, arguments.max_frames)
+        if finished.has(REPLAY, basis) and not job.is_again and _is_whole(job.output):
+            return True
+        check_evo()
+        if surfaces:
+            read_ply(Path(surfaces))
+        check_truth(read_ground_truth(truth), bag, config.image_topics, arguments.max_frames)
     replay_bag(words, job.output.with_name(f"{job.name}.log"), watch)
     finished.add(REPLAY, basis)
     return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.mapping.map_io import is_lost, read_ply, read_tum, tum_lines, write_tum
 from flashvggt_ros.tools.evaluation.depth_accuracy import measure_depth
-from flashvggt_ros.tools.evo_command import MAX_TIME_DIFFERENCE_S, EvoResult, run_evo
+from flashvggt_ros.tools.evaluation.truth_matching import LEAST_POSES, match_truth, mismatch
+from flashvggt_ros.tools.evo_command import EvoResult, run_evo
 from flashvggt_ros.tools.ground_truth import GroundTruth, read_ground_truth
 from flashvggt_ros.tools.map_accuracy import fit_map, format_map_accuracy, measure_map
 from flashvggt_ros.tools.plots import draw_comparison
@@ -26,7 +27,6 @@ from flashvggt_ros.tools.run_folder import read_run
 
 logger = logging.getLogger(__name__)
 METRICS, ERRORS, PICTURE = "metrics.json", "errors.json", "evaluation.png"
-LEAST_POSES = 3  # what an alignment needs
 DRIFT_SHARE = 0.1  # of the path: the stretches along which drift is measured
 RUN_FIGURES = ("frames_per_second", "peak_memory_mb", "peak_gpu_memory_mb", "submaps", "loops",
                "bag", "checkpoint")  # of report.json
@@ -47,9 +47,9 @@ def evaluate(
     )
     stamps, T_map_camera = read_tum(trajectory)
     truth = read_ground_truth(ground_truth)
-    matched = _matched(np.array(stamps, np.int64), np.array(truth.stamps_ns, np.int64))
+    matched = match_truth(np.array(stamps, np.int64), np.array(truth.stamps_ns, np.int64))
     if len(matched) < LEAST_POSES:
-        raise ValueError(_mismatch(stamps, truth, len(matched)))
+        raise ValueError(mismatch("run", "poses", stamps, truth, len(matched)))
     output.mkdir(parents=True, exist_ok=True)
     length = _length(truth.T_world_camera[matched, :3, 3])
     with _file_of(truth) as truth_file:
@@ -253,31 +253,6 @@ def _depth_accuracy(run: Path, report: dict[str, Any], scale_factor: float) -> d
     except (ValueError, OSError) as error:
         logger.warning("depth is not compared: %s", error)
         return {}
-
-
-def _matched(stamps: NDArray[np.int64], truth: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Rows of the truth nearest to each estimate, where they are close enough for evo."""
-    if not len(stamps):
-        return np.empty(0, np.intp)
-    right = np.searchsorted(truth, stamps).clip(1, max(len(truth) - 1, 1))
-    left = right - 1
-    right = right.clip(max=len(truth) - 1)
-    nearest = np.where(stamps - truth[left] <= truth[right] - stamps, left, right)
-    near = np.abs(truth[nearest] - stamps) <= MAX_TIME_DIFFERENCE_S * 1e9
-    return np.unique(nearest[near])
-
-
-def _mismatch(stamps: Sequence[int], truth: GroundTruth, matched: int) -> str:
-    def span(times: Sequence[int]) -> str:
-        if not len(times):
-            return "no poses at all"
-        return f"{len(times)} poses from {min(times) / 1e9:.3f} s to {max(times) / 1e9:.3f} s"
-
-    return (
-        f"only {matched} poses have a true pose within {MAX_TIME_DIFFERENCE_S} s; "
-        f"at least {LEAST_POSES} are needed. The run has {span(stamps)}, "
-        f"the truth has {span(truth.stamps_ns)}"
-    )
 
 
 def _draw(
