@@ -23,7 +23,7 @@ from flashvggt_ros.tools.evaluation.inputs import (
     pair_inputs,
 )
 from flashvggt_ros.tools.evaluation.ray_cluster import RayCluster
-from flashvggt_ros.tools.evaluation.report import format_markdown, write_reports
+from flashvggt_ros.tools.evaluation.report import HTML, MARKDOWN, format_markdown, write_reports
 from flashvggt_ros.tools.evaluation.runner import Outcome, RunJobs
 from flashvggt_ros.tools.evaluation.scores import METRICS, evaluate, format_table, write_json
 from flashvggt_ros.tools.evaluation.summary import summarize
@@ -95,12 +95,20 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check_output(output: str | None) -> None:
-    """Raise ValueError where results would be written into a file, or beside those of a bag."""
+    """Raise ValueError where results would be written into a file, a bag, or over others' reports.
+
+    Reports of ours lie beside their metrics.
+    """
     folder = Path(output).expanduser() if output else None
     if folder and folder.is_file():
         raise ValueError(f"--output {output} is a file: name a folder")
     if folder and (folder / "metadata.yaml").is_file():
         raise ValueError(f"--output {output} is a bag: name a folder of its own for the results")
+    if folder and not (folder / METRICS).exists():
+        foreign = [name for name in (MARKDOWN, HTML) if (folder / name).is_file()]
+        if foreign:
+            raise ValueError(f"--output {output} holds another {foreign[0]}: name a new folder, or "
+                             "one of an earlier evaluation")
 
 
 def _score_run(run: Path, truth: str, output: Path, surfaces: str) -> int:

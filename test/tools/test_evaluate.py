@@ -187,6 +187,19 @@ def test_surfaces_and_evo_are_looked_for_before_a_bag_is_mapped(
     assert not (tmp_path / "scores/walk.log").exists()
 
 
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_a_report_of_another_is_not_overwritten(tmp_path, world, bag, capsys, name):
+    run = run_folder(tmp_path / "earlier", world, bag)
+    scores = tmp_path / "scores"
+    scores.mkdir()
+    (scores / name).write_text("precious")
+    words = ["--ground-truth", TRUTH, "--output", str(scores)]
+    for inputs in ([str(run)], [str(run), str(bag)]):
+        assert main([*inputs, *words]) == 2
+        assert f"--output {scores} holds another {name}: name a new" in capsys.readouterr().err
+    assert [(file.name, file.read_text()) for file in scores.iterdir()] == [(name, "precious")]
+
+
 def test_a_folder_with_other_files_is_never_written_into(tmp_path, bag, capsys):
     (tmp_path / "walk").mkdir()
     (tmp_path / "walk/thesis.tex").write_text("precious")
