@@ -145,7 +145,7 @@ def _case(options: argparse.Namespace) -> tuple[Case, Tensor]:
     case.check()
     if options.bag is None:
         return case, noise(case)
-    images = bag_images(options.bag, case.config(), case.frames)
+    images = bag_images(options.bag, options.image_topic, case.config(), case.frames)
     height, width = images.shape[1:3]
     return dataclasses.replace(case, height=height, width=width), images
 
@@ -179,6 +179,8 @@ def _add_sequence(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--width", type=positive_count, default=518, help="[px] (%(default)s)")
     group.add_argument("--bag", type=Path,
                        help="take the images of this bag, at the model's own size")
+    group.add_argument("--image-topic", default="",
+                       help="of these, where the bag has several image topics")
     group.add_argument("--seed", type=int, default=0, help="of weights and noise (%(default)s)")
 
 

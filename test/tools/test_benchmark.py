@@ -9,15 +9,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from recorded_bag import raw_image, write_bag
 
 from flashvggt_ros.model.precision import PRECISIONS
 from flashvggt_ros.tools.benchmark import _image_source, main
 from flashvggt_ros.tools.benchmarking.accuracy import Errors, measure_errors, relative_rms
-from flashvggt_ros.tools.benchmarking.case import RANDOM, Case, named_precision, noise
+from flashvggt_ros.tools.benchmarking.case import (
+    RANDOM,
+    Case,
+    bag_images,
+    named_precision,
+    noise,
+)
 from flashvggt_ros.tools.benchmarking.dense import dense_config, measure_dense
 from flashvggt_ros.tools.benchmarking.host_copies import HostCopies, Uploads
 from flashvggt_ros.tools.benchmarking.measurement import Measurement, Run, measure, run_once
 from flashvggt_ros.tools.benchmarking.report import Report
+from flashvggt_ros.worlds import make_world, walk
 
 SMALL = ["--preset", "flashvggt-mini", "--frames", "5", "--chunk", "2", "--height", "56",
          "--width", "70", "--device", "cpu"]
@@ -221,6 +229,16 @@ def test_images_repeat_when_a_sequence_is_longer():
     chunk = uploads.chunk(3, 4)
     assert chunk.shape == (4, 3, 2, 2)
     torch.testing.assert_close(chunk[:, 0, 0, 0] * 255, torch.tensor([3.0, 4.0, 0.0, 1.0]))
+
+
+def test_of_several_image_topics_one_is_named(case, tmp_path):
+    world = make_world(walk(6), cameras=("left", "right"))
+    bag = write_bag(tmp_path / "bag", [
+        (f"/{frame.camera}/image", frame.stamp_ns, raw_image(frame)) for frame in world.frames
+    ])
+    with pytest.raises(ValueError, match="choose with --image-topic"):
+        bag_images(bag, "", case.config(), 9)
+    assert len(bag_images(bag, "/left/image", case.config(), 9)) == 3
 
 
 def test_images_that_repeat_are_said():

@@ -170,14 +170,15 @@ def noise(case: Case) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
-def bag_images(path: Path, config: ModelConfig, count: int) -> Tensor:
+def bag_images(path: Path, topic: str, config: ModelConfig, count: int) -> Tensor:
     """Take the first images (n, H, W, 3) of a bag, as a submap of the robot would see them.
 
+    ``topic``: of these images; "": there is one topic only.
     Raises ValueError or OSError for a bag that cannot be read or has no image.
     """
     preprocessor = Preprocessor(config, width=0, use_calibration=True)
     with Bag(path) as bag:
-        frames = BagFrames(bag, bag.choose_image_topics()[:1], ImageConfig())
+        frames = BagFrames(bag, bag.choose_image_topics([topic] if topic else []), ImageConfig())
         good = (frame for frame in frames if frame is not None)
         kept = list(islice(good, min(count, IMAGES_KEPT)))
     if not kept:
