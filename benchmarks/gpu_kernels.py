@@ -21,6 +21,7 @@ from flashvggt_ros.tools.benchmarking.machine import machine
 HEADS, CHANNELS = 16, 64
 ROWS, COLUMNS, SPECIALS = 28, 37, 5  # of a frame of 392x518
 SIDE = 8192
+TOKENS = 100 * (SPECIALS + ROWS * COLUMNS)  # of 100 frames
 CASES = (
     # sequences, frames, keys: None for those of the frame itself
     ("R1, chunk of 100 frames, 1000 in the cache", 1, 100, 69_036),
@@ -43,10 +44,10 @@ def main() -> None:
         for name, *sizes in CASES:
             compare_attention(name, *sizes, kernels)
         compare_long_and_short()
-        print("linear layers, 104100 tokens")
+        print(f"linear layers, {TOKENS} tokens")
         for channels, out in ((1024, 3072), (1024, 1024), (1024, 4096), (4096, 1024)):
             time_product(channels, out)
-        print("linear layer and GELU, 104100 tokens, 1024 to 4096 channels")
+        print(f"linear layer and GELU, {TOKENS} tokens, 1024 to 4096 channels")
         compare_gelu(kernels.gelu_product)
 
 
@@ -110,19 +111,19 @@ def compare_long_and_short() -> None:
 def time_product(channels: int, out: int) -> None:
     """Time a linear layer of a block."""
     product = Product(channels, out).cuda().bfloat16()
-    x = random(1, 104_100, channels)
+    x = random(1, TOKENS, channels)
     milliseconds = timed(lambda: product(x))
-    rate = 2 * 104_100 * channels * out / milliseconds / 1e9
+    rate = 2 * TOKENS * channels * out / milliseconds / 1e9
     print(f"  {channels} to {out} channels: {milliseconds:.3f} ms {rate:.0f} TFLOP/s", flush=True)
 
 
 def compare_gelu(fused: Callable[..., Tensor]) -> None:
     """Time a layer and GELU after it, and in one."""
     product = Product(1024, 4096).cuda().bfloat16()
-    x = random(1, 104_100, 1024)
+    x = random(1, TOKENS, 1024)
     weight, bias = product.weight.double(), product.bias.double()
     exact = functional.gelu(functional.linear(x[:, -64:].double(), weight, bias))
-    operations = 2 * 104_100 * 1024 * 4096
+    operations = 2 * TOKENS * 1024 * 4096
     report("by parts", lambda: PLAIN.gelu_product(product, x), exact, operations)
     report("in one", lambda: fused(product, x), exact, operations)
 
