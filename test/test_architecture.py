@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import flashvggt_ros
 
@@ -139,9 +140,9 @@ def test_version_license_and_maintainer_agree_in_package_xml_and_setup_cfg() -> 
 
 def test_every_requirement_of_the_package_has_a_pinned_version() -> None:
     options = setup_cfg()
-    names = options["options"]["install_requires"].split()
+    needed = requirements(options["options"]["install_requires"])
     for extra in options["options.extras_require"].values():
-        names += extra.split()
+        needed += requirements(extra)
     lines = [
         line.partition(";")[0].strip()
         for file in (ROOT / "requirements").glob("*.txt")
@@ -149,7 +150,10 @@ def test_every_requirement_of_the_package_has_a_pinned_version() -> None:
         if line and not line.startswith("#")
     ]
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
-    assert set(names) <= {line.partition("==")[0] for line in lines}
+    versions = dict(line.split("==") for line in lines)
+    for requirement in needed:
+        assert requirement.name in versions
+        assert versions[requirement.name] in requirement.specifier
 
 
 def test_every_library_that_is_imported_is_a_requirement() -> None:
@@ -158,8 +162,9 @@ def test_every_library_that_is_imported_is_a_requirement() -> None:
     imported = {name.partition(".")[0] for module in MODULES for name in imports(module)} - known
     libraries = {names.get(name, name) for name in imported if not ROS_PACKAGES.fullmatch(name)}
     options = setup_cfg()
-    required = set(options["options"]["install_requires"].split())
-    assert libraries == required | set(options["options.extras_require"]["view"].split())
+    needed = requirements(options["options"]["install_requires"])
+    needed += requirements(options["options.extras_require"]["view"])
+    assert libraries == {requirement.name for requirement in needed}
 
 
 def test_only_the_server_of_the_page_needs_viser_which_is_optional() -> None:
@@ -176,6 +181,11 @@ def test_package_xml_names_every_ros_package_that_is_imported() -> None:
     imported = {name.partition(".")[0] for module in sources for name in imports(module)}
     ours = {"flashvggt_ros", *sys.stdlib_module_names}
     assert {name for name in imported - ours if ROS_PACKAGES.fullmatch(name)} <= declared
+
+
+def requirements(text: str) -> list[Requirement]:
+    """Those of an entry of setup.cfg, one a line."""
+    return [Requirement(line) for line in text.strip().splitlines()]
 
 
 def setup_cfg() -> configparser.ConfigParser:
