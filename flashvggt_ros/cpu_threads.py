@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import cv2
 from threadpoolctl import ThreadpoolController
 
 
@@ -21,4 +22,6 @@ def let_idle_threads_sleep() -> bool:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "OPENBLAS_NUM_THREADS" not in os.environ:
         ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+    if "OPENCV_FOR_THREADS_NUM" not in os.environ:
+        cv2.setNumThreads(max(1, cv2.getNumberOfCPUs() // 2))
     return "torch" not in sys.modules

@@ -51,6 +51,23 @@ def test_it_is_asked_for_before_torch_is_loaded(caller: str) -> None:
     assert policy_after(program + "pass") == "PASSIVE"
 
 
+def test_opencv_leaves_half_of_the_processors_alone_unless_the_user_says_otherwise() -> None:
+    program = (
+        "import cv2; from flashvggt_ros.cpu_threads import let_idle_threads_sleep\n"
+        "let_idle_threads_sleep(); let_idle_threads_sleep()\n"
+        "print(cv2.getNumThreads(), max(1, cv2.getNumberOfCPUs() // 2))"
+    )
+    name = "OPENCV_FOR_THREADS_NUM"
+    kept = {other: value for other, value in os.environ.items() if other != name}
+    for environment, said in ((kept, None), (kept | {name: "3"}, "3")):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True,
+            text=True, check=True,
+        )
+        used, half = done.stdout.split()
+        assert used == (said or half)
+
+
 def test_products_of_matrices_keep_to_one_thread_unless_the_user_says_otherwise() -> None:
     program = (
         "import numpy, scipy.linalg; from threadpoolctl import threadpool_info\n"
