@@ -19,6 +19,7 @@ from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.config import Config, flatten
 from flashvggt_ros.cpu_threads import let_idle_threads_sleep
 from flashvggt_ros.frame import Frame, FrameStamp
+from flashvggt_ros.heap_memory import keep_freed_memory
 from flashvggt_ros.mapping.gated_frames import GatedFrames, joined
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.sensors.bag_reader import Bag, BagError
@@ -273,6 +274,7 @@ def _progress_bar(total: int) -> Iterator[tqdm[None]]:
 def load_model(config: Config) -> tuple[ChunkPredictor[Any], CheckpointCard, Reduction]:
     """Return the model that a configuration asks for, its card, and what it needs of images."""
     let_idle_threads_sleep()
+    keep_freed_memory()
     from flashvggt_ros.model.predictor import load_predictor  # torch: seconds that --help can spare
 
     predictor = load_predictor(config)
