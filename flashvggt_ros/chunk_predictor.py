@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import is_
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from flashvggt_ros.frame import ChunkPrediction, Frame
+from flashvggt_ros.shared_work import SharedWork
 
 
 class Cache(Protocol):
@@ -44,6 +45,15 @@ class ChunkPredictor(Protocol[CacheT]):
         ...
 
 
+@runtime_checkable
+class SharingPredictor(Protocol):
+    """A predictor whose work may be shared among threads."""
+
+    def share(self, work: SharedWork) -> None:
+        """Offer pieces of each run from now on, which changes its result at most by rounding."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Begun(Generic[CacheT]):
     frames: tuple[Frame, ...]
@@ -59,14 +69,15 @@ class PredictorAhead(Generic[CacheT]):
     """A predictor that may work on the next chunk in a thread while the caller does other things.
 
     The model runs once at a time, always in the same order: what it says does not depend on
-    timing. As soon as something was begun it runs in that thread only, so that torch has one pool
-    of workers and one heap. Not thread-safe itself: one thread owns it.
+    timing. As soon as something was begun it runs in that thread only; a caller who waits for it
+    helps with what a SharingPredictor offers. Not thread-safe itself: one thread owns it.
     """
 
     def __init__(self, predictor: ChunkPredictor[CacheT]) -> None:
         self._predictor = predictor
         self._begun: _Begun[CacheT] | None = None
         self._thread: ThreadPoolExecutor | None = None
+        self._work = SharedWork()
 
     def new_cache(self) -> CacheT:
         """Return the empty memory of a new submap."""
@@ -79,6 +90,8 @@ class PredictorAhead(Generic[CacheT]):
         """
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "model")
+            if isinstance(self._predictor, SharingPredictor):
+                self._predictor.share(self._work)
         prediction = self._thread.submit(self._predictor.predict, frames, cache)
         self._begun = _Begun(tuple(frames), cache, prediction)
 
@@ -102,7 +115,11 @@ class PredictorAhead(Generic[CacheT]):
             if not begun.is_of(frames):
                 raise ValueError("the model began with another chunk than it is asked for now")
             self._begun = None
-            return begun.prediction.result()
+            return self._waited_for(begun.prediction)
         if self._thread is None:
             return self._predictor.predict(frames, cache)
-        return self._thread.submit(self._predictor.predict, frames, cache).result()
+        return self._waited_for(self._thread.submit(self._predictor.predict, frames, cache))
+
+    def _waited_for(self, prediction: Future[ChunkPrediction]) -> ChunkPrediction:
+        self._work.help_until(prediction)
+        return prediction.result()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
 
+from flashvggt_ros.model.frame_parts import Share, undivided
 from flashvggt_ros.model.kernels import PLAIN, Kernels, KernelUser
 
 HIDDEN_CHANNELS = 32
@@ -97,6 +98,7 @@ class DepthHead(KernelUser):
         super().__init__()
         self.patch_size = patch_size
         self.frames_at_once = 0
+        self.share: Share = undivided
         self.norm = nn.LayerNorm(width, eps=1e-5)
         self.projects = nn.ModuleList(nn.Conv2d(width, count, 1) for count in channels)
         self.resize_layers = nn.ModuleList([
@@ -133,11 +135,15 @@ class DepthHead(KernelUser):
         Computed in the type of use_type(), given in float32; ``frames_at_once`` frames at a time
         (0: as many as suit the device), which bounds memory and changes nothing else.
         """
-        suited = FRAMES_AT_ONCE_ON_CPU if taps[0].device.type == "cpu" else FRAMES_AT_ONCE
-        parts = zip(*(tap.split(self.frames_at_once or suited) for tap in taps), strict=True)
-        maps = torch.cat([self._decode(part, grid) for part in parts])
+        maps = self.share(partial(self._maps, grid), *taps)
         depth, confidence = maps.float().exp().unbind(1)
         return depth, 1 + confidence
+
+    def _maps(self, grid: tuple[int, int], *taps: Tensor) -> Tensor:
+        """Decode some frames at a time."""
+        suited = FRAMES_AT_ONCE_ON_CPU if taps[0].device.type == "cpu" else FRAMES_AT_ONCE
+        parts = zip(*(tap.split(self.frames_at_once or suited) for tap in taps), strict=True)
+        return torch.cat([self._decode(part, grid) for part in parts])
 
     def _decode(self, taps: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         """Log depth and log (confidence - 1) (N, 2, H, W)."""

@@ -13,6 +13,7 @@ from flashvggt_ros.model.aggregator import Aggregator, Features
 from flashvggt_ros.model.camera_head import CameraHead
 from flashvggt_ros.model.depth_head import DepthHead
 from flashvggt_ros.model.descriptor_cache import DescriptorCache
+from flashvggt_ros.model.frame_parts import Share
 from flashvggt_ros.model.memory import GradientCache, Memory, OneCallMemory
 from flashvggt_ros.model.model_config import PRESETS, ModelConfig
 
@@ -67,6 +68,10 @@ class FlashVGGT(nn.Module):
             dtype=dtype, max_frames=max_frames, max_bytes=math.ceil(max_cache_mb * 1e6),
             memory_stride=memory_stride, camera_window=camera_window,
         )
+
+    def share_frames(self, share: Share) -> None:
+        """Compute by ``share`` what concerns each frame alone: none of it needs gradients then."""
+        self.aggregator.share = self.depth_head.share = share
 
     def forward_chunk(self, images: Tensor, cache: Memory) -> Prediction:
         """Predict a chunk of ``images`` (N, 3, H, W) or (B, N, 3, H, W) in [0, 1].

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,11 @@ from flashvggt_ros.model.aggregator import Features, chunk_layout
 from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
 from flashvggt_ros.model.chunk_graphs import ChunkGraphs
 from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
+from flashvggt_ros.model.frame_parts import FrameParts
 from flashvggt_ros.model.kernels import named_kernels, use_kernels
 from flashvggt_ros.model.precision import Precision, precision_for, set_precision
 from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
+from flashvggt_ros.shared_work import SharedWork
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +86,13 @@ class FlashVGGTPredictor:
         self._max_frames = max_frames
         self._max_cache_mb = max_cache_mb
         self._memory_stride = memory_stride
+        self._parts: FrameParts | None = None
+
+    def share(self, work: SharedWork) -> None:
+        """Let threads that wait for a chunk help with it, on a CPU; a GPU runs chunks whole."""
+        if self.device.type == "cpu":
+            self._parts = FrameParts(work)
+            self.model.share_frames(self._parts.share)
 
     def new_cache(self) -> SubmapCache:
         """Return the empty memory of a new submap."""
@@ -106,7 +116,8 @@ class FlashVGGTPredictor:
         canvas = cache.canvas or self.preprocessor.canvas(frames[0].image)
         images = [self.preprocessor.prepare(frame, canvas) for frame in frames]
         colors = np.stack([image.image for image in images])
-        with torch.inference_mode():
+        threads = self._parts.threads() if self._parts else nullcontext()
+        with torch.inference_mode(), threads:
             features = self.model.encode_chunk(self._tensor(colors), cache.descriptors)
             cache.canvas = canvas
             return _assemble(
