@@ -15,12 +15,17 @@ LARGEST = 127  # of a weight, whose range is symmetric about zero
 
 
 def is_int8_fast(device: torch.device) -> bool:
-    """Whether int8 products are faster than float32 ones there: on CPUs with AVX2 or more."""
+    """Whether int8 products are faster than float32 ones there: on CPUs with VNNI or AVX2 only.
+
+    With AVX-512 but no instructions for them (VNNI) they are as fast, what they round is not.
+    """
     try:
         check_int8(device)
     except ValueError:
         return False
-    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    capability = torch.backends.cpu.get_cpu_capability()
+    has_vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: True)
+    return capability == "AVX2" or (capability == "AVX512" and has_vnni())
 
 
 def check_int8(device: torch.device) -> None:

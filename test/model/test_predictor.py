@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
 
+from flashvggt_ros.chunk_predictor import PredictorAhead
 from flashvggt_ros.config import Config, build_config
 from flashvggt_ros.frame import Frame
 from flashvggt_ros.geometry.camera import Calibration, Pinhole
@@ -14,6 +15,7 @@ from flashvggt_ros.model.predictor import (
     load_predictor,
 )
 from flashvggt_ros.model.preprocess import ImageSizeError
+from flashvggt_ros.shared_work import SharedWork
 
 CAMERA = Pinhole(50.0, 50.0, 32.0, 24.0, 64, 48)
 
@@ -288,12 +290,16 @@ def has_tiles(monkeypatch, answer: bool) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: answer, raising=False)
 
 
-@pytest.mark.parametrize(("capability", "tiles", "dtype"), [
-    ("AVX512", True, "bfloat16"), ("AVX512", False, "int8"), ("AVX2", False, "int8"),
-    ("DEFAULT", False, "float32"),
+@pytest.mark.parametrize(("capability", "tiles", "vnni", "dtype"), [
+    ("AVX512", True, True, "bfloat16"), ("AVX512", False, True, "int8"),
+    ("AVX512", False, False, "float32"), ("AVX2", False, False, "int8"),
+    ("DEFAULT", False, False, "float32"),
 ])  # fmt: skip
-def test_auto_is_the_fastest_that_the_cpu_can(make_config, monkeypatch, capability, tiles, dtype):
+def test_auto_is_the_fastest_that_the_cpu_can(
+    make_config, monkeypatch, capability, tiles, vnni, dtype
+):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: vnni, raising=False)
     has_tiles(monkeypatch, tiles)
 
     assert load_predictor(make_config(**{"predictor.dtype": "auto"})).precision.name == dtype
@@ -304,6 +310,34 @@ def test_auto_is_exact_where_there_are_no_int8_products(make_config, monkeypatch
     has_tiles(monkeypatch, False)
 
     assert load_predictor(make_config(**{"predictor.dtype": "auto"})).precision.name == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_shared_runs_repeat_exactly_whoever_helps(make_config, dtype):
+    config = make_config(**{"predictor.dtype": dtype})
+    ahead, alone = PredictorAhead(load_predictor(config)), load_predictor(config)
+    alone.share(SharedWork())  # with nobody
+    cache, other_cache = ahead.new_cache(), alone.new_cache()
+    for first in (0, 6):
+        frames = frames_of(6, first=first)
+        ahead.begin(frames, cache)
+        ours, other = ahead.predict(frames, cache), alone.predict(frames, other_cache)
+        assert np.array_equal(ours.depth, other.depth)
+        assert np.array_equal(ours.T_submap_camera, other.T_submap_camera)
+
+
+def test_a_shared_run_is_the_run_of_a_whole_chunk(make_config, predictor):
+    shared = PredictorAhead(load_predictor(make_config()))
+    ours, cache = shared.new_cache(), predictor.new_cache()
+    for first in (0, 6):
+        frames = frames_of(6, first=first)
+        shared.begin(frames, ours)
+        expected = predictor.predict(frames, cache)
+        found = shared.predict(frames, ours)
+        np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-4)
+        np.testing.assert_allclose(
+            found.T_submap_camera, expected.T_submap_camera, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_int8_changes_the_result_a_little_and_says_so(make_config, caplog):
