@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.mapping.consensus import MAD
+from flashvggt_ros.mapping.fitted_planes import fit_near, least_squares, tukey_weights
 
 MOST_POINTS = 20_000  # that the plane is fitted to
 SCORED_POINTS = 800  # that candidates are compared on
@@ -32,8 +32,6 @@ AMBIGUITY = 0.002  # tilt, times the share of the points that are floor: others 
 MARGIN = 0.02  # by which the winner must be better than planes of another direction
 SAME_DIRECTION = 0.995  # cosine
 HEIGHT_FLOOR = 0.015  # relative to the height
-TUKEY = 4.685
-ROUNDS = 8
 GROUPS = 10  # of the jackknife
 SEED = 0
 
@@ -110,16 +108,19 @@ def _search(
 ) -> tuple[NDArray[np.float64], float] | None:
     """Normal and offset of the best candidate; the cameras' median is the origin."""
     normals, offsets = _planes(points, up, rng)
-    is_below = (normals @ centers.T - offsets[:, None] > 0).all(axis=1)
-    is_candidate = is_below & (normals @ up >= min_cosine)
-    normals, offsets = normals[is_candidate][:CANDIDATES], offsets[is_candidate][:CANDIDATES]
+    is_level = normals @ up >= min_cosine
+    normals, offsets = normals[is_level], offsets[is_level]
+    is_below = (normals @ centers.T > offsets[:, None]).all(axis=1)
+    normals, offsets = normals[is_below][:CANDIDATES], offsets[is_below][:CANDIDATES]
     scores = _scores(_some(points, SCORED_POINTS, rng), normals, offsets)
     best = np.argsort(-scores, kind="stable")[:POLISHED]
     some = _some(points, POLISHED_POINTS, rng)
     best = best[scores[best] > -np.inf]
     if not len(best):
         return None
-    normals, offsets, is_fitted = _polish(some, normals[best], offsets[best])
+    normals, offsets, is_fitted = fit_near(
+        some, normals[best], offsets[best], THICKNESS * -offsets[best]
+    )
     is_candidate = is_fitted & (normals @ up >= min_cosine)
     normals, offsets = normals[is_candidate], offsets[is_candidate]
     if not len(normals):
@@ -154,11 +155,12 @@ def _planes(
     lowest = np.argsort(points @ up / np.maximum(distances, 1e-12))[: len(points) // 3]
     triples[:, 1::3] = lowest[rng.integers(len(lowest), size=triples[:, 1::3].shape)]
     order = np.argsort(distances)
-    rank = np.argsort(order)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
     reach = max(3, len(points) // 20)
     near = rank[triples[0, 2::3]] + rng.integers(-reach, reach + 1, triples[1:, 2::3].shape)
     triples[1:, 2::3] = order[np.clip(near, 0, len(points) - 1)]
-    first, second, third = points[triples]
+    first, second, third = points.take(triples, axis=0)
     normals = np.cross(second - first, third - first)
     lengths = np.linalg.norm(normals, axis=1)
     is_plane = lengths > 1e-12
@@ -172,13 +174,16 @@ def _scores(
 ) -> NDArray[np.float64]:
     """Points near each plane (n,), nearer ones more, less a penalty for those below; or -inf."""
     scores = np.full(len(normals), -np.inf)
+    zeros = np.zeros(len(points))
     for start in range(0, len(normals), BLOCK):
         part = slice(start, start + BLOCK)
         widths = -THICKNESS * offsets[part, None]
-        heights = (normals[part] / widths) @ points.T + 1 / THICKNESS  # in thicknesses
-        below = np.count_nonzero(heights < -1.5, axis=1)
-        near = np.maximum(1 - heights * heights, 0)
-        is_wide = np.count_nonzero(near, axis=1) >= MIN_SHARE * len(points)
+        heights = (normals[part] / widths) @ points.T
+        heights += 1 / THICKNESS  # in thicknesses
+        below = (heights < -1.5).sum(axis=1, dtype=np.int32)
+        near = np.subtract(1, np.square(heights, out=heights), out=heights)
+        is_wide = (near > 0).sum(axis=1, dtype=np.int32) >= MIN_SHARE * len(points)
+        np.maximum(near, zeros, out=near)
         found = (near.sum(axis=1) - BELOW_PENALTY * below) / len(points)
         scores[part] = np.where(is_wide, found, -np.inf)
     return scores
@@ -196,31 +201,6 @@ def _sharpness(
     return sharpness
 
 
-def _polish(
-    points: NDArray[np.float64], normals: NDArray[np.float64], offsets: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Fit planes to the points near them, as wide as those below are; False where one gets lost."""
-    near = THICKNESS * -offsets
-    is_fitted = np.ones(len(normals), bool)
-    for _ in range(ROUNDS):
-        heights = normals @ points.T - offsets[:, None]
-        weights = np.array([_weights(*each) for each in zip(heights, near, strict=True)])
-        is_fitted &= np.count_nonzero(weights, axis=1) >= 8
-        normals, offsets = _least_squares(points, weights, normals)
-        is_fitted &= offsets < 0
-        if not is_fitted.any():
-            break
-    return normals, offsets, is_fitted
-
-
-def _weights(heights: NDArray[np.float64], near: float) -> NDArray[np.float64]:
-    """Tukey's weights (M,) of heights above a floor, not beyond ``near``."""
-    under = -heights[(heights < 0) & (heights > -near)]
-    width = min(near, TUKEY * max(MAD * float(np.median(under)), 1e-9)) if len(under) else near
-    weights: NDArray[np.float64] = np.clip(1 - (heights / width) ** 2, 0, None) ** 2
-    return weights
-
-
 def _fit(
     points: NDArray[np.float64],
     centers: NDArray[np.float64],
@@ -228,11 +208,13 @@ def _fit(
     offset: float,
 ) -> GroundPlane | None:
     """Fit the candidate to the points near it; None where they do not determine it."""
-    normals, offsets, is_fitted = _polish(points, normal[None], np.array([offset]))
+    near = np.array([THICKNESS * -offset])
+    normals, offsets, is_fitted = fit_near(points, normal[None], np.array([offset]), near)
     if not is_fitted[0]:
         return None
     normal, offset = normals[0], float(offsets[0])
-    weights = _weights(points @ normal - offset, THICKNESS * -offset)
+    heights = points @ normal - offset
+    weights = tukey_weights(heights[None], np.array([THICKNESS * -offset]))[0]
     is_near = weights > 0
     if is_near.sum() < max(MIN_POINTS, MIN_FLOOR * len(points)):
         return None
@@ -250,23 +232,6 @@ def _fit(
         normal, offset, share, sigma_rad, height,
         math.hypot(sigma_offset, HEIGHT_FLOOR * height),
     )
-
-
-def _least_squares(
-    points: NDArray[np.float64], weights: NDArray[np.float64], normals: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Normals (n, 3), on the side of those given, and offsets (n,) of planes through points (M, 3).
-
-    ``weights`` (n, M) of the points for each plane.
-    """
-    totals = np.maximum(weights.sum(axis=1), 1e-12)[:, None]
-    means = weights @ points / totals
-    spreads = np.array([(points.T * row) @ points for row in weights])
-    spreads -= totals[:, :, None] * means[:, :, None] * means[:, None]
-    fitted = np.linalg.eigh(spreads)[1][:, :, 0]
-    sides = np.einsum("ni,ni->n", fitted, normals)
-    fitted *= np.where(sides < 0, -1.0, 1.0)[:, None]
-    return fitted, np.einsum("ni,ni->n", fitted, means)
 
 
 def _patches(
@@ -294,7 +259,7 @@ def _jackknife(
         return math.inf, math.inf
     given = np.repeat(normal[None], len(numbers), axis=0)
     without = weights * (groups != numbers[:, None])
-    normals, offsets = _least_squares(points, without, given)
+    normals, offsets = least_squares(points, without, given)
     factor = (len(numbers) - 1) / len(numbers)
     tilts, shifts = ((normals - normal) ** 2).sum(), ((offsets - offset) ** 2).sum()
     return math.sqrt(factor * tilts / 2), math.sqrt(factor * shifts)

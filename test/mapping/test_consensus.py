@@ -1,0 +1,15 @@
+"""The median is that of numpy."""
+
+import numpy as np
+import pytest
+
+from flashvggt_ros.mapping.consensus import median
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 1001])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_median_is_that_of_numpy(count, kind):
+    values = np.random.default_rng(count).normal(size=count).astype(kind)
+    before = values.copy()
+    assert median(values) == float(np.median(values))
+    np.testing.assert_array_equal(values, before)
