@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from flashvggt_ros.geometry.sim3 import Sim3
 
+LARGEST_EXACT = 2**53  # integers below it are exact as float64
+DENSE = 32  # voxels per point, up to which a table of all of them is faster than sorting, ...
+LARGEST_TABLE = 2_000_000  # ... and voxels up to which it is small
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WeightedCloud:
@@ -70,18 +74,30 @@ def voxel_of_each(points: NDArray[np.floating], voxel_size: float) -> NDArray[np
     """Return the rank (M,) of each point's voxel among the occupied ones, by x, then y, then z."""
     if not len(points):
         return np.zeros(0, np.int64)
-    cells = [
-        np.floor(points[:, axis] / np.float64(voxel_size)).astype(np.int64) for axis in range(3)
-    ]
+    cells = [np.floor(points[:, axis] / np.float64(voxel_size)) for axis in range(3)]
     cells = [cell - cell.min() for cell in cells]
     extent = [int(cell.max()) + 1 for cell in cells]
-    if math.prod(extent) < 2**62:
-        key = (cells[0] * extent[1] + cells[1]) * extent[2] + cells[2]
-        order = np.argsort(key)
-        is_next = np.diff(key[order]) != 0
-    else:
+    volume = math.prod(extent)
+    if volume >= LARGEST_EXACT:
         order = np.lexsort(cells[::-1])
-        is_next = np.any([np.diff(cell[order]) != 0 for cell in cells], axis=0)
-    voxel = np.empty(len(points), np.int64)
+        return _ranks(order, np.any([np.diff(cell[order]) != 0 for cell in cells], axis=0))
+    key = ((cells[0] * extent[1] + cells[1]) * extent[2] + cells[2]).astype(np.int64)
+    if volume > min(DENSE * len(points), LARGEST_TABLE):
+        order = np.argsort(key)
+        return _ranks(order, np.diff(key[order]) != 0)
+    is_occupied = np.zeros(volume, bool)
+    is_occupied[key] = True
+    occupied = np.flatnonzero(is_occupied)
+    rank = np.empty(volume, np.int64)
+    rank[occupied] = np.arange(len(occupied))
+    return rank[key]
+
+
+def _ranks(order: NDArray[np.int64], is_next: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Rank (M,) of each point's voxel by the order of the points, and where the next voxel begins.
+
+    ``is_next`` (M - 1,): of all but the first.
+    """
+    voxel = np.empty(len(order), np.int64)
     voxel[order] = np.concatenate([[0], np.cumsum(is_next)])
     return voxel

@@ -107,3 +107,11 @@ def test_voxels_are_numbered_by_x_then_y_then_z() -> None:
     cells = np.array([[0, 0, 1], [1, -1, 0], [0, 0, 0], [0, 1, -5], [0, 0, 1]])
     assert voxel_of_each(0.1 * (cells + 0.5), 0.1).tolist() == [1, 3, 0, 2, 1]
     assert voxel_of_each(np.zeros((0, 3)), 0.1).shape == (0,)
+
+
+@pytest.mark.parametrize("voxel_size", [0.001, 0.02, 0.3])
+def test_ranks_are_those_of_sorted_voxels_whether_few_or_most_are_occupied(voxel_size) -> None:
+    points = np.random.default_rng(8).uniform(-1, 1, (4000, 3)).astype(np.float32)
+    cells = np.floor(points / np.float64(voxel_size))
+    expected = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+    np.testing.assert_array_equal(voxel_of_each(points, voxel_size), expected)
