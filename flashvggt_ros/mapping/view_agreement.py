@@ -92,32 +92,44 @@ def _best_correlation(
 ) -> NDArray[np.float32]:
     known = is_known.astype(np.float32)
     best = np.full(gray.shape, -1.0, np.float32)
-    contrast = np.zeros(gray.shape, np.float32)
-    for dy in range(-SHIFT, SHIFT + 1):
-        for dx in range(-SHIFT, SHIFT + 1):
-            move = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
-            size = (gray.shape[1], gray.shape[0])
-            moved = np.asarray(cv2.warpAffine(warped, move, size), np.float32)
-            both = known * np.asarray(cv2.warpAffine(known, move, size), np.float32)
-            correlation, spread = _correlation(gray, moved, both)
-            best = np.maximum(best, correlation)
-            contrast = np.maximum(contrast, spread)
-    best[~is_known | (contrast < LEAST_CONTRAST)] = np.nan
+    variance = np.zeros(gray.shape, np.float32)
+    edge, (height, width) = [(SHIFT, SHIFT), (SHIFT, SHIFT)], gray.shape
+    wide_warped, wide_known = np.pad(warped, edge), np.pad(known, edge)
+    for dy, dx in np.ndindex(2 * SHIFT + 1, 2 * SHIFT + 1):
+        moved = slice(dy, dy + height), slice(dx, dx + width)
+        both = known * wide_known[moved]
+        correlation, spread, is_enough = _correlation(gray, wide_warped[moved], both)
+        np.maximum(best, correlation, out=best, where=is_enough)
+        np.maximum(variance, spread, out=variance)
+    best[~is_known | (np.sqrt(variance) < LEAST_CONTRAST)] = np.nan
     return best
 
 
 def _correlation(
     a: NDArray[np.float32], b: NDArray[np.float32], weight: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Correlation of patches of two images where ``weight`` is 1, and their larger contrast."""
-    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(cv2.boxFilter(values, -1, (PATCH, PATCH), normalize=True), np.float32)
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Correlation of patches of two images where ``weight`` is 1, not 0, and their larger variance.
 
-    share = np.maximum(mean(weight), 1e-3)
-    mean_a, mean_b = mean(a * weight) / share, mean(b * weight) / share
-    var_a = np.maximum(mean(a * a * weight) / share - mean_a**2, 0)
-    var_b = np.maximum(mean(b * b * weight) / share - mean_b**2, 0)
-    covariance = mean(a * b * weight) / share - mean_a * mean_b
-    correlation = covariance / np.sqrt((var_a + NOISE) * (var_b + NOISE))
-    correlation[share < 0.5] = -1
-    return correlation.astype(np.float32), np.sqrt(np.maximum(var_a, var_b)).astype(np.float32)
+    And whether at least half of a patch is there.
+    """
+    share = np.maximum(_blurred(weight), np.float32(1e-3))
+    a_there, b_there = a * weight, b * weight
+    mean_a, mean_b, var_a, var_b, covariance = (
+        np.divide(blurred, share, out=blurred)
+        for blurred in map(
+            _blurred, (a_there, b_there, a * a_there, b * b_there, a_there * b_there)
+        )
+    )
+    var_a -= mean_a * mean_a
+    var_b -= mean_b * mean_b
+    covariance -= mean_a * mean_b
+    zeros = np.zeros(a.shape[1], np.float32)  # a row is compared faster than a number
+    np.maximum(var_a, zeros, out=var_a)
+    np.maximum(var_b, zeros, out=var_b)
+    covariance /= np.sqrt((var_a + NOISE) * (var_b + NOISE))
+    return covariance, np.maximum(var_a, var_b), share >= 0.5
+
+
+def _blurred(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean of each patch."""
+    return np.asarray(cv2.boxFilter(values, -1, (PATCH, PATCH), normalize=True), np.float32)
