@@ -66,12 +66,16 @@ class Pinhole:
             height,
         )
 
-    def backproject(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points (H, W, 3) in the camera frame from depth along z (H, W)."""
-        if depth.shape != (self.height, self.width):
-            raise ValueError(f"depth is {depth.shape}, camera is {(self.height, self.width)}")
-        u = (np.arange(self.width, dtype=np.float32) - np.float32(self.cx)) / np.float32(self.fx)
-        v = (np.arange(self.height, dtype=np.float32) - np.float32(self.cy)) / np.float32(self.fy)
+    def backproject(self, depth: NDArray[np.float32], step: int = 1) -> NDArray[np.float32]:
+        """Points (h, w, 3) in the camera frame from depth along z (h, w).
+
+        ``step``: depth is that of every n-th pixel and row of the image.
+        """
+        u = np.arange(0, self.width, step, dtype=np.float32) - np.float32(self.cx)
+        v = np.arange(0, self.height, step, dtype=np.float32) - np.float32(self.cy)
+        if depth.shape != (len(v), len(u)):
+            raise ValueError(f"depth is {depth.shape}, camera is {(len(v), len(u))}")
+        u, v = u / np.float32(self.fx), v / np.float32(self.fy)
         return np.stack([depth * u[None, :], depth * v[:, None], depth], axis=-1)
 
 

@@ -55,15 +55,15 @@ def _difference(
     source: TrackedFrame, target: TrackedFrame, T_window_target: Array, T_window_source: Array,
     log_scale: float,
 ) -> NDArray[np.float32]:
-    depth = np.exp(source.log_depth + np.float32(log_scale))
-    points = source.pinhole.backproject(depth)[::STRIDE, ::STRIDE]
+    depth = np.exp(source.log_depth[::STRIDE, ::STRIDE] + np.float32(log_scale))
+    points = source.pinhole.backproject(depth, STRIDE)
     T_target_source = se3.inverse(T_window_target) @ T_window_source
     x, y, z = np.moveaxis(se3.transform_points(T_target_source, points), -1, 0)
     camera = target.pinhole
     with np.errstate(invalid="ignore", divide="ignore"):
         u, v = camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy
         is_inside = (z > 0) & (u >= 0) & (v >= 0) & (u < camera.width - 1) & (v < camera.height - 1)
-    columns, rows = (np.nan_to_num(x, nan=-1.0).astype(np.float32) for x in (u, v))
+    columns, rows = np.where(is_inside, [u, v], -1).astype(np.float32)
     there = cv2.remap(target.image.coarse, columns, rows, cv2.INTER_LINEAR)
     here = source.image.coarse[::STRIDE, ::STRIDE].astype(np.float32)
     difference = np.minimum(np.abs(here - there.astype(np.float32)), LARGEST)
