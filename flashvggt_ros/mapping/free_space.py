@@ -129,17 +129,22 @@ class FreeSpace:
             carved = _nothing_carved(count)
         is_kept = carved.is_kept
         asked = {index: then for index, then in carved.asked.items() if index in relative}
-        for other in later:
-            if other.index in asked:
-                continue
-            asked[other.index] = relative[other.index]
-            if other.index not in views:
-                views[other.index] = views_of(other, VIEWS)
-            near = [view for view in views[other.index] if _reaches(view, corners)]
-            if len(near) >= LEAST_VIEWS:
-                points_map = submap.cloud_map(self._voxel_size).points
-                is_kept = is_kept & carve(points_map, near, self._voxel_size)
-        return _Carved(is_kept, asked)
+        near = [_near(other, corners, views) for other in later if other.index not in asked]
+        near = [each for each in near if len(each) >= LEAST_VIEWS]
+        if near:
+            points_map = submap.cloud_map(self._voxel_size).points
+            carved_by = [carve(points_map, each, self._voxel_size) for each in near]
+            is_kept = np.logical_and.reduce([is_kept, *carved_by])
+        return _Carved(is_kept, relative | asked)
+
+
+def _near(
+    other: Submap, corners: NDArray[np.float64], views: dict[int, list[DepthView]]
+) -> list[DepthView]:
+    """Views of a submap that reach the box with ``corners``; added to ``views`` if not there."""
+    if other.index not in views:
+        views[other.index] = views_of(other, VIEWS)
+    return [view for view in views[other.index] if _reaches(view, corners)]
 
 
 def _nothing_carved(count: int) -> _Carved:
