@@ -107,5 +107,4 @@ def _centers_and_views(
 
 def _depths(submap: Submap) -> NDArray[np.float64]:
     """Median depth of each keyframe [submap units]; 0 where nothing is known."""
-    known = [keyframe.sketch.depth[keyframe.sketch.depth > 0] for keyframe in submap.keyframes]
-    return np.array([float(np.median(depth)) if len(depth) else 0.0 for depth in known])
+    return np.array([keyframe.sketch.median for keyframe in submap.keyframes])

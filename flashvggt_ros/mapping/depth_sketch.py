@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from flashvggt_ros.geometry.camera import Pinhole
 WIDTH = 56  # about, of a sketch [px]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # no slots: it keeps what it has worked out
 class DepthSketch:
     """Depth along z (h, w) float16 [submap units], 0 where unknown; the camera of that size."""
 
@@ -23,6 +24,12 @@ class DepthSketch:
     def nbytes(self) -> int:
         """Memory it takes [bytes]."""
         return self.depth.nbytes
+
+    @cached_property
+    def median(self) -> float:
+        """Median of the known depth [submap units]; 0 where nothing is known."""
+        known = self.depth[self.depth > 0]
+        return float(np.median(known)) if len(known) else 0.0
 
 
 def sketch_depth(
