@@ -43,7 +43,7 @@ class SurfaceCloud:
     """Points (M, 3) on surfaces of a submap, with normals to where they are seen from (M, 3).
 
     ``eyes`` (M, 3): from where. ``ages`` (M,): when, from 0 to 1, in the submap's life. ``range``:
-    median depth [submap units], the measure of all distances here.
+    median depth [submap units], the measure of all distances here. ``tree`` finds points.
     """
 
     points: NDArray[np.float64]
@@ -51,11 +51,13 @@ class SurfaceCloud:
     eyes: NDArray[np.float64]
     ages: NDArray[np.float64]
     range: float
+    tree: cKDTree
 
     @classmethod
     def of(cls, table: NDArray[np.float64], size: float) -> SurfaceCloud:
         """Take columns (M, 10) of points, normals, eyes and ages."""
-        return cls(table[:, :3], table[:, 3:6], table[:, 6:9], table[:, 9], size)
+        points = table[:, :3]
+        return cls(points, table[:, 3:6], table[:, 6:9], table[:, 9], size, cKDTree(points))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,13 +122,13 @@ def register(
     """
     if min(len(first.points), len(second.points)) < LEAST_MATCHES:
         return None
-    trees, S_guess, fit = (cKDTree(first.points), cKDTree(second.points)), S_first_second, None
+    S_guess, fit = S_first_second, None
     for radius in RADII:
-        fit = _fit(first, second, trees, S_first_second, radius)
+        fit = _fit(first, second, S_first_second, radius)
         if fit is None:
             return None
         S_first_second = _stepped(S_first_second, fit)
-    given = _fit(first, second, trees, S_guess, RADII[-1])
+    given = _fit(first, second, S_guess, RADII[-1])
     assert fit is not None
     if given is not None and given.sigma <= AS_GOOD * fit.sigma:
         S_first_second, fit = S_guess, given
@@ -163,13 +165,10 @@ def _averaged(table: NDArray[np.float64], cell: float) -> NDArray[np.float64]:
 
 
 def _fit(
-    first: SurfaceCloud, second: SurfaceCloud, trees: tuple[cKDTree, cKDTree],
-    S_first_second: Sim3, radius: float,
+    first: SurfaceCloud, second: SurfaceCloud, S_first_second: Sim3, radius: float
 ) -> _Fit | None:
     """Match the points of two clouds and find the step that puts them on each other's planes."""
-    ones, others, normals, share = _matched(
-        first, second, trees, S_first_second, radius * first.range
-    )
+    ones, others, normals, share = _matched(first, second, S_first_second, radius * first.range)
     if len(ones) < LEAST_MATCHES:
         return None
     points = S_first_second.transform_points(second.points[others])
@@ -190,8 +189,7 @@ def _fit(
 
 
 def _matched(
-    first: SurfaceCloud, second: SurfaceCloud, trees: tuple[cKDTree, cKDTree],
-    S_first_second: Sim3, radius: float,
+    first: SurfaceCloud, second: SurfaceCloud, S_first_second: Sim3, radius: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], float]:
     """Pairs, as rows of first and second, the normals (M, 3) of their planes, and the share.
 
@@ -201,9 +199,9 @@ def _matched(
     some = np.arange(0, len(first.points), steps[0])
     others = np.arange(0, len(second.points), steps[1])
     points = S_first_second.transform_points(second.points[others])
-    _, near = trees[0].query(points, distance_upper_bound=radius)
+    _, near = first.tree.query(points, distance_upper_bound=radius)
     points = S_first_second.inverse().transform_points(first.points[some])
-    _, far = trees[1].query(points, distance_upper_bound=radius / S_first_second.scale)
+    _, far = second.tree.query(points, distance_upper_bound=radius / S_first_second.scale)
     others, near = others[near < len(first.points)], near[near < len(first.points)]
     some, far = some[far < len(second.points)], far[far < len(second.points)]
     ones, others = np.concatenate([near, some]), np.concatenate([others, far])
