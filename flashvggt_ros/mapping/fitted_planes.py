@@ -22,11 +22,11 @@ def fit_near(
     Planes are normals (n, 3) and offsets (n,), as returned; points (M, 3) beyond ``near`` (n,) of
     one have no weight.
     """
-    is_fitted = np.ones(len(normals), bool)
+    is_fitted, moments = np.ones(len(normals), bool), moments_of(points)
     for _ in range(ROUNDS):
         weights = tukey_weights(normals @ points.T - offsets[:, None], near)
         is_fitted &= (weights > 0).sum(axis=1, dtype=np.int32) >= 8
-        normals, offsets = least_squares(points, weights, normals)
+        normals, offsets = least_squares(moments, weights, normals)
         is_fitted &= offsets < 0
         if not is_fitted.any():
             break
@@ -49,17 +49,25 @@ def _width(heights: NDArray[np.float64], near: float) -> float:
     return min(near, TUKEY * max(MAD * -median(under), 1e-9)) if len(under) else near
 
 
+def moments_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1, the coordinates and their products with each other (M, 13) for points (M, 3)."""
+    products = (points[:, :, None] * points[:, None]).reshape(-1, 9)
+    return np.hstack([np.ones((len(points), 1)), points, products])
+
+
 def least_squares(
-    points: NDArray[np.float64], weights: NDArray[np.float64], normals: NDArray[np.float64]
+    moments: NDArray[np.float64], weights: NDArray[np.float64], normals: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return normals (n, 3), on the side of those given, and offsets (n,) of planes through points.
 
-    ``weights`` (n, M) of the points (M, 3) for each plane.
+    ``moments`` (M, 13) of the points, as ``moments_of`` returns them, ``weights`` (n, M)
+    for each plane.
     """
-    totals = np.maximum(weights.sum(axis=1), 1e-12)[:, None]
-    means = weights @ points / totals
-    spreads = np.array([(points.T * row) @ points for row in weights])
-    spreads -= totals[:, :, None] * means[:, :, None] * means[:, None]
+    sums = weights @ moments
+    totals = np.maximum(sums[:, :1], 1e-12)
+    means = sums[:, 1:4] / totals
+    spreads = sums[:, 4:].reshape(-1, 3, 3)
+    spreads = spreads - totals[:, :, None] * means[:, :, None] * means[:, None]
     fitted = np.linalg.eigh(spreads)[1][:, :, 0]
     sides = np.einsum("ni,ni->n", fitted, normals)
     fitted *= np.where(sides < 0, -1.0, 1.0)[:, None]

@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flashvggt_ros.mapping.fitted_planes import fit_near, least_squares, tukey_weights
+from flashvggt_ros.mapping.fitted_planes import (
+    fit_near,
+    least_squares,
+    moments_of,
+    tukey_weights,
+)
 
 MOST_POINTS = 20_000  # that the plane is fitted to
 SCORED_POINTS = 800  # that candidates are compared on
@@ -259,7 +264,7 @@ def _jackknife(
         return math.inf, math.inf
     given = np.repeat(normal[None], len(numbers), axis=0)
     without = weights * (groups != numbers[:, None])
-    normals, offsets = least_squares(points, without, given)
+    normals, offsets = least_squares(moments_of(points), without, given)
     factor = (len(numbers) - 1) / len(numbers)
     tilts, shifts = ((normals - normal) ** 2).sum(), ((offsets - offset) ** 2).sum()
     return math.sqrt(factor * tilts / 2), math.sqrt(factor * shifts)
