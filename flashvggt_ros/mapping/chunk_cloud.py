@@ -13,6 +13,7 @@ from flashvggt_ros.config import MapConfig
 from flashvggt_ros.frame import ChunkPrediction, MapUpdate
 from flashvggt_ros.geometry.camera import Pinhole
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.consensus import median, quantile
 from flashvggt_ros.mapping.submap import Submap
 from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
 
@@ -76,8 +77,8 @@ def select_points(
     if not is_valid.any():
         return WeightedCloud.concatenate(())
     valid = np.flatnonzero(is_valid)
-    weakest = np.quantile(confidence.ravel().take(valid), config.min_confidence)
-    farthest = config.max_depth * np.median(depth.ravel().take(valid))
+    weakest = quantile(confidence.ravel().take(valid), config.min_confidence)
+    farthest = config.max_depth * median(depth.ravel().take(valid))
     is_kept = is_valid & (confidence >= weakest) & (depth <= farthest) & ~_depth_edges(depth)
     pixels = np.flatnonzero(is_kept)
     return WeightedCloud(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.geometry.camera import Pinhole
+from flashvggt_ros.mapping.consensus import quantile
 
 WIDTH = 56  # about, of a sketch [px]
 
@@ -45,7 +46,7 @@ def sketch_depth(
     first = step // 2
     is_known = depth > 0
     if is_known.any():
-        is_known &= confidence >= np.quantile(confidence[is_known], min_confidence)
+        is_known &= confidence >= quantile(confidence[is_known], min_confidence)
     picked = np.where(is_known, depth, 0)[first::step, first::step]
     height, width = picked.shape
     small = Pinhole(

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from flashvggt_ros.config import LoopConfig
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
-from flashvggt_ros.mapping.consensus import MAD
+from flashvggt_ros.mapping.consensus import MAD, median
 from flashvggt_ros.mapping.depth_view import DepthView
 from flashvggt_ros.mapping.graph_measurements import seen_from
 from flashvggt_ros.mapping.submap import Submap
@@ -173,7 +173,7 @@ def _fit(
         return None
     points = S_first_second.transform_points(second.points[others])
     residuals = ((first.points[ones] - points) * normals).sum(axis=1)
-    sigma = max(MAD * float(np.median(np.abs(residuals))), LEAST_SIGMA * first.range)
+    sigma = max(MAD * median(np.abs(residuals)), LEAST_SIGMA * first.range)
     weights = np.clip(1 - (residuals / (TUKEY * sigma)) ** 2, 0, None) ** 2
     middles = (first.points[ones] + points) / 2
     center = middles.mean(axis=0)

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from flashvggt_ros.geometry import se3
 from flashvggt_ros.geometry.sim3 import Sim3
+from flashvggt_ros.mapping.consensus import quantile
 from flashvggt_ros.mapping.graph_factors import FREEDOMS
 from flashvggt_ros.mapping.graph_measurements import covariance_at
 from flashvggt_ros.mapping.submap import View
@@ -251,6 +252,6 @@ def most_common_ratio(ratios: NDArray[np.float64], weights: NDArray[np.float64])
 
 def _biweights(residuals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Tukey's weights (M,) of residuals (M,), for the spread of the smaller ones."""
-    width = TUKEY * max(float(np.quantile(np.abs(residuals), 0.25)) / QUARTILE, NOISE_FLOOR)
+    width = TUKEY * max(quantile(np.abs(residuals), 0.25) / QUARTILE, NOISE_FLOOR)
     weights: NDArray[np.float64] = np.clip(1 - (residuals / width) ** 2, 0, None) ** 2
     return weights
