@@ -169,9 +169,18 @@ class NodeBench:
             self.executor.spin_once(timeout_sec=0.01)
 
     def spin_until(self, condition: Callable[[], Any], seconds: float = 15.0) -> None:
-        """Spin until ``condition`` holds; fails the test when it does not in time."""
+        """Spin until ``condition`` holds; fails the test when it does not in time.
+
+        A condition on the newest of what was heard does not hold while nothing was.
+        """
+        def holds() -> Any:
+            try:
+                return condition()
+            except IndexError:
+                return False
+
         end = time.monotonic() + seconds
-        while not condition():
+        while not holds():
             assert time.monotonic() < end, f"not reached in {seconds} s: {self.listener.status}"
             self.executor.spin_once(timeout_sec=0.01)
 
