@@ -17,7 +17,9 @@ def let_idle_threads_sleep() -> bool:
     how much it matters; a value of OMP_WAIT_POLICY that is set already is kept). OpenBLAS, which
     NumPy and SciPy bring along, cannot sleep between products that follow each other as closely as
     in bundle adjustment; these are small, and two threads need twice the CPU for the same time. So
-    it keeps to the thread that asks, unless OPENBLAS_NUM_THREADS says otherwise.
+    it keeps to the thread that asks, unless OPENBLAS_NUM_THREADS says otherwise. OpenCV's threads
+    spin as well, and have read how long when it was imported: it leaves half of the processors to
+    the model, unless OPENCV_FOR_THREADS_NUM is set.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "OPENBLAS_NUM_THREADS" not in os.environ:

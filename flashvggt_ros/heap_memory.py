@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     """Let arrays of megabytes reuse freed memory; return whether that takes effect.
 
     By default glibc gives it back to the system and takes it anew, page by page, each of which the
-    system clears: an eighth of what the model costs on some CPUs. Where glibc's own environment
+    system clears: a few percent of what the model costs on a CPU. Where glibc's own environment
     variables set either limit they are kept; other C libraries are left alone.
     """
     names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")

@@ -16,13 +16,19 @@ CALLERS = {
 }
 
 
-def policy_after(program: str, **environment: str) -> str:
-    names = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+def output_of(program: str, without: str, **environment: str) -> list[str]:
+    """Words that a program prints where the variable ``without`` is unset but for what is given."""
+    kept = {name: value for name, value in os.environ.items() if name != without}
     done = subprocess.run(
-        [sys.executable, "-c", f"{program}; import os; print(os.environ['OMP_WAIT_POLICY'])"],
-        env=names | environment, cwd=ROOT, capture_output=True, text=True, check=True,
+        [sys.executable, "-c", program], env=kept | environment, cwd=ROOT, capture_output=True,
+        text=True, check=True,
     )
-    return done.stdout.split()[-1]
+    return done.stdout.split()
+
+
+def policy_after(program: str, **environment: str) -> str:
+    program += "; import os; print(os.environ['OMP_WAIT_POLICY'])"
+    return output_of(program, "OMP_WAIT_POLICY", **environment)[-1]
 
 
 def test_threads_sleep_unless_the_user_says_otherwise() -> None:
@@ -58,14 +64,9 @@ def test_opencv_leaves_half_of_the_processors_alone_unless_the_user_says_otherwi
         "print(cv2.getNumThreads(), max(1, cv2.getNumberOfCPUs() // 2))"
     )
     name = "OPENCV_FOR_THREADS_NUM"
-    kept = {other: value for other, value in os.environ.items() if other != name}
-    for environment, said in ((kept, None), (kept | {name: "3"}, "3")):
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True,
-            text=True, check=True,
-        )
-        used, half = done.stdout.split()
-        assert used == (said or half)
+    used, half = output_of(program, name)
+    assert used == half
+    assert output_of(program, name, **{name: "3"})[0] == "3"
 
 
 def test_products_of_matrices_keep_to_one_thread_unless_the_user_says_otherwise() -> None:
@@ -75,10 +76,5 @@ def test_products_of_matrices_keep_to_one_thread_unless_the_user_says_otherwise(
         "found = {lib['num_threads'] for lib in threadpool_info() if lib['user_api'] == 'blas'}\n"
         "print(*found)"
     )
-    kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
-    for environment, threads in ((kept, "1"), (kept | {"OPENBLAS_NUM_THREADS": "2"}, "2")):
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True,
-            text=True, check=True,
-        )
-        assert done.stdout.split() == [threads]
+    assert output_of(program, "OPENBLAS_NUM_THREADS") == ["1"]
+    assert output_of(program, "OPENBLAS_NUM_THREADS", OPENBLAS_NUM_THREADS="2") == ["2"]

@@ -217,8 +217,7 @@ def _view_distance(
     S_match_query = expected.S_first_second
     T_query = S_match_query.transform_pose(query.T_submap_camera[candidate.query_keyframe])
     arm = T_query[:3, 3] - S_match_query.translation
-    depth = match.keyframes[candidate.keyframe].sketch.depth
-    near = PLACE_SIGMA * float(np.median(depth[depth > 0])) if (depth > 0).any() else 0.0
+    near = PLACE_SIGMA * match.keyframes[candidate.keyframe].sketch.median
     moves = seen_from(arm)[:VIEW_FREEDOMS]
     covariance = moves @ expected.covariance @ moves.T
     covariance += np.diag(np.repeat([VIEW_SIGMA, max(near, 1e-6)], 3) ** 2)

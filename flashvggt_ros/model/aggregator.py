@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flashvggt_ros.model.attention import Attention, Block
+from flashvggt_ros.model.attention import Block
 from flashvggt_ros.model.chunk_graphs import ChunkGraphs, Stop, Stretches
-from flashvggt_ros.model.frame_parts import Share, undivided
+from flashvggt_ros.model.frame_parts import Share, shared_attention, undivided
 from flashvggt_ros.model.kernels import Kernels
 from flashvggt_ros.model.keyframes import choose_keyframes
 from flashvggt_ros.model.memory import ChunkLayout, Memory
@@ -130,8 +130,7 @@ class Aggregator(nn.Module):
     def _encoding(self, images: Tensor) -> Stretches:
         """Encode standardized images (B * N, 3, H, W), with no stop."""
         yield from ()
-        encode = partial(self.patch_embed, residual_dtype=self.residual_dtype)
-        return (self.share(encode, images),)
+        return (self.share(partial(self.patch_embed, residual_dtype=self.residual_dtype), images),)
 
     def _stretches(self, x: Tensor, chunk: _ChunkKeys) -> Stretches:
         """Run the block pairs on tokens (B, N, tokens, C), pausing where the memory is needed.
@@ -145,14 +144,14 @@ class Aggregator(nn.Module):
         for index in range(self.config.depth):
             block = self.global_blocks[index]
             assert isinstance(block, Block)
-            attend_within = partial(self.frame_blocks[index], turn=chunk.frame_turn)
-            x = within = self.share(attend_within, x)
+            x = within = self.share(partial(self.frame_blocks[index], turn=chunk.frame_turn), x)
             if index in layers:
                 q, k, v = block.project(
                     x.reshape(batch, count * tokens, -1), partial(chunk.descriptors, block.kernels),
                     chunk.source_turn,
                 )
-                attend = partial(self._attend, block.attn, chunk)
+                at_once = partial(block.attn.attend, chunk.frame_turn)
+                attend = shared_attention(at_once, self.share, count)
                 mixed = yield Stop(attend, layers[index], q, k, v)
                 assert mixed is not None
                 x = self.share(block.finish, x, mixed.reshape(batch * count, tokens, -1))
@@ -161,18 +160,6 @@ class Aggregator(nn.Module):
             if index in self._tapped:
                 outputs.append(torch.cat([within, x], dim=-1))
         return tuple(outputs)
-
-    def _attend(
-        self, attention: Attention, chunk: _ChunkKeys, q: Tensor, k: Tensor, v: Tensor
-    ) -> Tensor:
-        """Mix values (B, N * P, C) for queries of N frames, see Attention.attend."""
-        attend = partial(attention.attend, chunk.frame_turn)
-        if self.share is undivided or len(q) > 1:
-            return attend(q, k, v)
-        frames = q[0].unflatten(0, (chunk.count, -1))
-        mixed = self.share(lambda part: attend(part.flatten(0, 1)[None], k, v)[0]
-                           .unflatten(0, (len(part), -1)), frames)
-        return mixed.flatten(0, 1)[None]
 
     def _special_tokens(self, batch: int, count: int, is_first: bool) -> Tensor:
         """Camera and register tokens (B, N, specials, C)."""

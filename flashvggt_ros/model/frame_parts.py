@@ -18,11 +18,33 @@ OfFrames = Callable[..., Tensor]
 """A function of tensors (n, ...) of n frames that gives a tensor (n, ...) of the same frames."""
 Share = Callable[..., Tensor]
 """Applies an OfFrames to tensors."""
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Gives values (B, n * P, C) for queries (B, n * P, heads, head_dim), keys and values."""
 
 
 def undivided(function: OfFrames, *tensors: Tensor) -> Tensor:
     """Apply ``function`` to all frames at once."""
     return function(*tensors)
+
+
+def shared_attention(attend: Attend, share: Share, count: int) -> Attend:
+    """Return ``attend`` of one sequence of ``count`` frames, whose queries ``share`` divides.
+
+    Several sequences are attended to at once: each has keys and values of its own.
+    """
+    if share is undivided:
+        return attend
+
+    def shared(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def attend_part(frames: Tensor) -> Tensor:
+            mixed = attend(frames.flatten(0, 1)[None], k, v)
+            return mixed[0].unflatten(0, (len(frames), -1))
+
+        if len(q) > 1:
+            return attend(q, k, v)
+        return share(attend_part, q[0].unflatten(0, (count, -1))).flatten(0, 1)[None]
+
+    return shared
 
 
 class FrameParts:
