@@ -43,6 +43,8 @@ def main() -> None:
         print("queries normed and rotated, and attention")
         for name, *sizes in CASES:
             compare_attention(name, *sizes, kernels)
+        print("attention within each of 100 frames, of queries as they are")
+        compare_attention_within(kernels)
         compare_long_and_short()
         print(f"linear layers, {TOKENS} tokens")
         for channels, out in ((1024, 3072), (1024, 1024), (1024, 4096), (4096, 1024)):
@@ -78,6 +80,24 @@ def compare_attention(
     bounded = kernels.attend_bounded
     if bounded is not None:
         report(f"{name}, ours", lambda: bounded(q, *norm, k, v), exact, operations)
+
+
+def compare_attention_within(kernels: Kernels) -> None:
+    """Time torch's attention and ours within frames, as in the image encoder."""
+    tokens = SPECIALS + ROWS * COLUMNS
+    q, k, v = random(100, tokens, 3, HEADS, CHANNELS).unbind(2)
+    k, v = k.transpose(1, 2), v.transpose(1, 2)
+
+    def torchs() -> Tensor:
+        mixed = functional.scaled_dot_product_attention(q.transpose(1, 2), k, v)
+        return mixed.transpose(1, 2).flatten(2)
+
+    exact = attention_of(q[:, -64:], k, v)
+    operations = 4 * 100 * tokens**2 * HEADS * CHANNELS
+    report("torch", torchs, exact, operations)
+    unbounded = kernels.attend_unbounded
+    if unbounded is not None:
+        report("ours", lambda: unbounded(q, k, v), exact, operations)
 
 
 def exactly_turned(q: Tensor, norm: tuple[Tensor, Tensor, float, Tensor, Tensor]) -> Tensor:

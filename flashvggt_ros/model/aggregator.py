@@ -13,16 +13,14 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from flashvggt_ros.model.attention import Block
 from flashvggt_ros.model.chunk_graphs import ChunkGraphs, Stop, Stretches
+from flashvggt_ros.model.chunk_keys import ChunkKeys, KeyLayout
 from flashvggt_ros.model.frame_parts import Share, shared_attention, undivided
-from flashvggt_ros.model.kernels import Kernels
 from flashvggt_ros.model.keyframes import choose_keyframes
 from flashvggt_ros.model.memory import ChunkLayout, Memory
 from flashvggt_ros.model.model_config import ModelConfig
-from flashvggt_ros.model.rope import Rotation, patch_positions, rotation
 from flashvggt_ros.model.vit import VisionTransformer, random_tokens
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -60,7 +58,7 @@ class Aggregator(nn.Module):
         self.residual_dtype = torch.float32  # of the tokens between blocks, see Precision
         self.graphs = ChunkGraphs(0)
         self.share: Share = undivided
-        self._layouts: dict[_Layout, _ChunkKeys] = {}
+        self._layouts: dict[KeyLayout, ChunkKeys] = {}
         self._tapped = sorted({*config.taps, config.depth - 1})
         width = config.width
         self.patch_embed = VisionTransformer(
@@ -113,7 +111,7 @@ class Aggregator(nn.Module):
             keyframes = ()  # every frame is at full resolution anyway
         elif keyframes is None:
             keyframes = self._keyframes(x, is_first)
-        chunk = self._chunk_keys(_Layout(grid, count, tuple(keyframes), x.device))
+        chunk = self._chunk_keys(KeyLayout(grid, count, tuple(keyframes), x.device))
         memory.begin(chunk_layout(config, grid, count, batch=batch, references=len(keyframes)))
         recorded = None if is_first else chunk  # a submap begins too seldom to be worth it
         outputs = self.graphs.run(
@@ -132,7 +130,7 @@ class Aggregator(nn.Module):
         yield from ()
         return (self.share(partial(self.patch_embed, residual_dtype=self.residual_dtype), images),)
 
-    def _stretches(self, x: Tensor, chunk: _ChunkKeys) -> Stretches:
+    def _stretches(self, x: Tensor, chunk: ChunkKeys) -> Stretches:
         """Run the block pairs on tokens (B, N, tokens, C), pausing where the memory is needed.
 
         Returns the outputs (B * N, tokens, 2C) of the pairs that are tapped, the last one's last.
@@ -168,12 +166,12 @@ class Aggregator(nn.Module):
         chosen = torch.cat([slots[:, :1], later], dim=1) if is_first else later
         return chosen.expand(batch, -1, -1, -1)
 
-    def _chunk_keys(self, layout: _Layout) -> _ChunkKeys:
+    def _chunk_keys(self, layout: KeyLayout) -> ChunkKeys:
         """Make what a layout needs, or find it: chunks of a run are mostly alike."""
         known = self._layouts.pop(layout, None)
         if known is None:
             with torch.inference_mode(False), torch.no_grad():  # to be used in and out of that mode
-                known = _ChunkKeys(self.config, layout)
+                known = ChunkKeys(self.config, layout)
         self._layouts[layout] = known
         if len(self._layouts) > LAYOUTS_KEPT:
             self._layouts.pop(next(iter(self._layouts)))
@@ -212,89 +210,6 @@ def chunk_layout(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """All that the keys of a chunk depend on, but its tokens."""
-
-    grid: tuple[int, int]
-    count: int
-    keyframes: tuple[int, ...]
-    device: torch.device
-
-
-class _ChunkKeys:
-    """Which tokens of a chunk become keys, and where they stand; the same in every block."""
-
-    def __init__(self, config: ModelConfig, layout: _Layout) -> None:
-        rows, columns = layout.grid
-        device = layout.device
-        self.grid, self.count, self.specials = layout.grid, layout.count, config.specials
-        self.keyframes = layout.keyframes
-        self.small = (rows // config.kv_downfactor, columns // config.kv_downfactor)
-        self.is_bilinear = config.revision == "r1"
-        row = _nearest(rows, self.small[0], device)
-        column = _nearest(columns, self.small[1], device)
-        self.cells = (row[:, None] * columns + column).flatten()
-        self.taps, self.tap_weights = _bilinear_taps(layout.grid, self.small, device)
-        positions = patch_positions(rows, columns, self.specials, device)
-        self.frame_turn = rotation(positions, config.width // config.heads, config.rope_base)
-        frame = torch.arange(len(positions), device=device)
-        descriptor = torch.cat([frame[: self.specials], self.cells + self.specials])
-        source = frame[self.specials:].repeat(len(self.keyframes))
-        source = torch.cat([source, descriptor.repeat(self.count)])
-        self.source_turn: Rotation = self.frame_turn.select(source)
-
-    def descriptors(self, kernels: Kernels, normed: Tensor) -> Tensor:
-        """Return tokens (B, M, C) to make keys and values of, from normalized ones (B, N * P, C).
-
-        R1 interpolates patches bilinearly (two taps per axis, no antialias), R2 takes the patch at
-        each cell's top left. Both sit at that patch's position, as upstream has it.
-        """
-        x = normed.unflatten(1, (self.count, -1))
-        specials, patches = x[:, :, : self.specials], x[:, :, self.specials:]
-        if not self.is_bilinear:
-            small = patches[:, :, self.cells]
-        elif self.small == self.grid:
-            small = patches
-        else:
-            small = kernels.blend(patches, self.taps, self.tap_weights)
-        frames = torch.cat([specials, small], dim=2).flatten(1, 2)
-        reference = [patches[:, frame] for frame in self.keyframes]
-        return torch.cat([*reference, frames], dim=1)
-
-
 def _attend(memory: Memory, stop: Stop) -> Tensor:
     """Add a stop's keys and values to the memory, and attend to all of it."""
     return stop.attend(stop.q, *memory.extend(stop.layer, stop.k, stop.v))
-
-
-def _nearest(size: int, out: int, device: torch.device) -> Tensor:
-    """Return indices (out,) of nearest-neighbor resampling from ``size``, as torch rounds them."""
-    index = torch.arange(size, dtype=torch.float32, device=device)
-    return functional.interpolate(index[None, None], size=out, mode="nearest")[0, 0].long()
-
-
-def _bilinear_taps(
-    grid: tuple[int, int], small: tuple[int, int], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Patches (4, cells) that bilinear resampling reads, and their weights (4, cells, 1).
-
-    As functional.interpolate with align_corners False, of which four patches per cell are all that
-    is read: resampling whole maps moves all of them, to where channels stand first and back.
-    """
-    (row, row_share), (column, column_share) = (
-        _linear_taps(size, out, device) for size, out in zip(grid, small, strict=True)
-    )
-    indices = row[:, None, :, None] * grid[1] + column[None, :, None, :]  # (2, 2, rows, columns)
-    shares = row_share[:, None, :, None] * column_share[None, :, None, :]
-    return indices.flatten(2).flatten(0, 1), shares.flatten(2).flatten(0, 1)[..., None]
-
-
-def _linear_taps(size: int, out: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Lower and upper index (2, out) of linear resampling from ``size``, and their weights."""
-    center = (torch.arange(out, dtype=torch.float32, device=device) + 0.5) * (size / out) - 0.5
-    center = center.clamp(min=0)
-    lower = center.long()
-    upper = (lower + 1).clamp(max=size - 1)
-    share = center - lower
-    return torch.stack([lower, upper]), torch.stack([1 - share, share])

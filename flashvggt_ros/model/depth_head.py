@@ -14,7 +14,7 @@ from flashvggt_ros.model.kernels import PLAIN, Kernels, KernelUser
 HIDDEN_CHANNELS = 32
 PLACES_KEPT = 32
 EMBEDDING_SHARE = 0.1
-FRAMES_AT_ONCE = 8  # at 392x518 in float32 about 0.3 GB of maps each
+FRAMES_AT_ONCE = 20  # at 392x518 about 0.3 GB of maps each, in 16 bits the half
 # At 224 px the largest maps, 32 channels at full size, are then below the 32 MB from which on glibc
 # takes memory from the system anew each time, page by page: on a CPU that costs as much as a layer.
 FRAMES_AT_ONCE_ON_CPU = 4
@@ -152,9 +152,13 @@ class DepthHead(KernelUser):
         aspect = size[1] / size[0]
         levels = []
         for tap, project, resize in zip(taps, self.projects, self.resize_layers, strict=True):
-            x = self.norm(tap.to(self.norm.weight.dtype)).transpose(1, 2).unflatten(2, grid)
+            norm = self.norm
+            x = self.kernels.normalize(tap, norm.weight, norm.bias, norm.eps, norm.weight.dtype)
             place = _place(grid, project.out_channels, aspect, x.device)
-            levels.append(resize(self.kernels.convolve_resize(project, x, grid, place)))
+            x = x.transpose(1, 2).unflatten(2, grid)
+            x = self.kernels.convolve_resize(project, x, grid, place)
+            is_sized = isinstance(resize, nn.Identity)
+            levels.append(x if is_sized else self.kernels.convolve(resize, x))
         scratch = self.scratch
         place = _place(size, scratch.output_conv1.out_channels, aspect, x.device)
         x = self.kernels.convolve_resize(

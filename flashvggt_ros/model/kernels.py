@@ -12,7 +12,7 @@ import importlib.util
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +100,8 @@ def gelu_product(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def convolve(
-    convolution: nn.Conv2d, x: Tensor, added: Sequence[Tensor] = (), *, is_cut: bool = False
+    convolution: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, added: Sequence[Tensor] = (), *,
+    is_cut: bool = False,
 ) -> Tensor:
     """Convolve ``x`` (N, C, h, w) and add up to two tensors; ``is_cut``: the positive part of it.
 
@@ -136,11 +137,19 @@ def read_maps(hidden: nn.Conv2d, last: nn.Conv2d, x: Tensor) -> Tensor:
     return maps
 
 
-def _convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+def _convolve(convolution: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> Tensor:
     bias = convolution.bias
+    return products(convolution, x, None if bias is None else bias.to(x.dtype))
+
+
+def products(
+    convolution: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, bias: Tensor | None
+) -> Tensor:
+    """Convolve, upwards or downwards, with another bias."""
+    if isinstance(convolution, nn.ConvTranspose2d):
+        return functional.conv_transpose2d(x, convolution.weight, bias, convolution.stride)
     return functional.conv2d(
-        x, convolution.weight, None if bias is None else bias.to(x.dtype), convolution.stride,
-        convolution.padding,
+        x, convolution.weight, bias, convolution.stride, convolution.padding
     )
 
 
@@ -158,8 +167,9 @@ class Kernels:
     """The functions of this file, or faster ones that compute the same.
 
     ``attend_bounded``: attention whose scores are known to be small, of queries as they are before
-    ``turn``, see attention_hopper; None where there is nothing faster than torch's. It takes
-    bfloat16, and heads of ``bounded_head_dim`` channels.
+    ``turn``, ``attend_unbounded``: of queries that are not turned, with any scores, see
+    attention_hopper; None where there is nothing faster than torch's. They take bfloat16, and heads
+    of ``attend_head_dim`` channels.
     """
 
     normalize: Callable[..., Tensor] = normalize
@@ -172,7 +182,8 @@ class Kernels:
     convolve_resize: Callable[..., Tensor] = convolve_resize
     read_maps: Callable[..., Tensor] = read_maps
     attend_bounded: Callable[..., Tensor] | None = None
-    bounded_head_dim: int = 64
+    attend_unbounded: Callable[..., Tensor] | None = None
+    attend_head_dim: int = 64
 
 
 PLAIN = Kernels()
@@ -225,10 +236,12 @@ def _triton_kernels(device: torch.device) -> Kernels:
 
     is_hopper = torch.cuda.get_device_capability(device) == (9, 0)
     if not is_hopper or not triton.__version__.startswith(GLUON_VERSIONS):
-        return triton_kernels(None)
-    from flashvggt_ros.model.attention_hopper import attend
+        return triton_kernels()
+    from flashvggt_ros.model.attention_hopper import attend_bounded, attend_unbounded
 
-    return triton_kernels(attend)
+    return replace(
+        triton_kernels(), attend_bounded=attend_bounded, attend_unbounded=attend_unbounded
+    )
 
 
 class KernelUser(nn.Module):

@@ -21,22 +21,24 @@ from flashvggt_ros.model.map_kernels_triton import convolve, convolve_resize, re
 ELEMENTS = 1024  # of a program that adds
 
 
-def triton_kernels(attend_bounded: Callable[..., Tensor] | None) -> Kernels:
-    """Kernels for tensors on a GPU."""
+def triton_kernels() -> Kernels:
+    """Kernels for tensors on a GPU, all but attention."""
     return Kernels(
         normalize=normalize, turn=turn, add=add, add_and_normalize=add_and_normalize, blend=blend,
         gelu_product=gelu_product, convolve=convolve, convolve_resize=convolve_resize,
-        read_maps=read_maps, attend_bounded=attend_bounded,
+        read_maps=read_maps,
     )
 
 
 def normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-    """As kernels.normalize."""
-    x = x.contiguous()
-    normed = torch.empty_like(x, dtype=dtype)
+    """As kernels.normalize; ``x`` (N, L, C) may be a part of all tokens, without a copy of it."""
+    if x.ndim != 3 or x.stride(2) != 1:
+        x = x.contiguous()
+    normed = torch.empty(x.shape, dtype=dtype, device=x.device)
     rows, width = x.numel() // x.shape[-1], x.shape[-1]
+    length, *strides = (rows, 0, width) if x.ndim != 3 else (x.shape[1], x.stride(0), x.stride(1))
     _norm_kernel[(rows,)](
-        x, x, x, x, weight, bias, normed, eps, width, HAS_BRANCH=False,
+        x, length, *strides, x, x, x, weight, bias, normed, eps, width, HAS_BRANCH=False,
         BLOCK=triton.next_power_of_2(width),
     )
     return normed
@@ -56,7 +58,7 @@ def add_and_normalize(
     total, normed = torch.empty_like(x), torch.empty_like(x, dtype=dtype)
     rows, width = x.numel() // x.shape[-1], x.shape[-1]
     _norm_kernel[(rows,)](
-        x, branch, gamma, total, weight, bias, normed, eps, width, HAS_BRANCH=True,
+        x, rows, 0, width, branch, gamma, total, weight, bias, normed, eps, width, HAS_BRANCH=True,
         BLOCK=triton.next_power_of_2(width),
     )
     return total, normed
@@ -115,13 +117,15 @@ def gelu_product(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return hidden.view(*x.shape[:-1], -1)
 
 
-@triton.jit
-def _norm_kernel(x, branch, gamma, total, weight, bias, normed, eps, width,
-                 HAS_BRANCH: tl.constexpr, BLOCK: tl.constexpr):
-    start = tl.program_id(0).to(tl.int64) * width
+@triton.jit(do_not_specialize=["length"])  # one kernel for any number of frames
+def _norm_kernel(x, length, batch_stride, row_stride, branch, gamma, total, weight, bias, normed,
+                 eps, width, HAS_BRANCH: tl.constexpr, BLOCK: tl.constexpr):
+    number = tl.program_id(0).to(tl.int64)
+    start = number * width
     column = tl.arange(0, BLOCK)
     inside = column < width
-    row = tl.load(x + start + column, mask=inside, other=0.0).to(tl.float32)
+    source = x + number // length * batch_stride + number % length * row_stride
+    row = tl.load(source + column, mask=inside, other=0.0).to(tl.float32)
     if HAS_BRANCH:
         scale = tl.load(gamma + column, mask=inside, other=0.0).to(tl.float32)
         row += tl.load(branch + start + column, mask=inside, other=0.0).to(tl.float32) * scale

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flashvggt_ros.model.attention import Block
+from flashvggt_ros.model.kernels import KernelUser
+
+GPU_MULTIPLE = 8  # of channels, for products in 16 bits
 
 
 def random_tokens(*shape: int, deviation: float) -> nn.Parameter:
@@ -29,15 +32,22 @@ class PatchProjection(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Tokens (N, patches, width) of images (N, 3, H, W), row by row, in the weights' type.
 
-        As the convolution does, which a matrix product of whole patches is faster than.
+        As the convolution does, which a matrix product of whole patches is faster than: on a GPU
+        with zeros behind each, as its fast products read whole groups of channels.
         """
         weight, size = self.proj.weight, self.proj.kernel_size
         grid = images.unflatten(3, (-1, size[1])).unflatten(2, (-1, size[0]))
-        patches = grid.permute(0, 2, 4, 1, 3, 5).to(weight.dtype).flatten(3).flatten(1, 2)
-        return functional.linear(patches, weight.flatten(1), self.proj.bias)
+        grid = grid.permute(0, 2, 4, 1, 3, 5)
+        matrix = weight.flatten(1)
+        spare = -matrix.shape[1] % GPU_MULTIPLE if images.is_cuda else 0
+        patches = matrix.new_zeros(*grid.shape[:3], matrix.shape[1] + spare)
+        patches[..., : matrix.shape[1]].unflatten(3, grid.shape[3:]).copy_(grid)
+        return functional.linear(
+            patches.flatten(1, 2), functional.pad(matrix, (0, spare)), self.proj.bias
+        )
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(KernelUser):
     """Encodes images one by one; ``grid``: the side of the learned position embedding [patches]."""
 
     def __init__(
@@ -81,7 +91,8 @@ class VisionTransformer(nn.Module):
         for block in self.blocks:
             x = block(x)
         patches = x[:, 1 + registers.shape[1]:]
-        return self.norm(patches.to(self.norm.weight.dtype)).to(x.dtype)
+        norm = self.norm
+        return self.kernels.normalize(patches, norm.weight, norm.bias, norm.eps, x.dtype)
 
     def _position_embedding(self, height: int, width: int) -> Tensor:
         """Resample the embedding to an image's size (1, 1 + patches, C): bicubic, antialiased."""

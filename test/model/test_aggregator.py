@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from flashvggt_ros.model.aggregator import LAYOUTS_KEPT, _ChunkKeys, _Layout
+from flashvggt_ros.model.aggregator import LAYOUTS_KEPT
+from flashvggt_ros.model.chunk_keys import ChunkKeys, KeyLayout
 from flashvggt_ros.model.flashvggt import FlashVGGT
 from flashvggt_ros.model.kernels import PLAIN
 
@@ -11,7 +12,7 @@ from flashvggt_ros.model.kernels import PLAIN
 @pytest.mark.parametrize("factor", [1, 2])
 def test_descriptors_are_patches_interpolated_bilinearly(make_model, grid, factor):
     config = make_model(kv_downfactor=factor).config
-    chunk = _ChunkKeys(config, _Layout(grid, 3, (), torch.device("cpu")))
+    chunk = ChunkKeys(config, KeyLayout(grid, 3, (), torch.device("cpu")))
     patches = grid[0] * grid[1]
     x = torch.randn(2, 3, 5 + patches, 16, generator=torch.Generator().manual_seed(0))
 

@@ -32,14 +32,14 @@ def exact(
 def check(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, weight: float = 1.0, rows: int = 0
 ) -> None:
-    from flashvggt_ros.model.attention_hopper import attend
+    from flashvggt_ros.model.attention_hopper import attend_bounded
 
     norm = torch.nn.LayerNorm(64).cuda().requires_grad_(False)
     norm.weight.uniform_(0.5 * weight, weight)
     norm.bias.normal_()
     positions = patch_positions(2, (rows or q.shape[1]) // 2 - 3, 6, torch.device("cuda"))
     turn = rotation(positions, 64, 100.0)
-    ours = attend(q, norm.weight, norm.bias, norm.eps, turn.cos, turn.sin, k, v)
+    ours = attend_bounded(q, norm.weight, norm.bias, norm.eps, turn.cos, turn.sin, k, v)
     expected = exact(q, norm, turn, k, v)
     assert ours.shape == expected.shape
     assert (ours - expected).norm() < 5e-3 * expected.norm()
@@ -74,6 +74,47 @@ def test_parts_of_a_fused_projection():
     fused = torch.randn(3, 120, 3 * HEADS * 64, device="cuda").bfloat16()
     q, k, v = fused.unflatten(-1, (3, HEADS, 64)).unbind(2)
     check(q, k.transpose(1, 2), v.transpose(1, 2))
+
+
+@pytest.mark.parametrize("count", [1, 31, 128, 130, 197, 1041])
+def test_queries_as_they_are(count):
+    """Sequences attend within themselves: of the last keys some widths are apart."""
+    from flashvggt_ros.model.attention_hopper import attend_unbounded
+
+    fused = torch.randn(3, count, 3 * HEADS * 64, device="cuda").bfloat16()
+    q, k, v = fused.unflatten(-1, (3, HEADS, 64)).unbind(2)
+    for size in (1.0, 8.0):  # scores of one, of tens
+        ours = attend_unbounded(size * q, k.transpose(1, 2), v.transpose(1, 2))
+        scores = torch.einsum("blhc,bmhc->bhlm", size * q.double(), k.double()) / 8
+        expected = torch.einsum("bhlm,bmhc->blhc", scores.softmax(-1), v.double()).flatten(2)
+        assert (ours - expected).norm() < 5e-3 * expected.norm()
+
+
+def test_more_sequences_than_the_gpu_has_processors():
+    from flashvggt_ros.model.attention_hopper import attend_unbounded
+
+    q, k, v = torch.randn(3, 300, 200, HEADS, 64, device="cuda").bfloat16().unbind()
+    k, v = k.transpose(1, 2), v.transpose(1, 2)
+    expected = functional.scaled_dot_product_attention(q.transpose(1, 2).double(), k.double(),
+                                                       v.double()).transpose(1, 2).flatten(2)
+    assert (attend_unbounded(q, k, v) - expected).norm() < 5e-3 * expected.norm()
+
+
+@pytest.mark.parametrize("above", [80.0, 200.0])
+def test_scores_that_rise_too_far_are_not_silently_wrong(above):
+    """Only the first key's score is ``above`` all others, which are zero."""
+    from flashvggt_ros.model.attention_hopper import attend_unbounded
+
+    q = torch.ones(1, 300, HEADS, 64, device="cuda").bfloat16()
+    k = torch.zeros(1, HEADS, 300, 64, device="cuda").bfloat16()
+    k[:, :, 0] = above / 8
+    v = torch.randn(1, HEADS, 300, 64, device="cuda").bfloat16()
+    ours = attend_unbounded(q, k, v)
+    if above > 88:
+        assert not ours.isfinite().any()
+    else:
+        expected = v[:, :, 0].flatten(1).expand(300, -1)
+        assert (ours[0] - expected).norm() < 5e-3 * expected.norm()
 
 
 def test_scores_near_the_largest_allowed():

@@ -37,12 +37,13 @@ def test_a_model_computes_with_the_kernels_it_is_given(make_model, images):
     config = model.config
     in_camera_head = config.camera_depth * config.camera_iterations
     blocks = config.encoder_depth + 2 * config.depth + in_camera_head
-    assert calls["normalize"] == calls["add"] == calls["add_and_normalize"] == blocks
+    pieces = -(-len(images) // FRAMES_AT_ONCE_ON_CPU)
+    assert calls["normalize"] == blocks + 1 + pieces * 4  # of the encoder, and of the depth head
+    assert calls["add"] == calls["add_and_normalize"] == blocks
     assert calls["turn"] == 2 * 2 * config.depth
     assert calls["blend"] == len(config.descriptor_blocks)
     assert calls["gelu_product"] == blocks + config.camera_iterations  # and the pose branch
-    pieces = -(-len(images) // FRAMES_AT_ONCE_ON_CPU)
-    assert calls["convolve"] == pieces * (4 + 7 + 7)  # levels, and two in each residual unit
+    assert calls["convolve"] == pieces * (3 + 4 + 7 + 7)  # sizes, levels, two in residual units
     assert calls["convolve_resize"] == pieces * (4 + 4 + 1)  # projections, levels, the whole
     assert calls["read_maps"] == pieces
 

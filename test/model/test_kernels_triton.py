@@ -30,7 +30,7 @@ def _products_in_float32():
 def fused():
     from flashvggt_ros.model.kernels_triton import triton_kernels
 
-    return triton_kernels(None)
+    return triton_kernels()
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
@@ -73,6 +73,15 @@ def test_norms_and_sums(fused, dtype, out, width):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
+def test_patches_are_normed_where_they_stand_behind_special_tokens(fused, dtype):
+    patches = random(3, 5 + 12, 64, dtype=dtype)[:, 5:]
+    weight, bias = random(2, 64, seed=2)
+    for tokens in (patches, patches.transpose(0, 1), patches[:, :1], patches[0]):
+        assert_near(fused.normalize(tokens, weight, bias, 1e-5, dtype),
+                    PLAIN.normalize(tokens, weight, bias, 1e-5, dtype))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize(("heads", "channels"), [(5, 64), (2, 8)])
 def test_queries_in_a_fused_projection_are_normed_and_turned(fused, dtype, heads, channels):
     q, k, _ = random(3, 6, 3, heads, channels, dtype=dtype).unbind(2)
@@ -101,6 +110,13 @@ def test_what_follows_a_convolution(fused, has_bias, terms, is_cut):
     added = [random(2, 12, 5, 7, seed=seed) for seed in range(terms)]
     assert_near(fused.convolve(convolution, x, added, is_cut=is_cut),
                 PLAIN.convolve(convolution, x, added, is_cut=is_cut))
+
+
+def test_what_follows_a_convolution_that_enlarges(fused):
+    torch.manual_seed(0)
+    enlarging = torch.nn.ConvTranspose2d(8, 12, 4, stride=4).requires_grad_(False).to(DEVICE)
+    x = random(2, 8, 5, 7)
+    assert_near(fused.convolve(enlarging, x), enlarging(x))
 
 
 @pytest.mark.parametrize("size", [(5, 7), (9, 13), (1, 1), (40, 33)])

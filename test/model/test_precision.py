@@ -117,11 +117,30 @@ def bounded_calls(make_model, images, weight: float) -> list[int]:
         block.attn.q_norm.weight.data.fill_(weight)
     expected = run(model, images, PRECISIONS["bf16"])
     head_dim = model.config.width // model.config.heads
-    use_kernels(model, replace(PLAIN, attend_bounded=attend, bounded_head_dim=head_dim))
+    use_kernels(model, replace(PLAIN, attend_bounded=attend, attend_head_dim=head_dim))
     ours = run(model, images, PRECISIONS["bf16"])
     torch.testing.assert_close(ours.depth, expected.depth)
     torch.testing.assert_close(ours.pose_enc, expected.pose_enc)
     return calls
+
+
+def test_the_encoder_attends_with_what_takes_any_scores(make_model, images):
+    calls = []
+
+    def attend(q, k, v):
+        calls.append(k.shape[2])
+        mixed = functional.scaled_dot_product_attention(q.transpose(1, 2), k, v)
+        return mixed.transpose(1, 2).flatten(2)
+
+    model = make_model()
+    set_precision(model, PRECISIONS["bf16"])
+    expected = run(model, images, PRECISIONS["bf16"])
+    head_dim = model.config.width // model.config.encoder_heads
+    use_kernels(model, replace(PLAIN, attend_unbounded=attend, attend_head_dim=head_dim))
+    ours = run(model, images, PRECISIONS["bf16"])
+    torch.testing.assert_close(ours.depth, expected.depth)
+    chunks, tokens = len(images.split(3)), calls[0]
+    assert calls == [tokens] * chunks * len(model.aggregator.patch_embed.blocks)
 
 
 def test_attention_without_a_maximum_is_used_where_norms_keep_scores_small(make_model, images):
