@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from flashvggt_ros.closed_pipes import silent_when_unread
+from flashvggt_ros.commands import importing
 from flashvggt_ros.viewer.options import PROGRAM, add_node_options, view_parser
 
 ROS_ARGUMENTS = "--ros-args"
@@ -25,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if {"-h", "--help"} & set(given):
         view_parser().parse_args(["--help"])
     try:
-        from flashvggt_ros.ros import node_view
+        with importing():
+            from flashvggt_ros.ros import node_view
     except ImportError as error:
         print(f"{PROGRAM}: {NO_ROS} ({error})", file=sys.stderr)
         return 2
@@ -34,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _path_among(given: Sequence[str]) -> str:
     """The word that is neither an option nor an option's value; empty where there is none."""
-    from flashvggt_ros.tools.replay_options import add_replay_options  # NumPy and more
+    with importing():
+        from flashvggt_ros.tools.replay_options import add_replay_options  # NumPy and more
 
     parser = argparse.ArgumentParser(prog=PROGRAM, add_help=False)
     parser.add_argument("path", nargs="?", default="")
@@ -45,8 +48,9 @@ def _path_among(given: Sequence[str]) -> str:
 
 
 def _show_path(path: Path, given: Sequence[str]) -> int:
-    from flashvggt_ros.tools import replay, saved_view  # torch and more
-    from flashvggt_ros.tools.evaluation.inputs import is_other_file, is_run_folder
+    with importing():
+        from flashvggt_ros.tools import replay, saved_view  # torch and more
+        from flashvggt_ros.tools.evaluation.inputs import is_other_file, is_run_folder
 
     if not path.exists():
         print(f"{PROGRAM}: {path} does not exist", file=sys.stderr)

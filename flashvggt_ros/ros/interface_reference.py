@@ -23,6 +23,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSDurabilityPolicy, QoSReliabilityPolicy
 from rclpy.subscription import Subscription
 
+from flashvggt_ros import commands
 from flashvggt_ros.ros import interface_notes as notes
 from flashvggt_ros.ros.node import MappingNode
 from flashvggt_ros.ros.node_lifetime import load_model
@@ -166,7 +167,10 @@ def _command_section(root: Path) -> Iterator[str]:
     yield "| Command | What |\n| --- | --- |"
     for line in setup["options.entry_points"]["console_scripts"].strip().splitlines():
         command, _, function = line.partition(" = ")
-        module = root / Path(*function.partition(":")[0].split(".")).with_suffix(".py")
+        name, _, function = function.partition(":")
+        if name == commands.__name__:
+            name = getattr(commands, function).args[0]
+        module = root / Path(*name.split(".")).with_suffix(".py")
         text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
         yield f"| `{command}` | {_sentence(text.splitlines()[0].removeprefix(f'{command}: '))} |"
     yield ""
