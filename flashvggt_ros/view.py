@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.commands import importing
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.viewer.options import PROGRAM, add_node_options, view_parser
 
 ROS_ARGUMENTS = "--ros-args"
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     path = _path_among(given)
     if path:
-        return _show_path(Path(path).expanduser(), given)
+        return _show_path(expanded(path), given)
     if {"-h", "--help"} & set(given):
         view_parser().parse_args(["--help"])
     try:

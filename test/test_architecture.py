@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flashvggt_ros"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"config", "frame", "geometry", "robot"}
+BASE = {"config", "frame", "geometry", "home_paths", "robot"}
 MAY_IMPORT = {
     "parameter": set(),
     "config": {"parameter"},
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "closed_pipes": set(),
     "commands": set(),  # imports any by name
     "heap_memory": set(),
+    "home_paths": set(),
     "out_of_memory": set(),
     "shared_work": set(),
     "geometry": set(),
@@ -47,7 +48,7 @@ MAY_IMPORT = {
                    "out_of_memory", "sensors", "model", "mapping", "slam", "chunk_predictor",
                    "msg", "srv", "viewer"},
     # A command line with both sources; nothing imports it.
-    "view": {"closed_pipes", "commands", "ros", "tools", "viewer"},
+    "view": {"closed_pipes", "commands", "home_paths", "ros", "tools", "viewer"},
 }
 ROS_PACKAGES = re.compile(
     r"rclpy|launch|launch_ros|ament_index_python|cv_bridge|tf2_\w+|tf_transformations"

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.model.flashvggt import FlashVGGT
 from flashvggt_ros.model.model_config import PRESETS, ModelConfig
 from flashvggt_ros.model.released_weights import released_weights
@@ -68,7 +69,7 @@ def resolve_checkpoint(
         path, declared = released_weights(EMBEDDED, has_own_hash=bool(sha256))
         expected = {"the hub": declared, CONFIGURED: sha256}
         return load_checkpoint(path, name=name, config=PRESETS[name], expected=expected)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_file():
         known = ", ".join((EMBEDDED, *RELEASED, UNTRAINED))
         raise ValueError(f"checkpoint '{name}' is neither a file nor one of {known}")

@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from tf2_msgs.msg import TFMessage
 
 from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.counts import number
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.msg import MapStatus
 from flashvggt_ros.ros.clouds import read_cloud
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv if argv is None else [PROGRAM, *argv])
     arguments = _parser().parse_args(remove_ros_args(given)[1:])
-    folder = Path(arguments.output).expanduser()
+    folder = expanded(arguments.output)
     with stoppable_node("flashvggt_record", given) as (node, stop):
         try:
             with RecordingFolder(folder) as recording:

@@ -20,6 +20,7 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.sensors.checked_reader import CheckedReader
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -82,7 +83,7 @@ class Bag:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = expanded(path)
         self._reader = _open(self.path)
         self._typestore = get_typestore(Stores.LATEST)
         self._missing: dict[str, int] = {}  # of topics that were read to the end

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.counts import positive_count
 from flashvggt_ros.geometry.camera import Calibration, Pinhole
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.mapping.map_io import write_tum
 from flashvggt_ros.tools.camera_bag import CameraBag
 from flashvggt_ros.tools.conversion.euroc import read_euroc
@@ -66,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 2 for misuse and missing files, or 130 (stopped)."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    output = Path(arguments.output).expanduser()
+    output = expanded(arguments.output)
     try:
-        folder = Path(arguments.folder).expanduser()
+        folder = expanded(arguments.folder)
         if not folder.is_dir():
             hint = ": it is a file; unpack it, and name the folder" if folder.exists() else ""
             raise ValueError(f"there is no folder {folder}{hint}")

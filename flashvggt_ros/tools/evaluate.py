@@ -12,6 +12,7 @@ from tqdm import tqdm
 from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.config import build_config
 from flashvggt_ros.counts import positive_count
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.tools.evaluation import runner
 from flashvggt_ros.tools.evaluation.inputs import (
     Job,
@@ -74,9 +75,9 @@ def _run(arguments: argparse.Namespace) -> int:
     _check_output(arguments.output)
     if len(pairs) == 1 and is_run_folder(pairs[0][0]):
         run, truth = pairs[0]
-        output = Path(arguments.output or run).expanduser()
+        output = expanded(arguments.output or run)
         return _score_run(run, truth, output, arguments.surfaces)
-    if arguments.surfaces and not Path(arguments.surfaces).expanduser().is_file():
+    if arguments.surfaces and not expanded(arguments.surfaces).is_file():
         raise ValueError(f"--surfaces {arguments.surfaces} is no file")
     if not arguments.output:
         if len(pairs) == 1 and not pairs[0][0].exists():
@@ -84,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ValueError("several inputs, and bags, need --output DIR for their results")
     values = parameter_values(arguments)
     build_config({name: value for name, value in values.items() if name not in OF_EACH_BAG})
-    output = Path(arguments.output).expanduser().absolute()
+    output = expanded(arguments.output).absolute()
     jobs = _jobs(pairs, output, arguments)
     output.mkdir(parents=True, exist_ok=True)
     if not arguments.ray:
@@ -99,7 +100,7 @@ def _check_output(output: str | None) -> None:
 
     Reports of ours lie beside their metrics.
     """
-    folder = Path(output).expanduser() if output else None
+    folder = expanded(output) if output else None
     if folder and folder.is_file():
         raise ValueError(f"--output {output} is a file: name a folder")
     if folder and (folder / "metadata.yaml").is_file():
@@ -152,7 +153,7 @@ def _jobs(
     pairs: Sequence[tuple[Path, str]], output: Path, arguments: argparse.Namespace
 ) -> list[Job]:
     names = name_inputs([path for path, _ in pairs])
-    surfaces = str(Path(arguments.surfaces).expanduser().absolute()) if arguments.surfaces else ""
+    surfaces = str(expanded(arguments.surfaces).absolute()) if arguments.surfaces else ""
     return [
         Job(name, path.absolute(), absolute_truth(truth), output / name, surfaces,
             _replay_options(arguments), arguments.again)
@@ -168,7 +169,7 @@ def _replay_options(arguments: argparse.Namespace) -> tuple[str, ...]:
     for name in ("params_file", "checkpoint", "device"):
         value = getattr(arguments, name)
         if value is not None:
-            file = Path(value).expanduser()
+            file = expanded(value)
             words += [f"--{name.replace('_', '-')}",
                       str(file.absolute()) if name != "device" and file.is_file() else value]
     if arguments.max_frames:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.geometry.se3 import matrix_from_quaternion, pose
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.mapping.map_io import FARTHEST_M, is_lost, read_tracked_tum, tum_lines
 from flashvggt_ros.sensors.bag_reader import Bag, BagTopic
 
@@ -51,9 +52,9 @@ def read_ground_truth(source: str) -> GroundTruth:
     """
     bag_path, topic, frames = _split(source)
     if not topic:
-        if not Path(source).expanduser().is_file():
+        if not expanded(source).is_file():
             raise ValueError(f"{source} is no ground-truth file: name FILE.tum or BAG:TOPIC")
-        stamps, poses, lost = _read_file(Path(source).expanduser())
+        stamps, poses, lost = _read_file(expanded(source))
     else:
         stamps, poses, lost = _read_bag(bag_path, topic, frames)
     if not len(stamps):
@@ -65,12 +66,12 @@ def read_ground_truth(source: str) -> GroundTruth:
 
 def _split(source: str) -> tuple[str, str, str]:
     """Bag, topic and frames; the topic is empty where the source is no BAG:TOPIC."""
-    if Path(source).expanduser().exists():
+    if expanded(source).exists():
         return source, "", ""
     parts = source.split(":")
     for count in range(1, len(parts)):
         bag = ":".join(parts[:count])
-        if Path(bag).expanduser().exists():
+        if expanded(bag).exists():
             return bag, parts[count], ":".join(parts[count + 1 :])
     return source, "", ""
 

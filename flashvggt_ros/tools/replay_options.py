@@ -9,6 +9,7 @@ from typing import Any
 
 from flashvggt_ros.config import Config, build_config
 from flashvggt_ros.counts import count
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.sensors.bag_reader import Bag, BagError, ImageTopic
 from flashvggt_ros.tools.run_config import parse_assignments, read_parameter_file
 from flashvggt_ros.tools.run_folder import RunFolder
@@ -108,7 +109,7 @@ def check_map(arguments: argparse.Namespace) -> None:
     """Raise ValueError where the map to begin with is missing, or would be written into."""
     if arguments.localize and not arguments.map:
         raise ValueError("--localize needs a map to find the place in: name it with --map")
-    output = Path(arguments.output).expanduser().resolve() if arguments.output else None
+    output = expanded(arguments.output).resolve() if arguments.output else None
     if arguments.map and output and arguments.map.resolve().is_relative_to(output):
         raise ValueError(f"--map {arguments.map} lies in --output, where it would be overwritten")
     if arguments.map and output and output.is_relative_to(arguments.map.resolve()):

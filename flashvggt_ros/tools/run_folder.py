@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.config import Config
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.mapping.map_archive import MANIFEST, save_map
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
@@ -39,7 +40,7 @@ class RunFolder:
     """A folder for results. Raises ValueError when it holds files that no run of ours wrote."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = expanded(path)
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"--output {self.path} is a file: name a folder")
         foreign = [

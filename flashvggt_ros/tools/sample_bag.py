@@ -20,6 +20,7 @@ from tqdm import tqdm
 from flashvggt_ros import __version__
 from flashvggt_ros.closed_pipes import silent_when_unread
 from flashvggt_ros.geometry.camera import Calibration, Pinhole
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.mapping.map_io import write_ply, write_tum
 from flashvggt_ros.mapping.voxel_grid import WeightedCloud, fuse_voxels
 from flashvggt_ros.tools.camera_bag import CameraBag
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         width, height = _size(arguments.size)
         recipe = Recipe(arguments.seconds, arguments.rate, width, height, arguments.seed,
                         arguments.fov)
-        made = make_sample_bag(Path(arguments.output), recipe)
+        made = make_sample_bag(expanded(arguments.output), recipe)
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2

@@ -13,6 +13,7 @@ import numpy as np
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import FrameStamp
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.mapping.map import Map
 from flashvggt_ros.mapping.map_archive import MANIFEST, load_map
 from flashvggt_ros.mapping.map_io import read_ply, read_tum
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, help="a run, or a saved map")
     add_page_options(parser)
     arguments = parser.parse_args(argv)
-    folder = arguments.folder.expanduser()
+    folder = expanded(arguments.folder)
     try:
         with open_page(arguments) as page:
             show_folder(folder, page)

@@ -10,6 +10,7 @@ from typing import Any
 
 from flashvggt_ros import __version__
 from flashvggt_ros.config import Config, flatten
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.tools.evaluation.inputs import named_file
 from flashvggt_ros.tools.evaluation.scores import write_json
 
@@ -58,7 +59,7 @@ def score_basis(run: Path, truth: str, surfaces: str) -> dict[str, Any]:
     return {
         "version": __version__,
         "run": {name: _sha256(run / name) for name in _run_files(run)},
-        "truth": [truth, describe_files(Path(named_file(truth)).expanduser())],
+        "truth": [truth, describe_files(expanded(named_file(truth)))],
         "surfaces": [surfaces, describe_files(Path(surfaces)) if surfaces else {}],
     }
 
@@ -78,7 +79,7 @@ def _run_files(run: Path) -> list[str]:
 def _weights(config: Config) -> str:
     """SHA-256 of the checkpoint's file; its name where that stands for one content."""
     embedded = WEIGHTS_FOLDER / f"{config.checkpoint}.safetensors"
-    for file in (Path(config.checkpoint).expanduser(), embedded):
+    for file in (expanded(config.checkpoint), embedded):
         if file.is_file():
             return _file_sha256(file, file.stat().st_mtime_ns)
     return config.checkpoint

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.sensors.bag_reader import ROS_1_SUFFIX, STORAGE_SUFFIXES
 
 SURFACES_FILE = "surfaces.ply"  # that a bag folder may hold beside its true poses
@@ -69,11 +70,11 @@ def pair_inputs(inputs: Sequence[str], truths: Sequence[str]) -> list[tuple[Path
 
 
 def _split(entry: str) -> tuple[Path, str]:
-    path = Path(entry).expanduser()
+    path = expanded(entry)
     if path.exists() or "=" not in entry:
         return path, ""
     head, _, truth = entry.partition("=")
-    return Path(head).expanduser(), truth
+    return expanded(head), truth
 
 
 def name_inputs(paths: Sequence[Path]) -> list[str]:
@@ -102,13 +103,13 @@ def named_file(truth: str) -> str:
     """The file or bag that a truth (FILE, BAG:TOPIC or BAG:TOPIC:FRAMES) names; empty: none."""
     parts = truth.split(":")
     heads = (":".join(parts[:count]) for count in range(len(parts), 0, -1))
-    return next((head for head in heads if head and Path(head).expanduser().exists()), "")
+    return next((head for head in heads if head and expanded(head).exists()), "")
 
 
 def absolute_truth(truth: str) -> str:
     """Return the truth as it can be named from every folder."""
     file = named_file(truth)
-    return f"{Path(file).expanduser().absolute()}{truth[len(file):]}" if file else truth
+    return f"{expanded(file).absolute()}{truth[len(file):]}" if file else truth
 
 
 def find_surfaces(surfaces: str, truth: str, bag: Path | None) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flashvggt_ros.home_paths import expanded
 from flashvggt_ros.mapping.map_io import is_lost, read_ply, read_tum, tum_lines, write_tum
 from flashvggt_ros.tools.evaluation.depth_accuracy import measure_depth
 from flashvggt_ros.tools.evaluation.truth_matching import LEAST_POSES, match_truth, mismatch
@@ -43,7 +44,7 @@ def evaluate(
     """
     report, trajectory = read_run(run_folder)
     clouds = None if surfaces is None else (
-        read_ply(run_folder / "map.ply")[0], read_ply(Path(surfaces).expanduser())[0]
+        read_ply(run_folder / "map.ply")[0], read_ply(expanded(surfaces))[0]
     )
     stamps, T_map_camera = read_tum(trajectory)
     truth = read_ground_truth(ground_truth)
@@ -175,7 +176,7 @@ def _file_of(truth: GroundTruth) -> Iterator[Path]:
     So evo by hand says the same, and says it of files with commas, tabs and empty lines too; it
     takes the motions of RPE from one line to the next. Lines that are lost are left out.
     """
-    own = Path(truth.source).expanduser()
+    own = expanded(truth.source)
     with tempfile.TemporaryDirectory(prefix="flashvggt_truth_") as folder:
         path = Path(folder, "truth.tum")
         if own.is_file():
