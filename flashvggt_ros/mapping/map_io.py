@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashvggt_ros.geometry import se3
-from flashvggt_ros.home_paths import expanded
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 LATEST_S = 2**33  # of a stamp: its nanoseconds fit into 64 bits [s]
@@ -157,7 +156,7 @@ def safe_map_folder(map_directory: str | Path, name: str) -> Path:
             "not beginning with '.'"
         )
     try:
-        folder = expanded(map_directory).resolve() / name
+        folder = Path(map_directory).expanduser().resolve() / name
     except RuntimeError as error:  # pathlib knows no home of that name, or links lead in a ring
         raise ValueError(
             f"map_directory is '{map_directory}', which leads nowhere: {error}; write it in full"
