@@ -68,15 +68,9 @@ def compare_attention(
     def turned(turn: Callable[..., Tensor]) -> Tensor:
         return turn(q.unflatten(1, (-1, tokens)), *norm).flatten(1, 2)
 
-    def torchs() -> Tensor:
-        mixed = functional.scaled_dot_product_attention(
-            turned(kernels.turn).transpose(1, 2), k, v
-        )
-        return mixed.transpose(1, 2).flatten(2)
-
     exact = attention_of(exactly_turned(q[:, -tokens:], norm)[:, -64:], k, v)
     operations = 4 * sequences * frames * tokens * count * HEADS * CHANNELS
-    report(f"{name}, torch", torchs, exact, operations)
+    report(f"{name}, torch", lambda: torchs(turned(kernels.turn), k, v), exact, operations)
     bounded = kernels.attend_bounded
     if bounded is not None:
         report(f"{name}, ours", lambda: bounded(q, *norm, k, v), exact, operations)
@@ -87,17 +81,18 @@ def compare_attention_within(kernels: Kernels) -> None:
     tokens = SPECIALS + ROWS * COLUMNS
     q, k, v = random(100, tokens, 3, HEADS, CHANNELS).unbind(2)
     k, v = k.transpose(1, 2), v.transpose(1, 2)
-
-    def torchs() -> Tensor:
-        mixed = functional.scaled_dot_product_attention(q.transpose(1, 2), k, v)
-        return mixed.transpose(1, 2).flatten(2)
-
     exact = attention_of(q[:, -64:], k, v)
     operations = 4 * 100 * tokens**2 * HEADS * CHANNELS
-    report("torch", torchs, exact, operations)
+    report("torch", lambda: torchs(q, k, v), exact, operations)
     unbounded = kernels.attend_unbounded
     if unbounded is not None:
         report("ours", lambda: unbounded(q, k, v), exact, operations)
+
+
+def torchs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention (B, L, C) by torch, of queries (B, L, heads, channels)."""
+    mixed = functional.scaled_dot_product_attention(q.transpose(1, 2), k, v)
+    return mixed.transpose(1, 2).flatten(2)
 
 
 def exactly_turned(q: Tensor, norm: tuple[Tensor, Tensor, float, Tensor, Tensor]) -> Tensor:

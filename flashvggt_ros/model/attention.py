@@ -38,8 +38,9 @@ class Attention(KernelUser):
         super().__init__()
         self.width = width
         self.head_dim = width // heads
-        self.is_bounded = False  # whether kernels.attend_bounded can be used
-        self.is_unbounded = False  # whether kernels.attend_unbounded can
+        # The kernels' own attention, where it can be used.
+        self._attend_bounded: Callable[..., Tensor] | None = None
+        self._attend_unbounded: Callable[..., Tensor] | None = None
         self.qkv = Product(width, 3 * width)
         self.q_norm = nn.LayerNorm(self.head_dim, eps=1e-5) if is_qk_normed else nn.Identity()
         self.k_norm = nn.LayerNorm(self.head_dim, eps=1e-5) if is_qk_normed else nn.Identity()
@@ -72,13 +73,13 @@ class Attention(KernelUser):
         the queries' type whatever that of keys and values is.
         """
         k, v = k.to(q.dtype), v.to(q.dtype)
-        kernels, norm = self.kernels, self.q_norm
-        if kernels.attend_bounded is not None and self.is_bounded and turn is not None:
-            return kernels.attend_bounded(
+        if self._attend_bounded is not None and turn is not None:
+            norm = self.q_norm
+            return self._attend_bounded(
                 q, norm.weight, norm.bias, norm.eps, turn.cos, turn.sin, k, v
             )
-        if kernels.attend_unbounded is not None and self.is_unbounded and turn is None:
-            return kernels.attend_unbounded(q, k, v)
+        if self._attend_unbounded is not None and turn is None:
+            return self._attend_unbounded(q, k, v)
         if turn is not None:
             frames = q.unflatten(1, (-1, len(turn.cos)))
             q = self._turn(frames, self.q_norm, turn).flatten(1, 2)
@@ -90,14 +91,14 @@ class Attention(KernelUser):
     def set_kernels(self, kernels: Kernels) -> None:
         """Compute with ``kernels`` from now on; ``attend_bounded`` if scores are small enough."""
         super().set_kernels(kernels)
-        is_fit = self.head_dim == kernels.attend_head_dim and self.qkv.dtype == torch.bfloat16
-        is_normed = isinstance(self.q_norm, nn.LayerNorm)
-        self.is_unbounded = is_fit and not is_normed
-        self.is_bounded = is_fit and is_normed and self._largest_score() <= LARGEST_SCORE
-
-    def _largest_score(self) -> float:
-        """Size that no score has, whatever the tokens are."""
-        return _longest(self.q_norm) * _longest(self.k_norm) / math.sqrt(self.head_dim)
+        self._attend_bounded = self._attend_unbounded = None
+        if self.head_dim != kernels.attend_head_dim or self.qkv.dtype != torch.bfloat16:
+            return
+        if not isinstance(self.q_norm, nn.LayerNorm):
+            self._attend_unbounded = kernels.attend_unbounded
+        elif kernels.attend_bounded is not None:
+            largest = _longest(self.q_norm) * _longest(self.k_norm) / math.sqrt(self.head_dim)
+            self._attend_bounded = kernels.attend_bounded if largest <= LARGEST_SCORE else None
 
     def _turn(self, tokens: Tensor, norm: nn.Module, turn: Rotation | None) -> Tensor:
         """Norm and rotate queries or keys (..., L, heads, head_dim), in their own type."""
@@ -174,8 +175,7 @@ class Block(KernelUser):
         return self.attn.project(normed, descriptors(normed), source_turn)
 
     def _normed(self, x: Tensor) -> Tensor:
-        norm = self.norm1
-        return self.kernels.normalize(x, norm.weight, norm.bias, norm.eps, self.attn.qkv.dtype)
+        return self.normalize(self.norm1, x, self.attn.qkv.dtype)
 
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         """Add to ``x`` what attention gave and what the perceptron makes of the sum."""

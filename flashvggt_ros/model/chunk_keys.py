@@ -32,7 +32,7 @@ class ChunkKeys:
         self.grid, self.count, self.specials = layout.grid, layout.count, config.specials
         self.keyframes = layout.keyframes
         self.small = (rows // config.kv_downfactor, columns // config.kv_downfactor)
-        self.is_bilinear = config.revision == "r1"
+        self.is_blended = config.revision == "r1" and self.small != self.grid
         row = _nearest(rows, self.small[0], device)
         column = _nearest(columns, self.small[1], device)
         cells = (row[:, None] * columns + column).flatten()
@@ -57,13 +57,11 @@ class ChunkKeys:
         R1 interpolates patches bilinearly (two taps per axis, no antialias), R2 takes the patch at
         each cell's top left. Both sit at that patch's position, as upstream has it.
         """
-        if not self.is_bilinear:
+        if not self.is_blended:
             return normed.index_select(1, self.sources)
         x = normed.unflatten(1, (self.count, -1))
         specials, patches = x[:, :, : self.specials], x[:, :, self.specials:]
-        small = patches
-        if self.small != self.grid:
-            small = kernels.blend(patches, self.taps, self.tap_weights)
+        small = kernels.blend(patches, self.taps, self.tap_weights)
         frames = torch.cat([specials, small], dim=2).flatten(1, 2)
         reference = [patches[:, frame] for frame in self.keyframes]
         return torch.cat([*reference, frames], dim=1)

@@ -152,8 +152,7 @@ class DepthHead(KernelUser):
         aspect = size[1] / size[0]
         levels = []
         for tap, project, resize in zip(taps, self.projects, self.resize_layers, strict=True):
-            norm = self.norm
-            x = self.kernels.normalize(tap, norm.weight, norm.bias, norm.eps, norm.weight.dtype)
+            x = self.normalize(self.norm, tap, self.norm.weight.dtype)
             place = _place(grid, project.out_channels, aspect, x.device)
             x = x.transpose(1, 2).unflatten(2, grid)
             x = self.kernels.convolve_resize(project, x, grid, place)

@@ -32,6 +32,7 @@ ATTENTION_BACKENDS = {
     "efficient": [SDPBackend.EFFICIENT_ATTENTION],
     "math": [SDPBackend.MATH],
 }
+Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 
 def attention_backend(name: str) -> AbstractContextManager[None]:
@@ -100,8 +101,7 @@ def gelu_product(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def convolve(
-    convolution: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, added: Sequence[Tensor] = (), *,
-    is_cut: bool = False,
+    convolution: Convolution, x: Tensor, added: Sequence[Tensor] = (), *, is_cut: bool = False
 ) -> Tensor:
     """Convolve ``x`` (N, C, h, w) and add up to two tensors; ``is_cut``: the positive part of it.
 
@@ -137,14 +137,12 @@ def read_maps(hidden: nn.Conv2d, last: nn.Conv2d, x: Tensor) -> Tensor:
     return maps
 
 
-def _convolve(convolution: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> Tensor:
+def _convolve(convolution: Convolution, x: Tensor) -> Tensor:
     bias = convolution.bias
     return products(convolution, x, None if bias is None else bias.to(x.dtype))
 
 
-def products(
-    convolution: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, bias: Tensor | None
-) -> Tensor:
+def products(convolution: Convolution, x: Tensor, bias: Tensor | None) -> Tensor:
     """Convolve, upwards or downwards, with another bias."""
     if isinstance(convolution, nn.ConvTranspose2d):
         return functional.conv_transpose2d(x, convolution.weight, bias, convolution.stride)
@@ -254,6 +252,11 @@ class KernelUser(nn.Module):
     def set_kernels(self, kernels: Kernels) -> None:
         """Compute with ``kernels`` from now on."""
         self.kernels = kernels
+
+    def normalize(self, norm: nn.LayerNorm, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Apply a layer norm, in the type of its weights; the result is in ``dtype``."""
+        normed: Tensor = self.kernels.normalize(x, norm.weight, norm.bias, norm.eps, dtype)
+        return normed
 
 
 def use_kernels(model: nn.Module, kernels: Kernels) -> None:

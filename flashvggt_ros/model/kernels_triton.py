@@ -32,14 +32,13 @@ def triton_kernels() -> Kernels:
 
 def normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
     """As kernels.normalize; ``x`` (N, L, C) may be a part of all tokens, without a copy of it."""
-    if x.ndim != 3 or x.stride(2) != 1:
-        x = x.contiguous()
     normed = torch.empty(x.shape, dtype=dtype, device=x.device)
-    rows, width = x.numel() // x.shape[-1], x.shape[-1]
-    length, *strides = (rows, 0, width) if x.ndim != 3 else (x.shape[1], x.stride(0), x.stride(1))
+    x = x if x.ndim == 3 else x.reshape(1, -1, x.shape[-1])
+    x = x if x.stride(2) == 1 else x.contiguous()
+    rows, width = x.shape[0] * x.shape[1], x.shape[2]
     _norm_kernel[(rows,)](
-        x, length, *strides, x, x, x, weight, bias, normed, eps, width, HAS_BRANCH=False,
-        BLOCK=triton.next_power_of_2(width),
+        x, x.shape[1], x.stride(0), x.stride(1), x, x, x, weight, bias, normed, eps, width,
+        HAS_BRANCH=False, BLOCK=triton.next_power_of_2(width),
     )
     return normed
 

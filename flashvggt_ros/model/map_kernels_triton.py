@@ -12,15 +12,14 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from flashvggt_ros.model.kernels import products
+from flashvggt_ros.model.kernels import Convolution, products
 
 ELEMENTS = 1024  # of a program that adds
 PIXELS, READ_PIXELS = 16, 128  # of a program that resamples, of one that reads maps
 
 
 def convolve(
-    convolution: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, added: Sequence[Tensor] = (), *,
-    is_cut: bool = False,
+    convolution: Convolution, x: Tensor, added: Sequence[Tensor] = (), *, is_cut: bool = False
 ) -> Tensor:
     """As kernels.convolve; what follows the products is one kernel, and rounded once."""
     y = _convolve(convolution, x)
@@ -66,7 +65,7 @@ def read_maps(hidden: nn.Conv2d, last: nn.Conv2d, x: Tensor) -> Tensor:
     return maps
 
 
-def _convolve(convolution: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> Tensor:
+def _convolve(convolution: Convolution, x: Tensor) -> Tensor:
     """Convolve without the bias, channels last in memory."""
     return products(convolution, x, None).contiguous(memory_format=torch.channels_last)
 

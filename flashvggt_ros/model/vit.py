@@ -39,12 +39,14 @@ class PatchProjection(nn.Module):
         grid = images.unflatten(3, (-1, size[1])).unflatten(2, (-1, size[0]))
         grid = grid.permute(0, 2, 4, 1, 3, 5)
         matrix = weight.flatten(1)
-        spare = -matrix.shape[1] % GPU_MULTIPLE if images.is_cuda else 0
-        patches = matrix.new_zeros(*grid.shape[:3], matrix.shape[1] + spare)
-        patches[..., : matrix.shape[1]].unflatten(3, grid.shape[3:]).copy_(grid)
-        return functional.linear(
-            patches.flatten(1, 2), functional.pad(matrix, (0, spare)), self.proj.bias
-        )
+        channels = matrix.shape[1]
+        spare = -channels % GPU_MULTIPLE if images.is_cuda else 0
+        patches = matrix.new_empty(*grid.shape[:3], channels + spare)
+        patches[..., :channels].unflatten(3, grid.shape[3:]).copy_(grid)
+        if spare:
+            patches[..., channels:] = 0
+            matrix = functional.pad(matrix, (0, spare))
+        return functional.linear(patches.flatten(1, 2), matrix, self.proj.bias)
 
 
 class VisionTransformer(KernelUser):
@@ -90,9 +92,7 @@ class VisionTransformer(KernelUser):
         x = torch.cat([x[:, :1], registers, x[:, 1:]], dim=1)
         for block in self.blocks:
             x = block(x)
-        patches = x[:, 1 + registers.shape[1]:]
-        norm = self.norm
-        return self.kernels.normalize(patches, norm.weight, norm.bias, norm.eps, x.dtype)
+        return self.normalize(self.norm, x[:, 1 + registers.shape[1]:], x.dtype)
 
     def _position_embedding(self, height: int, width: int) -> Tensor:
         """Resample the embedding to an image's size (1, 1 + patches, C): bicubic, antialiased."""

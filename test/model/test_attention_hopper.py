@@ -25,7 +25,11 @@ def exact(
         frames, (64,), norm.weight.double(), norm.bias.double(), norm.eps
     )
     turned = rotate(normed, Rotation(turn.cos.double(), turn.sin.double())).flatten(1, 2)
-    scores = torch.einsum("blhc,bhmc->bhlm", turned, k.double()) / math.sqrt(64)
+    return exactly_attended(turned, k, v)
+
+
+def exactly_attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    scores = torch.einsum("blhc,bhmc->bhlm", q.double(), k.double()) / math.sqrt(64)
     return torch.einsum("bhlm,bhmc->blhc", scores.softmax(-1), v.double()).flatten(2)
 
 
@@ -83,10 +87,10 @@ def test_queries_as_they_are(count):
 
     fused = torch.randn(3, count, 3 * HEADS * 64, device="cuda").bfloat16()
     q, k, v = fused.unflatten(-1, (3, HEADS, 64)).unbind(2)
+    k, v = k.transpose(1, 2), v.transpose(1, 2)
     for size in (1.0, 8.0):  # scores of one, of tens
-        ours = attend_unbounded(size * q, k.transpose(1, 2), v.transpose(1, 2))
-        scores = torch.einsum("blhc,bmhc->bhlm", size * q.double(), k.double()) / 8
-        expected = torch.einsum("bhlm,bmhc->blhc", scores.softmax(-1), v.double()).flatten(2)
+        ours = attend_unbounded(size * q, k, v)
+        expected = exactly_attended(size * q, k, v)
         assert (ours - expected).norm() < 5e-3 * expected.norm()
 
 
@@ -95,8 +99,7 @@ def test_more_sequences_than_the_gpu_has_processors():
 
     q, k, v = torch.randn(3, 300, 200, HEADS, 64, device="cuda").bfloat16().unbind()
     k, v = k.transpose(1, 2), v.transpose(1, 2)
-    expected = functional.scaled_dot_product_attention(q.transpose(1, 2).double(), k.double(),
-                                                       v.double()).transpose(1, 2).flatten(2)
+    expected = exactly_attended(q, k, v)
     assert (attend_unbounded(q, k, v) - expected).norm() < 5e-3 * expected.norm()
 
 
