@@ -6,20 +6,24 @@ timed, so that the card's clocks are those of long work. Errors are relative to 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from flashvggt_ros.model.attention import Product
-from flashvggt_ros.model.kernels import PLAIN, Kernels, attention_backend, named_kernels
-from flashvggt_ros.model.rope import patch_positions, rotation
+from flashvggt_ros.model.kernel_choice import named_kernels
+from flashvggt_ros.model.kernels import PLAIN, Kernels, attention_backend
+from flashvggt_ros.model.rope import Rotation, patch_positions, rotate, rotation
 from flashvggt_ros.tools.benchmarking.machine import machine
 
 HEADS, CHANNELS = 16, 64
 ROWS, COLUMNS, SPECIALS = 28, 37, 5  # of a frame of 392x518
+SCALE = math.log2(math.e) / math.sqrt(CHANNELS)  # of queries, see hopper/attention.py
 SIDE = 8192
 TOKENS = 100 * (SPECIALS + ROWS * COLUMNS)  # of 100 frames
 CASES = (
@@ -40,40 +44,39 @@ def main() -> None:
     print(*(f"{name} {value}" for name, value in machine(device).items()), sep=", ")
     kernels = named_kernels("auto", device)
     with torch.inference_mode(), attention_backend("auto"):
-        print("queries normed and rotated, and attention")
+        print("attention, of queries that are normed and rotated")
         for name, *sizes in CASES:
-            compare_attention(name, *sizes, kernels)
+            compare_attention(name, *sizes, kernels=kernels)
         print("attention within each of 100 frames, of queries as they are")
         compare_attention_within(kernels)
         compare_long_and_short()
         print(f"linear layers, {TOKENS} tokens")
         for channels, out in ((1024, 3072), (1024, 1024), (1024, 4096), (4096, 1024)):
-            time_product(channels, out)
+            compare_product(channels, out, kernels)
         print(f"linear layer and GELU, {TOKENS} tokens, 1024 to 4096 channels")
-        compare_gelu(kernels.gelu_product)
+        compare_gelu(kernels)
+        print(f"linear layer and sum with the stream, {TOKENS} tokens")
+        for channels in (1024, 4096):
+            compare_sum(channels, kernels)
+        print(f"linear layer to queries, keys and values, normed and rotated, {TOKENS} tokens")
+        compare_turn(kernels)
 
 
 def compare_attention(
-    name: str, sequences: int, frames: int, keys: int | None, kernels: Kernels
+    name: str, sequences: int, frames: int, keys: int | None, *, kernels: Kernels
 ) -> None:
     """Time torch's attention and the one whose scores are small."""
     tokens = SPECIALS + ROWS * COLUMNS
     count = keys or tokens
     q = random(sequences, frames * tokens, HEADS, CHANNELS)
     k, v = random(2, sequences, HEADS, count, CHANNELS)
-    weight, bias = torch.ones(CHANNELS, device="cuda"), torch.zeros(CHANNELS, device="cuda")
-    turn = rotation(patch_positions(ROWS, COLUMNS, SPECIALS, q.device), CHANNELS, 100.0)
-    norm = (weight, bias, 1e-5, turn.cos, turn.sin)
-
-    def turned(turn: Callable[..., Tensor]) -> Tensor:
-        return turn(q.unflatten(1, (-1, tokens)), *norm).flatten(1, 2)
-
-    exact = attention_of(exactly_turned(q[:, -tokens:], norm)[:, -64:], k, v)
+    exact = attention_of(q[:, -64:], k, v)
     operations = 4 * sequences * frames * tokens * count * HEADS * CHANNELS
-    report(f"{name}, torch", lambda: torchs(turned(kernels.turn), k, v), exact, operations)
-    bounded = kernels.attend_bounded
-    if bounded is not None:
-        report(f"{name}, ours", lambda: bounded(q, *norm, k, v), exact, operations)
+    report(f"{name}, torch", lambda: torchs(q, k, v), exact, operations)
+    if kernels.attention is not None:
+        bounded = kernels.attention.attend_bounded
+        scaled = q * SCALE
+        report(f"{name}, ours", lambda: bounded(scaled, k, v), exact, operations)
 
 
 def compare_attention_within(kernels: Kernels) -> None:
@@ -84,23 +87,15 @@ def compare_attention_within(kernels: Kernels) -> None:
     exact = attention_of(q[:, -64:], k, v)
     operations = 4 * 100 * tokens**2 * HEADS * CHANNELS
     report("torch", lambda: torchs(q, k, v), exact, operations)
-    unbounded = kernels.attend_unbounded
-    if unbounded is not None:
-        report("ours", lambda: unbounded(q, k, v), exact, operations)
+    if kernels.attention is not None:
+        attend = kernels.attention.attend
+        report("ours", lambda: attend(q, k, v), exact, operations)
 
 
 def torchs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention (B, L, C) by torch, of queries (B, L, heads, channels)."""
     mixed = functional.scaled_dot_product_attention(q.transpose(1, 2), k, v)
     return mixed.transpose(1, 2).flatten(2)
-
-
-def exactly_turned(q: Tensor, norm: tuple[Tensor, Tensor, float, Tensor, Tensor]) -> Tensor:
-    """Queries of one frame, normed and rotated in float64."""
-    weight, bias, eps, cos, sin = norm
-    return PLAIN.turn(
-        q.double(), weight.double(), bias.double(), eps, cos.double(), sin.double()
-    )
 
 
 def attention_of(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -123,24 +118,67 @@ def compare_long_and_short() -> None:
               f"{2 * SIDE**3 / milliseconds / 1e9:.0f} TFLOP/s", flush=True)
 
 
-def time_product(channels: int, out: int) -> None:
+def compare_product(channels: int, out: int, kernels: Kernels) -> None:
     """Time a linear layer of a block."""
-    product = Product(channels, out).cuda().bfloat16()
-    x = random(1, TOKENS, channels)
-    milliseconds = timed(lambda: product(x))
-    rate = 2 * TOKENS * channels * out / milliseconds / 1e9
-    print(f"  {channels} to {out} channels: {milliseconds:.3f} ms {rate:.0f} TFLOP/s", flush=True)
+    layer, x = Product(channels, out).cuda().bfloat16(), random(1, TOKENS, channels)
+    exact = exact_outputs(layer, x)
+    operations = 2 * TOKENS * channels * out
+    for name, product in (("torch", PLAIN.product), ("ours", kernels.product)):
+        report(f"{channels} to {out} channels, {name}", partial(product, layer, x), exact,
+               operations)
 
 
-def compare_gelu(fused: Callable[..., Tensor]) -> None:
+def compare_gelu(kernels: Kernels) -> None:
     """Time a layer and GELU after it, and in one."""
-    product = Product(1024, 4096).cuda().bfloat16()
-    x = random(1, TOKENS, 1024)
-    weight, bias = product.weight.double(), product.bias.double()
-    exact = functional.gelu(functional.linear(x[:, -64:].double(), weight, bias))
+    layer, x = Product(1024, 4096).cuda().bfloat16(), random(1, TOKENS, 1024)
+    exact = functional.gelu(exact_outputs(layer, x))
     operations = 2 * TOKENS * 1024 * 4096
-    report("by parts", lambda: PLAIN.gelu_product(product, x), exact, operations)
-    report("in one", lambda: fused(product, x), exact, operations)
+    report("by parts", lambda: PLAIN.gelu_product(layer, x), exact, operations)
+    report("in one", lambda: kernels.gelu_product(layer, x), exact, operations)
+
+
+def compare_sum(channels: int, kernels: Kernels) -> None:
+    """Time a layer and the sum of the residual stream after it, and in one."""
+    layer, branch = Product(channels, 1024).cuda().bfloat16(), random(1, TOKENS, channels)
+    x, gamma = random(1, TOKENS, 1024).half(), torch.rand(1024, device="cuda")
+    exact = x[:, -64:].double() + gamma.double() * exact_outputs(layer, branch)
+    operations = 2 * TOKENS * channels * 1024
+    for name, add in (("by parts", PLAIN.add_product), ("in one", kernels.add_product)):
+        report(f"{channels} channels, {name}", partial(add, x, layer, branch, gamma), exact,
+               operations)
+
+
+def compare_turn(kernels: Kernels) -> None:
+    """Time a layer and the norms and rotations after it, and in one."""
+    layer, x = Product(1024, 3072).cuda().bfloat16(), random(100, TOKENS // 100, 1024)
+    turn = rotation(patch_positions(ROWS, COLUMNS, SPECIALS, x.device), CHANNELS, 100.0)
+    norm = torch.nn.LayerNorm(CHANNELS, device="cuda")
+
+    def by_parts() -> Tensor:
+        q, k, _ = layer(x).unflatten(-1, (3, HEADS, CHANNELS)).unbind(2)
+        q, k = (kernels.turn(each, norm.weight, norm.bias, norm.eps, turn.cos, turn.sin)
+                for each in (q, k))
+        return q.flatten(2)
+
+    q = exact_outputs(layer, x)[..., :1024].unflatten(-1, (HEADS, CHANNELS))
+    end = Rotation(turn.cos[-64:].double(), turn.sin[-64:].double())
+    exact = rotate(functional.layer_norm(q, (CHANNELS,), eps=norm.eps), end).flatten(2)
+    operations = 2 * TOKENS * 1024 * 3072
+    report("by parts", by_parts, exact, operations)
+    own = kernels.attention
+    if own is not None:
+        norms = own.norms(norm, norm)
+
+        def in_one() -> Tensor:
+            q, _, _ = own.turned_product(layer, x, range(3), norms, norm.eps, turn)
+            return q.flatten(2)
+
+        report("in one", in_one, exact * SCALE, operations)
+
+
+def exact_outputs(layer: Product, x: Tensor) -> Tensor:
+    """Outputs of the last tokens in float64."""
+    return functional.linear(x[:, -64:].double(), layer.weight.double(), layer.bias.double())
 
 
 def report(name: str, function: Callable[[], Tensor], exact: Tensor, operations: int) -> None:

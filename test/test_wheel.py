@@ -48,8 +48,10 @@ def test_the_card_says_what_the_weights_are(built):
 
 
 def test_a_wheel_carries_every_module_and_no_training(built):
-    modules = {path.relative_to(built) for path in built.rglob("*.py")}
-    ours = {path.relative_to(ROOT / "flashvggt_ros")
-            for path in (ROOT / "flashvggt_ros").rglob("*.py")}
-    assert modules == ours
+    for ending in ("py", "cu", "cuh"):
+        modules = {path.relative_to(built) for path in built.rglob(f"*.{ending}")}
+        ours = {path.relative_to(ROOT / "flashvggt_ros")
+                for path in (ROOT / "flashvggt_ros").rglob(f"*.{ending}")}
+        assert modules == ours
+        assert modules
     assert [entry.name for entry in built.parent.iterdir()] == ["flashvggt_ros"]

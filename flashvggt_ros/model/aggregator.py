@@ -145,8 +145,8 @@ class Aggregator(nn.Module):
             x = within = self.share(partial(self.frame_blocks[index], turn=chunk.frame_turn), x)
             if index in layers:
                 q, k, v = block.project(
-                    x.reshape(batch, count * tokens, -1), partial(chunk.descriptors, block.kernels),
-                    chunk.source_turn,
+                    x.reshape(batch, count * tokens, -1), chunk.frame_turn,
+                    partial(chunk.descriptors, block.kernels), chunk.source_turn,
                 )
                 at_once = partial(block.attn.attend, chunk.frame_turn)
                 attend = shared_attention(at_once, self.share, count)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flashvggt_ros.model.kernels import Kernels, KernelUser
+from flashvggt_ros.model.kernels import Kernels, KernelUser, OwnAttention
 from flashvggt_ros.model.rope import Rotation, rotate
 
 LARGEST_SCORE = 69.0  # whose exponential, 2^100, float32 can add up 2^27 times
@@ -38,9 +38,8 @@ class Attention(KernelUser):
         super().__init__()
         self.width = width
         self.head_dim = width // heads
-        # The kernels' own attention, where it can be used.
-        self._attend_bounded: Callable[..., Tensor] | None = None
-        self._attend_unbounded: Callable[..., Tensor] | None = None
+        self._own: OwnAttention | None = None  # of the kernels, where it can be used
+        self._norms: Tensor | None = None  # its parameters
         self.qkv = Product(width, 3 * width)
         self.q_norm = nn.LayerNorm(self.head_dim, eps=1e-5) if is_qk_normed else nn.Identity()
         self.k_norm = nn.LayerNorm(self.head_dim, eps=1e-5) if is_qk_normed else nn.Identity()
@@ -48,18 +47,27 @@ class Attention(KernelUser):
 
     def forward(self, x: Tensor, turn: Rotation | None = None) -> Tensor:
         """Mix values within each sequence of ``x`` (B, L, width); ``proj`` is left to the block."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, -1, self.head_dim)).unbind(2)
-        k = self._turn(k, self.k_norm, turn)
+        if self._own is not None and turn is not None:
+            q, k, v = self._turned_product(self._own, x, range(3), turn)
+        else:
+            qkv = self.kernels.product(self.qkv, x)
+            q, k, v = qkv.unflatten(-1, (3, -1, self.head_dim)).unbind(2)
+            k = self._turn(k, self.k_norm, turn)
         return self.attend(turn, q, k.transpose(1, 2), v.transpose(1, 2))
 
     def project(
-        self, x: Tensor, source: Tensor, source_turn: Rotation
+        self, x: Tensor, turn: Rotation, source: Tensor, source_turn: Rotation
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries of ``x`` (B, L, width), keys and values of descriptors ``source`` (B, M, width).
 
         They are (B, L, heads, head_dim) and twice (B, heads, M, head_dim); of them keys are
-        normalized and rotated.
+        normalized and rotated. Queries are where kernels do that in the product, otherwise
+        ``attend`` does: it may be called for parts of them.
         """
+        if self._own is not None:
+            (q,) = self._turned_product(self._own, x, range(1), turn)
+            k, v = self._turned_product(self._own, source, range(1, 3), source_turn)
+            return q, k.transpose(1, 2), v.transpose(1, 2)
         q = self.qkv.outputs(x, 0, self.width).unflatten(-1, (-1, self.head_dim))
         kv = self.qkv.outputs(source, self.width, 3 * self.width)
         k, v = kv.unflatten(-1, (2, -1, self.head_dim)).unbind(2)
@@ -73,13 +81,8 @@ class Attention(KernelUser):
         the queries' type whatever that of keys and values is.
         """
         k, v = k.to(q.dtype), v.to(q.dtype)
-        if self._attend_bounded is not None and turn is not None:
-            norm = self.q_norm
-            return self._attend_bounded(
-                q, norm.weight, norm.bias, norm.eps, turn.cos, turn.sin, k, v
-            )
-        if self._attend_unbounded is not None and turn is None:
-            return self._attend_unbounded(q, k, v)
+        if self._own is not None:
+            return self._own.attend(q, k, v) if turn is None else self._own.attend_bounded(q, k, v)
         if turn is not None:
             frames = q.unflatten(1, (-1, len(turn.cos)))
             q = self._turn(frames, self.q_norm, turn).flatten(1, 2)
@@ -89,16 +92,25 @@ class Attention(KernelUser):
         return mixed.transpose(1, 2).flatten(2)
 
     def set_kernels(self, kernels: Kernels) -> None:
-        """Compute with ``kernels`` from now on; ``attend_bounded`` if scores are small enough."""
+        """Compute with ``kernels`` from now on; with their attention if scores are small enough."""
         super().set_kernels(kernels)
-        self._attend_bounded = self._attend_unbounded = None
-        if self.head_dim != kernels.attend_head_dim or self.qkv.dtype != torch.bfloat16:
+        self._own = self._norms = None
+        own = kernels.attention
+        if own is None or self.head_dim != own.head_dim or self.qkv.dtype != torch.bfloat16:
             return
-        if not isinstance(self.q_norm, nn.LayerNorm):
-            self._attend_unbounded = kernels.attend_unbounded
-        elif kernels.attend_bounded is not None:
+        if isinstance(self.q_norm, nn.LayerNorm) and isinstance(self.k_norm, nn.LayerNorm):
             largest = _longest(self.q_norm) * _longest(self.k_norm) / math.sqrt(self.head_dim)
-            self._attend_bounded = kernels.attend_bounded if largest <= LARGEST_SCORE else None
+            if largest > LARGEST_SCORE:
+                return
+            self._norms = own.norms(self.q_norm, self.k_norm)
+        self._own = own
+
+    def _turned_product(
+        self, own: OwnAttention, x: Tensor, parts: range, turn: Rotation
+    ) -> tuple[Tensor, ...]:
+        """Queries, keys and values of tokens, by number, the first two normed and rotated."""
+        eps = self.q_norm.eps
+        return own.turned_product(self.qkv, x, parts, self._norms, eps, turn)
 
     def _turn(self, tokens: Tensor, norm: nn.Module, turn: Rotation | None) -> Tensor:
         """Norm and rotate queries or keys (..., L, heads, head_dim), in their own type."""
@@ -110,10 +122,8 @@ class Attention(KernelUser):
         return normed if turn is None else rotate(normed, turn).to(tokens.dtype)
 
 
-def _longest(norm: nn.Module) -> float:
-    """Length that no vector has after a layer norm; infinity for another module."""
-    if not isinstance(norm, nn.LayerNorm):
-        return math.inf
+def _longest(norm: nn.LayerNorm) -> float:
+    """Length that no vector has after a layer norm."""
     largest = float(norm.weight.abs().max())
     return math.sqrt(norm.weight.numel()) * largest + float(norm.bias.norm())
 
@@ -167,21 +177,23 @@ class Block(KernelUser):
     def project(
         self,
         x: Tensor,
+        turn: Rotation,
         descriptors: Callable[[Tensor], Tensor],
         source_turn: Rotation,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries of ``x`` (B, L, width), keys and values of ``descriptors`` of its norm."""
         normed = self._normed(x)
-        return self.attn.project(normed, descriptors(normed), source_turn)
+        return self.attn.project(normed, turn, descriptors(normed), source_turn)
 
     def _normed(self, x: Tensor) -> Tensor:
         return self.normalize(self.norm1, x, self.attn.qkv.dtype)
 
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         """Add to ``x`` what attention gave and what the perceptron makes of the sum."""
-        norm = self.norm2
-        x, normed = self.kernels.add_and_normalize(
-            x, self.attn.proj(mixed), self.ls1.gamma, norm.weight, norm.bias, norm.eps,
-            self.mlp.fc1.dtype,
+        norm, mlp = self.norm2, self.mlp
+        x, normed = self.kernels.add_product_and_normalize(
+            x, self.attn.proj, mixed, self.ls1.gamma, norm.weight, norm.bias, norm.eps,
+            mlp.fc1.dtype,
         )
-        return self.kernels.add(x, self.mlp(normed), self.ls2.gamma)
+        hidden = self.kernels.gelu_product(mlp.fc1, normed)
+        return self.kernels.add_product(x, mlp.fc2, hidden, self.ls2.gamma)

@@ -1,18 +1,17 @@
 """What stands between matrix products and convolutions: norms, rotations, sums, activations.
 
-All of it is bound by memory, so that a device gains by fusing each function into one kernel. They
-come as plain torch (PLAIN), compiled by it, and for GPUs written in Triton (kernels_triton.py);
-``use_kernels`` sets a model's. The statistics, rotations and sums are in float32 whatever the types
-of weights and residual stream.
+All of it is bound by memory, so that a device gains by fusing each function into one kernel, or
+into the product before it. They come as plain torch (PLAIN), compiled by it, and for GPUs written
+in Triton (kernels_triton.py) and CUDA C++ (hopper/), see kernel_choice.py; ``use_kernels`` sets a
+model's. The statistics, rotations and sums are in float32 whatever the types of weights and
+residual stream.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +20,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flashvggt_ros.model.rope import Rotation, rotate
 
-logger = logging.getLogger(__name__)
-
-GLUON_VERSIONS = ("3.6.",)  # of Triton, with which attention_hopper was measured: Gluon changes
 ATTENTION_BACKENDS = {
     "auto": [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION,
              SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
@@ -33,6 +29,8 @@ ATTENTION_BACKENDS = {
     "math": [SDPBackend.MATH],
 }
 Convolution = nn.Conv2d | nn.ConvTranspose2d
+Layer = Callable[[Tensor], Tensor]
+"""A linear layer."""
 
 
 def attention_backend(name: str) -> AbstractContextManager[None]:
@@ -67,6 +65,11 @@ def turn(
     return rotate(normed, Rotation(cos, sin)).to(tokens.dtype)
 
 
+def product(layer: Layer, x: Tensor) -> Tensor:
+    """Outputs of a linear layer."""
+    return layer(x)
+
+
 def add(x: Tensor, branch: Tensor, gamma: Tensor) -> Tensor:
     """Residual stream ``x`` (..., C) plus a branch scaled per channel, in the stream's type."""
     return (x + branch * gamma).to(x.dtype)
@@ -86,6 +89,25 @@ def add_and_normalize(
     return total.to(x.dtype), normalize(total, weight, bias, eps, dtype)
 
 
+def add_product(x: Tensor, layer: Layer, branch: Tensor, gamma: Tensor) -> Tensor:
+    """``add`` of what a linear layer makes of ``branch``."""
+    return add(x, layer(branch), gamma)
+
+
+def add_product_and_normalize(
+    x: Tensor,
+    layer: Layer,
+    branch: Tensor,
+    gamma: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """``add_and_normalize`` of what a linear layer makes of ``branch``."""
+    return add_and_normalize(x, layer(branch), gamma, weight, bias, eps, dtype)
+
+
 def blend(tokens: Tensor, taps: Tensor, weights: Tensor) -> Tensor:
     """Weighted sums (B, N, cells, C) of the four tokens (B, N, P, C) of each cell, in their type.
 
@@ -95,9 +117,9 @@ def blend(tokens: Tensor, taps: Tensor, weights: Tensor) -> Tensor:
     return (terms[0] + terms[1] + (terms[2] + terms[3])).to(tokens.dtype)
 
 
-def gelu_product(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def gelu_product(layer: Layer, x: Tensor) -> Tensor:
     """Exact GELU of a linear layer's outputs."""
-    return functional.gelu(product(x))
+    return functional.gelu(layer(x))
 
 
 def convolve(
@@ -161,85 +183,42 @@ def add_place(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnAttention:
+    """Attention that is not torch's, of bfloat16 and heads of ``head_dim`` channels.
+
+    ``turned_product`` makes queries and keys that are normed and rotated, and values; its
+    parameters are what ``norms`` makes of both norms. ``attend_bounded`` takes such, whose scores
+    are known to be small, ``attend`` others; see hopper/products.py and hopper/attention.py.
+    """
+
+    head_dim: int
+    norms: Callable[..., Tensor]
+    turned_product: Callable[..., tuple[Tensor, ...]]
+    attend_bounded: Callable[..., Tensor]
+    attend: Callable[..., Tensor]
+
+
+@dataclass(frozen=True, slots=True)
 class Kernels:
     """The functions of this file, or faster ones that compute the same.
 
-    ``attend_bounded``: attention whose scores are known to be small, of queries as they are before
-    ``turn``, ``attend_unbounded``: of queries that are not turned, with any scores, see
-    attention_hopper; None where there is nothing faster than torch's. They take bfloat16, and heads
-    of ``attend_head_dim`` channels.
+    ``attention``: None where there is nothing faster than torch's.
     """
 
     normalize: Callable[..., Tensor] = normalize
     turn: Callable[..., Tensor] = turn
-    add: Callable[..., Tensor] = add
-    add_and_normalize: Callable[..., tuple[Tensor, Tensor]] = add_and_normalize
+    product: Callable[..., Tensor] = product
+    add_product: Callable[..., Tensor] = add_product
+    add_product_and_normalize: Callable[..., tuple[Tensor, Tensor]] = add_product_and_normalize
     blend: Callable[..., Tensor] = blend
     gelu_product: Callable[..., Tensor] = gelu_product
     convolve: Callable[..., Tensor] = convolve
     convolve_resize: Callable[..., Tensor] = convolve_resize
     read_maps: Callable[..., Tensor] = read_maps
-    attend_bounded: Callable[..., Tensor] | None = None
-    attend_unbounded: Callable[..., Tensor] | None = None
-    attend_head_dim: int = 64
+    attention: OwnAttention | None = None
 
 
 PLAIN = Kernels()
-KERNELS = ("auto", "plain", "compiled", "triton")
-
-
-def compiled() -> Kernels:
-    """Make one kernel of each function with torch.compile; the first calls take seconds."""
-    return Kernels(
-        normalize=torch.compile(normalize, dynamic=True),
-        turn=torch.compile(turn, dynamic=True),
-        add=torch.compile(add, dynamic=True),
-        add_and_normalize=torch.compile(add_and_normalize, dynamic=True),
-    )
-
-
-def named_kernels(name: str, device: torch.device) -> Kernels:
-    """Make kernels by one of KERNELS; auto: those of Triton where they work, or plain ones.
-
-    Raises ValueError for another name, or where they cannot be had.
-    """
-    if name not in KERNELS:
-        raise ValueError(f"kernels are {name!r}: they must be one of {', '.join(KERNELS)}")
-    if name == "auto":
-        return _best_kernels(device)
-    if name != "triton":
-        return compiled() if name == "compiled" else PLAIN
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
-        raise ValueError("kernels of Triton need a CUDA device and the package triton")
-    return _triton_kernels(device)
-
-
-def _best_kernels(device: torch.device) -> Kernels:
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
-        return PLAIN
-    try:
-        kernels = _triton_kernels(device)
-        ones = torch.ones(16, device=device)
-        kernels.normalize(ones[None], ones, ones, 1e-5, torch.float32)
-    except Exception as error:  # a driver or a C compiler that Triton cannot use
-        logger.warning("Triton's kernels do not work here, the plain ones are slower: %s", error)
-        return PLAIN
-    return kernels
-
-
-def _triton_kernels(device: torch.device) -> Kernels:
-    import triton
-
-    from flashvggt_ros.model.kernels_triton import triton_kernels
-
-    is_hopper = torch.cuda.get_device_capability(device) == (9, 0)
-    if not is_hopper or not triton.__version__.startswith(GLUON_VERSIONS):
-        return triton_kernels()
-    from flashvggt_ros.model.attention_hopper import attend_bounded, attend_unbounded
-
-    return replace(
-        triton_kernels(), attend_bounded=attend_bounded, attend_unbounded=attend_unbounded
-    )
 
 
 class KernelUser(nn.Module):

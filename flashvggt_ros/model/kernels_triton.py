@@ -6,8 +6,6 @@ rotations are) and is held in registers, so that statistics are exact sums in fl
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import triton
 import triton.language as tl
@@ -15,16 +13,17 @@ from torch import Tensor
 
 from flashvggt_ros.model import kernels
 from flashvggt_ros.model.attention import Product
-from flashvggt_ros.model.kernels import Kernels
+from flashvggt_ros.model.kernels import Kernels, Layer
 from flashvggt_ros.model.map_kernels_triton import convolve, convolve_resize, read_maps
 
 ELEMENTS = 1024  # of a program that adds
 
 
 def triton_kernels() -> Kernels:
-    """Kernels for tensors on a GPU, all but attention."""
+    """Kernels for tensors on a GPU, all but products and attention."""
     return Kernels(
-        normalize=normalize, turn=turn, add=add, add_and_normalize=add_and_normalize, blend=blend,
+        normalize=normalize, turn=turn, add_product=add_product,
+        add_product_and_normalize=add_product_and_normalize, blend=blend,
         gelu_product=gelu_product, convolve=convolve, convolve_resize=convolve_resize,
         read_maps=read_maps,
     )
@@ -43,8 +42,9 @@ def normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.
     return normed
 
 
-def add_and_normalize(
+def add_product_and_normalize(
     x: Tensor,
+    layer: Layer,
     branch: Tensor,
     gamma: Tensor,
     weight: Tensor,
@@ -52,23 +52,23 @@ def add_and_normalize(
     eps: float,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """As kernels.add_and_normalize."""
-    x, branch = x.contiguous(), branch.contiguous()
+    """As kernels.add_product_and_normalize; all behind the product is one kernel."""
+    x, added = x.contiguous(), layer(branch).contiguous()
     total, normed = torch.empty_like(x), torch.empty_like(x, dtype=dtype)
     rows, width = x.numel() // x.shape[-1], x.shape[-1]
     _norm_kernel[(rows,)](
-        x, rows, 0, width, branch, gamma, total, weight, bias, normed, eps, width, HAS_BRANCH=True,
+        x, rows, 0, width, added, gamma, total, weight, bias, normed, eps, width, HAS_BRANCH=True,
         BLOCK=triton.next_power_of_2(width),
     )
     return total, normed
 
 
-def add(x: Tensor, branch: Tensor, gamma: Tensor) -> Tensor:
-    """As kernels.add."""
-    x, branch = x.contiguous(), branch.contiguous()
+def add_product(x: Tensor, layer: Layer, branch: Tensor, gamma: Tensor) -> Tensor:
+    """As kernels.add_product; all behind the product is one kernel."""
+    x, added = x.contiguous(), layer(branch).contiguous()
     total = torch.empty_like(x)
     _add_kernel[(triton.cdiv(x.numel(), ELEMENTS),)](
-        x, branch, gamma, total, x.numel(), x.shape[-1], BLOCK=ELEMENTS
+        x, added, gamma, total, x.numel(), x.shape[-1], BLOCK=ELEMENTS
     )
     return total
 
@@ -102,16 +102,16 @@ def blend(tokens: Tensor, taps: Tensor, weights: Tensor) -> Tensor:
     return blended
 
 
-def gelu_product(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def gelu_product(layer: Layer, x: Tensor) -> Tensor:
     """As kernels.gelu_product; in bfloat16 cuBLAS takes the GELU of sums before they are rounded.
 
     That GELU is the one with tanh, at most 5e-4 off, which with one rounding less has two thirds of
     the error (benchmarks/gpu_kernels.py).
     """
-    if not isinstance(product, Product) or product.dtype != torch.bfloat16:
-        return kernels.gelu_product(product, x)
+    if not isinstance(layer, Product) or layer.dtype != torch.bfloat16:
+        return kernels.gelu_product(layer, x)
     hidden = torch._addmm_activation(
-        product.bias, x.flatten(0, -2).to(product.dtype), product.weight.t(), use_gelu=True
+        layer.bias, x.flatten(0, -2).to(layer.dtype), layer.weight.t(), use_gelu=True
     )
     return hidden.view(*x.shape[:-1], -1)
 

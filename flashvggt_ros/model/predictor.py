@@ -22,7 +22,8 @@ from flashvggt_ros.model.checkpoint import CheckpointCard, resolve_checkpoint
 from flashvggt_ros.model.chunk_graphs import ChunkGraphs
 from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
 from flashvggt_ros.model.frame_parts import FrameParts
-from flashvggt_ros.model.kernels import named_kernels, use_kernels
+from flashvggt_ros.model.kernel_choice import named_kernels
+from flashvggt_ros.model.kernels import use_kernels
 from flashvggt_ros.model.precision import Precision, precision_for, set_precision
 from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
 from flashvggt_ros.shared_work import SharedWork

@@ -28,7 +28,8 @@ from torch import Tensor  # noqa: E402
 
 from flashvggt_ros.model.checkpoint import EMBEDDED  # noqa: E402
 from flashvggt_ros.model.flashvggt import PRESETS  # noqa: E402
-from flashvggt_ros.model.kernels import ATTENTION_BACKENDS, KERNELS  # noqa: E402
+from flashvggt_ros.model.kernel_choice import KERNELS  # noqa: E402
+from flashvggt_ros.model.kernels import ATTENTION_BACKENDS  # noqa: E402
 from flashvggt_ros.model.precision import PRECISIONS  # noqa: E402
 from flashvggt_ros.tools.benchmarking.accuracy import measure_errors  # noqa: E402
 from flashvggt_ros.tools.benchmarking.case import (  # noqa: E402

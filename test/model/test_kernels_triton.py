@@ -65,9 +65,12 @@ def test_norms_and_sums(fused, dtype, out, width):
 
     assert_near(fused.normalize(x, weight, bias, 1e-5, out),
                 PLAIN.normalize(x, weight, bias, 1e-5, out))
-    assert_near(fused.add(x, branch, gamma), PLAIN.add(x, branch, gamma))
-    ours = fused.add_and_normalize(x, branch, gamma, weight, bias, 1e-6, out)
-    expected = PLAIN.add_and_normalize(x, branch, gamma, weight, bias, 1e-6, out)
+    layer = torch.nn.Identity()
+    assert_near(fused.add_product(x, layer, branch, gamma),
+                PLAIN.add_product(x, layer, branch, gamma))
+    sum_and_norm = (x, layer, branch, gamma, weight, bias, 1e-6, out)
+    ours = fused.add_product_and_normalize(*sum_and_norm)
+    expected = PLAIN.add_product_and_normalize(*sum_and_norm)
     for one, other in zip(ours, expected, strict=True):
         assert_near(one, other)
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from flashvggt_ros.model.flashvggt import FlashVGGT, Prediction
-from flashvggt_ros.model.kernels import PLAIN, use_kernels
+from flashvggt_ros.model.kernels import PLAIN, Kernels, OwnAttention, use_kernels
 from flashvggt_ros.model.precision import (
     PRECISIONS,
     Precision,
@@ -99,50 +99,74 @@ def test_on_a_gpu_what_lies_between_products_is_in_float16_as_tf32_would_be():
     assert (on_a_gpu.residual, on_a_gpu.depth_head) == (torch.float16, torch.float16)
 
 
-def bounded_calls(make_model, images, weight: float) -> list[int]:
-    """Keys of each call of an attention that needs small scores, in a model in bfloat16."""
-    calls = []
+class CountedAttention:
+    """Attention of kernels, by torch; ``calls`` are keys of each call, for small scores or any."""
 
-    def attend(q, weight, bias, eps, cos, sin, k, v):
-        calls.append(k.shape[2])
-        turned = PLAIN.turn(q.unflatten(1, (-1, len(cos))), weight, bias, eps, cos, sin)
-        mixed = functional.scaled_dot_product_attention(
-            turned.flatten(1, 2).transpose(1, 2), k, v
+    def __init__(self) -> None:
+        self.bounded: list[int] = []
+        self.any: list[int] = []
+
+    def __deepcopy__(self, memo: dict) -> "CountedAttention":
+        return self  # a copied model counts here, too
+
+    def kernels(self, head_dim: int) -> Kernels:
+        attention = OwnAttention(
+            head_dim, lambda *norms: norms, self.turned_product, self.attend_bounded, self.attend
         )
-        return mixed.transpose(1, 2).flatten(2)
+        return replace(PLAIN, attention=attention)
 
+    def turned_product(self, layer, x, parts, norms, eps, turn):
+        width = layer.out_features // 3
+        made = layer.outputs(x, width * parts.start, width * parts.stop)
+        made = made.unflatten(-1, (len(parts), -1, turn.cos.shape[-1])).unbind(2)
+        return tuple(
+            PLAIN.turn(tokens.unflatten(1, (-1, len(turn.cos))), norms[part].weight,
+                       norms[part].bias, eps, turn.cos, turn.sin).flatten(1, 2)
+            if part < 2 else tokens
+            for part, tokens in zip(parts, made, strict=True)
+        )
+
+    def attend_bounded(self, q, k, v):
+        self.bounded.append(k.shape[2])
+        return self._attend(q, k, v)
+
+    def attend(self, q, k, v):
+        self.any.append(k.shape[2])
+        return self._attend(q, k, v)
+
+    def _attend(self, q, k, v):
+        return functional.scaled_dot_product_attention(q.transpose(1, 2), k, v).transpose(
+            1, 2
+        ).flatten(2)
+
+
+def counted_attention(make_model, images, weight: float, head_dim: int) -> CountedAttention:
+    """Run a model in bfloat16 whose norms have weights of this size; it predicts as by torch."""
     model = make_model()
     set_precision(model, PRECISIONS["bf16"])
     for block in model.aggregator.global_blocks:
         block.attn.q_norm.weight.data.fill_(weight)
     expected = run(model, images, PRECISIONS["bf16"])
-    head_dim = model.config.width // model.config.heads
-    use_kernels(model, replace(PLAIN, attend_bounded=attend, attend_head_dim=head_dim))
+    counted = CountedAttention()
+    use_kernels(model, counted.kernels(head_dim))
     ours = run(model, images, PRECISIONS["bf16"])
     torch.testing.assert_close(ours.depth, expected.depth)
     torch.testing.assert_close(ours.pose_enc, expected.pose_enc)
-    return calls
+    return counted
 
 
 def test_the_encoder_attends_with_what_takes_any_scores(make_model, images):
-    calls = []
-
-    def attend(q, k, v):
-        calls.append(k.shape[2])
-        mixed = functional.scaled_dot_product_attention(q.transpose(1, 2), k, v)
-        return mixed.transpose(1, 2).flatten(2)
-
-    model = make_model()
-    set_precision(model, PRECISIONS["bf16"])
-    expected = run(model, images, PRECISIONS["bf16"])
-    head_dim = model.config.width // model.config.encoder_heads
-    use_kernels(model, replace(PLAIN, attend_unbounded=attend, attend_head_dim=head_dim))
-    ours = run(model, images, PRECISIONS["bf16"])
-    torch.testing.assert_close(ours.depth, expected.depth)
+    config = make_model().config
+    head_dim = config.width // config.encoder_heads
+    calls = counted_attention(make_model, images, 1.0, head_dim).any
     chunks, tokens = len(images.split(3)), calls[0]
-    assert calls == [tokens] * chunks * len(model.aggregator.patch_embed.blocks)
+    assert calls == [tokens] * chunks * config.encoder_depth
 
 
 def test_attention_without_a_maximum_is_used_where_norms_keep_scores_small(make_model, images):
-    small, large = (bounded_calls(make_model, images, weight) for weight in (1.0, 100.0))
+    config = make_model().config
+    head_dim = config.width // config.heads
+    small, large = (
+        counted_attention(make_model, images, weight, head_dim).bounded for weight in (1.0, 100.0)
+    )
     assert len(small) == 2 * len(large)  # frame blocks go on with it

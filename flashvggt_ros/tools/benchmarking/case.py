@@ -18,7 +18,8 @@ from flashvggt_ros.frame import Frame
 from flashvggt_ros.model.checkpoint import resolve_checkpoint
 from flashvggt_ros.model.chunk_graphs import ChunkGraphs
 from flashvggt_ros.model.flashvggt import PRESETS, DescriptorCache, FlashVGGT, ModelConfig
-from flashvggt_ros.model.kernels import attention_backend, named_kernels, use_kernels
+from flashvggt_ros.model.kernel_choice import named_kernels
+from flashvggt_ros.model.kernels import attention_backend, use_kernels
 from flashvggt_ros.model.memory import OneCallMemory
 from flashvggt_ros.model.precision import Precision, precision_on, set_precision
 from flashvggt_ros.model.preprocess import Preprocessor

@@ -1,0 +1,22 @@
+"""Kernels in CUDA C++ are part of the package, and say what is missing where they cannot run."""
+
+from importlib.resources import files
+
+import pytest
+import torch
+
+from flashvggt_ros.model.hopper import programs
+
+
+@pytest.mark.parametrize("name", programs.SOURCES)
+def test_all_sources_of_a_kernel_are_there_and_include_nothing(name):
+    folder = files(programs.FOLDER)
+    source = "".join((folder / file).read_text() for file in programs.SOURCES[name])
+    assert f"\n{name}(const __grid_constant__" in source
+    assert "#include" not in source
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_without_nvrtc_or_a_driver_the_error_says_so():
+    with pytest.raises(RuntimeError, match=r"NVRTC|driver"):
+        programs.check(torch.device("cuda", 0))
