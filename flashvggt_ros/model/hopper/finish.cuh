@@ -115,82 +115,79 @@ __device__ __forceinline__ float sum_of_four(float x) {
   return x + __shfl_xor_sync(~0u, x, 2);
 }
 
-// Finish 8 rows: queries, keys or values of four heads, two at once.
+// Finish 8 rows: queries, keys or values of four heads.
 __device__ __forceinline__ void finish(u32 rows_place, const Ahead &ahead, int output, u32 bias,
                                        u32 more, const After &after) {
   const u32 lane = threadIdx.x % 32, quarter = lane % 4;
   const int kind = (after.first + output) / after.count;  // queries, keys, values
   const u32 line = rows_place + lane / 4 * 128 + quarter % 2 * 8;
-#pragma unroll 1
-  for (int head = 0; head < SLICES; head += 2) {
-    float x[2][4][4];
+  float x[SLICES][4][4];
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
+  for (int h = 0; h < SLICES; ++h) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      float added[4];
+      read_bias(added, bias + 2 * (h * 64 + 16 * i + 4 * quarter));
+      const Two two =
+          load_two(line + h * SLICE_BYTES + ((2 * i + quarter / 2) ^ (lane / 4)) * 16);
+      const float2 low = halves(two.x[0]), high = halves(two.x[1]);
+      x[h][i][0] = low.x + added[0], x[h][i][1] = low.y + added[1];
+      x[h][i][2] = high.x + added[2], x[h][i][3] = high.y + added[3];
+    }
+  }
+  if (kind < 2) {
+    float mean[SLICES], spread[SLICES];
+#pragma unroll
+    for (int h = 0; h < SLICES; ++h) {
+      float part[4], squares[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        float added[4];
-        read_bias(added, bias + 2 * ((head + h) * 64 + 16 * i + 4 * quarter));
-        const Two two =
-            load_two(line + (head + h) * SLICE_BYTES + ((2 * i + quarter / 2) ^ (lane / 4)) * 16);
-        const float2 low = halves(two.x[0]), high = halves(two.x[1]);
-        x[h][i][0] = low.x + added[0], x[h][i][1] = low.y + added[1];
-        x[h][i][2] = high.x + added[2], x[h][i][3] = high.y + added[3];
+        const float(&y)[4] = x[h][i];
+        part[i] = (y[0] + y[1]) + (y[2] + y[3]);
+        squares[i] = y[0] * y[0] + y[1] * y[1] + (y[2] * y[2] + y[3] * y[3]);
       }
+      mean[h] = (part[0] + part[1]) + (part[2] + part[3]);
+      spread[h] = (squares[0] + squares[1]) + (squares[2] + squares[3]);
     }
-    if (kind < 2) {
-      float mean[2], spread[2];
 #pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        float part[4], squares[4];
+    for (int h = 0; h < SLICES; ++h) {
+      mean[h] = sum_of_four(mean[h]) * (1.0f / 64);
+      spread[h] = sum_of_four(spread[h]) * (1.0f / 64) - mean[h] * mean[h];
+      spread[h] = rsqrtf(fmaxf(spread[h], 0.0f) + after.eps);
+      mean[h] *= -spread[h];
+    }
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const float(&y)[4] = x[h][i];
-          part[i] = (y[0] + y[1]) + (y[2] + y[3]);
-          squares[i] = y[0] * y[0] + y[1] * y[1] + (y[2] * y[2] + y[3] * y[3]);
-        }
-        mean[h] = (part[0] + part[1]) + (part[2] + part[3]);
-        spread[h] = (squares[0] + squares[1]) + (squares[2] + squares[3]);
-      }
+    for (int i = 0; i < 4; ++i) {
+      float weight[4], shift[4];
+      read(weight, more + 4 * (64 * kind + 16 * i + 4 * quarter));
+      read(shift, more + 4 * (128 + 64 * kind + 16 * i + 4 * quarter));
 #pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        mean[h] = sum_of_four(mean[h]) * (1.0f / 64);
-        spread[h] = sum_of_four(spread[h]) * (1.0f / 64) - mean[h] * mean[h];
-        spread[h] = rsqrtf(fmaxf(spread[h], 0.0f) + after.eps);
-        mean[h] *= -spread[h];
-      }
+      for (int j = 0; j < 4; ++j) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float weight[4], shift[4];
-        read(weight, more + 4 * (64 * kind + 16 * i + 4 * quarter));
-        read(shift, more + 4 * (128 + 64 * kind + 16 * i + 4 * quarter));
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-#pragma unroll
-          for (int h = 0; h < 2; ++h)
-            x[h][i][j] = (x[h][i][j] * spread[h] + mean[h]) * weight[j] + shift[j];
-        }
-      }
-#pragma unroll
-      for (int i = 0; i < 4; i += 2) {
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          const float cos = ahead.cos[i / 2][j], sin = ahead.sin[i / 2][j];
-#pragma unroll
-          for (int h = 0; h < 2; ++h) {
-            const float first = x[h][i][j], second = x[h][i + 1][j];
-            x[h][i][j] = first * cos - second * sin;
-            x[h][i + 1][j] = second * cos + first * sin;
-          }
-        }
+        for (int h = 0; h < SLICES; ++h)
+          x[h][i][j] = (x[h][i][j] * spread[h] + mean[h]) * weight[j] + shift[j];
       }
     }
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
+    for (int i = 0; i < 4; i += 2) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-        store_two(line + (head + h) * SLICE_BYTES + ((2 * i + quarter / 2) ^ (lane / 4)) * 16,
-                  {pack(x[h][i][0], x[h][i][1]), pack(x[h][i][2], x[h][i][3])});
+      for (int j = 0; j < 4; ++j) {
+        const float cos = ahead.cos[i / 2][j], sin = ahead.sin[i / 2][j];
+#pragma unroll
+        for (int h = 0; h < SLICES; ++h) {
+          const float first = x[h][i][j], second = x[h][i + 1][j];
+          x[h][i][j] = first * cos - second * sin;
+          x[h][i + 1][j] = second * cos + first * sin;
+        }
+      }
     }
+  }
+#pragma unroll
+  for (int h = 0; h < SLICES; ++h) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      store_two(line + h * SLICE_BYTES + ((2 * i + quarter / 2) ^ (lane / 4)) * 16,
+                {pack(x[h][i][0], x[h][i][1]), pack(x[h][i][2], x[h][i][3])});
   }
 }
 

@@ -33,8 +33,6 @@ from flashvggt_ros.model.rope import Rotation
 
 INNER, OUTPUTS, ROWS = 64, 256, 128  # that a block takes at once, as in product.cu
 THREADS, SHARED_BYTES = 384, 214_095  # of a block, without biases and the like
-CHANNEL_PITCH = 2048  # numbers; rows that begin so far apart meet in the same memory channels
-SPARE = 64  # numbers between such rows, so that they do not
 
 
 class Finish(IntEnum):
@@ -157,10 +155,8 @@ def _run(
 ) -> Tensor:
     rows = x.flatten(0, -2)
     outputs, inner = weight.shape
-    pitch = outputs + (SPARE if finish is Finish.GELU and outputs % CHANNEL_PITCH == 0 else 0)
-    out = torch.empty(
-        len(rows), pitch, dtype=torch.float16 if finish is Finish.ADD else x.dtype, device=x.device
-    )[:, :outputs]
+    dtype = torch.float16 if finish is Finish.ADD else x.dtype
+    out = torch.empty(len(rows), outputs, dtype=dtype, device=x.device)
     columns = outputs // OUTPUTS
     items = math.ceil(len(rows) / (2 * ROWS)) * columns
     sizes = (len(rows), inner, columns, items)
@@ -168,7 +164,7 @@ def _run(
         min(2 * items, processors(x.device)), THREADS, _matrix(rows, ROWS), _matrix(weight, ROWS),
         _matrix(out, 8), pointer(bias), *(ctypes.c_int(size) for size in sizes), after,
     )
-    return out.unflatten(0, x.shape[:-1])
+    return out.view(*x.shape[:-1], outputs)
 
 
 @cache
