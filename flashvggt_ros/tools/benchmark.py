@@ -91,6 +91,8 @@ def _check(options: argparse.Namespace) -> None:
                          "out, or take --errors")
     if options.dense_blocks and not options.compare_dense:
         raise ValueError("--dense-blocks is of --compare-dense: add that")
+    if options.sequences > 1 and not (options.errors_only and options.bag):
+        raise ValueError("--sequences are of --errors-only with --bag: add these")
     if options.json is None:
         return
     if options.json.is_dir() or not options.json.parent.is_dir():
@@ -112,15 +114,19 @@ def _report(options: argparse.Namespace, case: Case, images: Tensor) -> Report:
             is_synchronous=options.synchronous,
         ))
     dense = (measure_dense(case, images, options.dense_blocks),) if options.compare_dense else ()
-    errors = measure_errors(case, images) if options.errors or options.errors_only else []
+    has_errors = options.errors or options.errors_only
+    errors = measure_errors(case, images, options.sequences) if has_errors else []
     return Report(
-        machine(case.device), case, _image_source(options.bag, len(images), case.frames),
+        machine(case.device), case,
+        _image_source(options.bag, len(images), case.frames, options.sequences),
         tuple(measurements), dense, tuple(errors),
     )
 
 
-def _image_source(bag: Path | None, images: int, frames: int) -> str:
+def _image_source(bag: Path | None, images: int, frames: int, sequences: int = 1) -> str:
     name = bag.name if bag else "noise"
+    if sequences > 1:
+        return f"{name}, {sequences} times as many"
     return name if images == frames else f"{name}, {images} images again and again"
 
 
@@ -146,7 +152,11 @@ def _case(options: argparse.Namespace) -> tuple[Case, Tensor]:
     case.check()
     if options.bag is None:
         return case, noise(case)
-    images = bag_images(options.bag, options.image_topic, case.config(), case.frames)
+    count = case.frames * options.sequences
+    images = bag_images(options.bag, options.image_topic, case.config(), count)
+    if options.sequences > 1 and len(images) < count:
+        raise ValueError(f"--sequences {options.sequences} of {case.frames} frames need {count} "
+                         f"images, of which there are {len(images)}: ask for fewer")
     height, width = images.shape[1:3]
     return dataclasses.replace(case, height=height, width=width), images
 
@@ -227,6 +237,9 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--errors", action="store_true",
                        help="measure rounding errors against fp32, beside those of autocast")
     group.add_argument("--errors-only", action="store_true", help="nothing but the errors")
+    group.add_argument("--sequences", type=positive_count, default=1,
+                       help="errors over so many sequences of --frames images of the bag, behind "
+                            "each other [count] (%(default)s)")
     group.add_argument("--json", type=Path, help="write everything to this file")
 
 

@@ -16,6 +16,23 @@ def test_all_sources_of_a_kernel_are_there_and_include_nothing(name):
     assert "#include" not in source
 
 
+class FailingDriver:
+    """A driver that has lost its GPU."""
+
+    def cuLaunchKernel(self, *arguments: object) -> int:
+        return 719
+
+    def cuGetErrorString(self, error: int, words: object) -> None:
+        words._obj.value = b"unspecified launch failure"
+
+
+def test_a_failure_of_the_driver_is_told_as_torch_tells_it(monkeypatch):
+    """By these words the node knows that the GPU is lost."""
+    monkeypatch.setattr(programs, "_driver_library", FailingDriver)
+    with pytest.raises(RuntimeError, match="CUDA error: unspecified launch failure"):
+        programs._driver("cuLaunchKernel")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
 def test_without_nvrtc_or_a_driver_the_error_says_so():
     with pytest.raises(RuntimeError, match=r"NVRTC|driver"):

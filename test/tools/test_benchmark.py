@@ -97,6 +97,7 @@ def test_options_that_make_no_sense_are_refused(capsys):
     ("--dense-blocks 2", "--dense-blocks is of --compare-dense: add that"),
     ("--errors-only --compare-dense", "leave --compare-dense and --stages out"),
     ("--errors-only --stages", "leave --compare-dense and --stages out"),
+    ("--errors-only --sequences 2", "--sequences are of --errors-only with --bag: add these"),
 ])
 def test_what_cannot_be_measured_is_said_before_a_model_is_made(
     capsys, monkeypatch, options, remedy
@@ -192,6 +193,18 @@ def test_rounding_errors_are_of_equal_frames_in_a_bounded_cache(case):
     assert exact.poses == 0
 
 
+def test_errors_of_several_sequences_are_those_of_all_their_frames(case):
+    """Each is a submap of its own, whatever comes before it."""
+    rounded = dataclasses.replace(case, precision=PRECISIONS["bf16"], precision_name="bf16")
+    first, second = noise(case), noise(dataclasses.replace(case, seed=1))
+    one, other, both = (
+        measure_errors(rounded, torch.cat(parts), len(parts))[0]
+        for parts in ([first], [second], [first, second])
+    )
+    assert min(one.depth, other.depth) < both.depth < max(one.depth, other.depth)
+    assert min(one.poses, other.poses) < both.poses < max(one.poses, other.poses)
+
+
 def test_int8_has_errors_of_its_own(case):
     rounded = dataclasses.replace(case, precision=PRECISIONS["int8"], precision_name="int8")
     (row,) = measure_errors(rounded, noise(case))
@@ -244,6 +257,20 @@ def test_of_several_image_topics_one_is_named(case, tmp_path):
 def test_images_that_repeat_are_said():
     assert _image_source(None, 5, 5) == "noise"
     assert _image_source(Path("kitchen"), 5, 9) == "kitchen, 5 images again and again"
+    assert _image_source(Path("kitchen"), 10, 5, 2) == "kitchen, 2 times as many"
+
+
+def test_a_bag_without_images_for_all_sequences_is_refused(case, tmp_path, capsys):
+    world = make_world(walk(6))
+    bag = write_bag(tmp_path / "bag", [
+        (f"/{frame.camera}/image", frame.stamp_ns, raw_image(frame)) for frame in world.frames
+    ])
+    options = ["--device", "cpu", "--checkpoint", "flashvggt-mini", "--bag", str(bag), "--frames",
+               "2", "--chunk", "2", "--dtype", "bf16", "--errors-only", "--sequences"]
+    assert main([*options, "4"]) == 2
+    assert "need 8 images, of which there are 6" in capsys.readouterr().err
+    assert main([*options, "3"]) == 0
+    assert "3 times as many" in capsys.readouterr().out
 
 
 def test_numbers_that_json_does_not_have_are_null(case):

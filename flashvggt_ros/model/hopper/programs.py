@@ -27,6 +27,7 @@ SOURCES = {
     "product": ("hopper.cuh", "finish.cuh", "product.cu"),
 }
 
+
 class TensorMap(ctypes.Structure):
     """Where a tensor's tiles are, as copies know it (CUtensorMap)."""
 
@@ -57,10 +58,11 @@ class Program:
         places = (ctypes.c_void_p * len(arguments))(
             *(ctypes.addressof(argument) for argument in arguments)
         )
-        stream = torch.cuda.current_stream(self._device).cuda_stream
-        _use_context(self._device)
-        _driver("cuLaunchKernel", self._function, blocks, 1, 1, threads, 1, 1, self._shared_bytes,
-                ctypes.c_void_p(stream), places, None)
+        stream = ctypes.c_void_p(torch.cuda.current_stream(self._device).cuda_stream)
+        with torch.cuda.device(self._device):
+            _use_context(self._device)
+            _driver("cuLaunchKernel", self._function, blocks, 1, 1, threads, 1, 1,
+                    self._shared_bytes, stream, places, None)
 
 
 def tiles(
@@ -136,17 +138,21 @@ def _use_context(device: torch.device) -> None:
 
 
 def _driver(name: str, *arguments: Any) -> None:
-    """Call the driver; RuntimeError with its words if that fails."""
+    """Call the driver; RuntimeError with its words, as torch's are, if that fails."""
     library = _driver_library()
     if failed := getattr(library, name)(*arguments):
         words = ctypes.c_char_p()
         library.cuGetErrorString(failed, ctypes.byref(words))
-        raise RuntimeError(f"{name}: {(words.value or b'unknown error').decode()}")
+        said = (words.value or b"unknown error").decode()
+        raise RuntimeError(f"CUDA error: {said} ({name})")
 
 
 @cache
 def _driver_library() -> ctypes.CDLL:
-    return ctypes.CDLL("libcuda.so.1")
+    try:
+        return ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise RuntimeError(f"the CUDA driver is not installed: {error}") from None
 
 
 @cache

@@ -34,17 +34,22 @@ class Errors:
     confidence: float
 
 
-def measure_errors(case: Case, images: Tensor) -> list[Errors]:
-    """Errors of the case's precision, then of upstream's, the yardstick of all but int8."""
+def measure_errors(case: Case, images: Tensor, sequences: int = 1) -> list[Errors]:
+    """Errors of the case's precision, then of upstream's, the yardstick of all but int8.
+
+    ``sequences``: how many of ``case.frames`` follow each other in ``images``, each a submap of its
+    own; errors are those of all frames. One sequence may see its images again and again.
+    """
+    parts = list(images.split(case.frames))[:sequences] if sequences > 1 else [images]
     plain = dataclasses.replace(case, kernels="plain", has_graphs=False, attention="auto")
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        exact = _results(_in(plain, REFERENCE), images)
+        exact = _results(_in(plain, REFERENCE), parts)
     rows = []
     if case.precision != PRECISIONS[YARDSTICK]:
-        rows.append(_errors(case.precision_name, _results(case, images), exact))
+        rows.append(_errors(case.precision_name, _results(case, parts), exact))
     if case.precision.is_int8:
         return rows
-    return [*rows, _errors(YARDSTICK, _results(_in(plain, YARDSTICK), images), exact)]
+    return [*rows, _errors(YARDSTICK, _results(_in(plain, YARDSTICK), parts), exact)]
 
 
 def relative_rms(ours: Tensor, exact: Tensor) -> float:
@@ -63,25 +68,29 @@ def _in(case: Case, name: str) -> Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Results:
-    pose_enc: Tensor  # (K, 9)
+    pose_enc: Tensor  # (N, 9)
     depth: Tensor  # (N, H, W)
     confidence: Tensor  # (N, H, W)
 
 
-def _results(case: Case, images: Tensor) -> _Results:
-    """Run a case over all its frames; results on the host."""
+def _results(case: Case, sequences: list[Tensor]) -> _Results:
+    """Run a case over all frames of each sequence; results on the host."""
     model = case.model()
-    uploads, cache = Uploads(images, case.device), case.new_cache(model)
-    depths, confidences, poses = [], [], torch.empty(0)
+    depths, confidences, poses = [], [], []
     firsts = range(0, case.frames, case.chunk)
+    steps = [(images, first) for images in sequences for first in firsts]
     with case.computing():
-        for first in tqdm(firsts, f"errors of {case.precision_name}", disable=None, leave=False):
+        for images, first in tqdm(steps, f"errors of {case.precision_name}", disable=None,
+                                  leave=False):
+            if first == 0:
+                uploads, cache = Uploads(images, case.device), case.new_cache(model)
             size = min(case.chunk, case.frames - first)
             prediction = model.forward_chunk(uploads.chunk(first, size), cache)
-            poses = prediction.pose_enc[0].cpu()
+            if first == firsts[-1]:
+                poses.append(prediction.pose_enc[0].cpu())
             depths.append(prediction.depth[0, ..., 0].cpu())
             confidences.append(prediction.depth_conf[0].cpu())
-    return _Results(poses, torch.cat(depths), torch.cat(confidences))
+    return _Results(torch.cat(poses), torch.cat(depths), torch.cat(confidences))
 
 
 def _errors(name: str, ours: _Results, exact: _Results) -> Errors:
