@@ -50,14 +50,15 @@ def main() -> None:
         print("attention within each of 100 frames, of queries as they are")
         compare_attention_within(kernels)
         compare_long_and_short()
+        sets = {"torch": PLAIN, "cuBLAS and Triton": fused_by_triton(kernels), "ours": kernels}
         print(f"linear layers, {TOKENS} tokens")
         for channels, out in ((1024, 3072), (1024, 1024), (1024, 4096), (4096, 1024)):
             compare_product(channels, out, kernels)
         print(f"linear layer and GELU, {TOKENS} tokens, 1024 to 4096 channels")
-        compare_gelu(kernels)
+        compare_gelu(sets)
         print(f"linear layer and sum with the stream, {TOKENS} tokens")
         for channels in (1024, 4096):
-            compare_sum(channels, kernels)
+            compare_sum(channels, sets)
         print(f"linear layer to queries, keys and values, normed and rotated, {TOKENS} tokens")
         compare_turn(kernels)
 
@@ -128,24 +129,33 @@ def compare_product(channels: int, out: int, kernels: Kernels) -> None:
                operations)
 
 
-def compare_gelu(kernels: Kernels) -> None:
-    """Time a layer and GELU after it, and in one."""
+def fused_by_triton(kernels: Kernels) -> Kernels:
+    """Kernels of Triton alone, where kernels are not plain."""
+    if kernels is PLAIN:
+        return PLAIN
+    from flashvggt_ros.model.kernels_triton import triton_kernels
+
+    return triton_kernels()
+
+
+def compare_gelu(sets: dict[str, Kernels]) -> None:
+    """Time a layer and GELU."""
     layer, x = Product(1024, 4096).cuda().bfloat16(), random(1, TOKENS, 1024)
     exact = functional.gelu(exact_outputs(layer, x))
     operations = 2 * TOKENS * 1024 * 4096
-    report("by parts", lambda: PLAIN.gelu_product(layer, x), exact, operations)
-    report("in one", lambda: kernels.gelu_product(layer, x), exact, operations)
+    for name, kernels in sets.items():
+        report(name, partial(kernels.gelu_product, layer, x), exact, operations)
 
 
-def compare_sum(channels: int, kernels: Kernels) -> None:
-    """Time a layer and the sum of the residual stream after it, and in one."""
+def compare_sum(channels: int, sets: dict[str, Kernels]) -> None:
+    """Time a layer and the sum with the residual stream."""
     layer, branch = Product(channels, 1024).cuda().bfloat16(), random(1, TOKENS, channels)
     x, gamma = random(1, TOKENS, 1024).half(), torch.rand(1024, device="cuda")
     exact = x[:, -64:].double() + gamma.double() * exact_outputs(layer, branch)
     operations = 2 * TOKENS * channels * 1024
-    for name, add in (("by parts", PLAIN.add_product), ("in one", kernels.add_product)):
-        report(f"{channels} channels, {name}", partial(add, x, layer, branch, gamma), exact,
-               operations)
+    for name, kernels in sets.items():
+        report(f"{channels} channels, {name}",
+               partial(kernels.add_product, x, layer, branch, gamma), exact, operations)
 
 
 def compare_turn(kernels: Kernels) -> None:
@@ -164,7 +174,7 @@ def compare_turn(kernels: Kernels) -> None:
     end = Rotation(turn.cos[-64:].double(), turn.sin[-64:].double())
     exact = rotate(functional.layer_norm(q, (CHANNELS,), eps=norm.eps), end).flatten(2)
     operations = 2 * TOKENS * 1024 * 3072
-    report("by parts", by_parts, exact, operations)
+    report("cuBLAS and Triton", by_parts, exact, operations)
     own = kernels.attention
     if own is not None:
         norms = own.norms(norm, norm)
@@ -173,7 +183,7 @@ def compare_turn(kernels: Kernels) -> None:
             q, _, _ = own.turned_product(layer, x, range(3), norms, norm.eps, turn)
             return q.flatten(2)
 
-        report("in one", in_one, exact * SCALE, operations)
+        report("ours", in_one, exact * SCALE, operations)
 
 
 def exact_outputs(layer: Product, x: Tensor) -> Tensor:
