@@ -16,6 +16,21 @@ def test_all_sources_of_a_kernel_are_there_and_include_nothing(name):
     assert "#include" not in source
 
 
+@pytest.mark.parametrize(("name", "macros"), [
+    ("attention", ["-DLAST=32", "-DIS_BOUNDED=0"]),
+    ("attention", ["-DLAST=128", "-DIS_BOUNDED=1"]),
+    *(("product", [f"-DFINISH={finish}"]) for finish in range(4)),
+])
+def test_kernels_compile_wherever_there_is_nvrtc(name, macros):
+    try:
+        programs._nvrtc()
+    except RuntimeError as error:
+        pytest.skip(f"needs NVRTC: {error}")
+    assert programs._compile(name, *macros).startswith(b"\x7fELF")
+    with pytest.raises(RuntimeError, match=f"{name}.cu does not compile.*error"):
+        programs._compile(name, *macros, "-DROWS=3")
+
+
 class FailingDriver:
     """A driver that has lost its GPU."""
 

@@ -46,7 +46,7 @@ class Program:
         """
         self._device, self._shared_bytes = device, shared_bytes
         module, self._function = ctypes.c_void_p(), ctypes.c_void_p()
-        code = _compile(name, macros)
+        code = _compile(name, *(f"-D{macro}={value}" for macro, value in macros.items()))
         with torch.cuda.device(device):
             _use_context(device)
             _driver("cuModuleLoadData", ctypes.byref(module), code)
@@ -103,13 +103,13 @@ def pointer(tensor: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
 
 
-def _compile(name: str, macros: dict[str, int]) -> bytes:
+@cache
+def _compile(name: str, *macros: str) -> bytes:
     """Return machine code; RuntimeError with the compiler's words if there are errors."""
     nvrtc = _nvrtc()
     folder = files(FOLDER)
     source = "\n".join((folder / file).read_text() for file in SOURCES[name])
-    options = ["--gpu-architecture=sm_90a", "--std=c++17"]
-    options += [f"-D{macro}={value}" for macro, value in macros.items()]
+    options = ["--gpu-architecture=sm_90a", "--std=c++17", *macros]
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     made = nvrtc.nvrtcCreateProgram(
         ctypes.byref(program), source.encode(), f"{name}.cu".encode(), 0, None, None
