@@ -4,9 +4,9 @@
 // of 64 channels; heads of queries and keys are layer-normed and rotated. 3: outputs are scaled by
 // channel and added to what is there, in float16.
 //
-// Sums are in float16, where they are to be scaled a 64th of them, as they may be larger than the
-// stream that they are added to. 64 outputs (a slice) of 64 rows in 8 KB, each row 128 bytes, swizzled. A
-// warp takes 8 rows of 256 outputs, and leaves results where sums were.
+// Sums are in float16; where they are to be scaled a 64th of them is, as they may be larger than
+// the stream that they are added to. They lie in slices: 64 rows of 64 outputs, 128 bytes,
+// swizzled. A warp takes 8 rows of 256 outputs, and leaves results where sums were.
 
 constexpr int GROUPS = 2;
 constexpr int ROWS = 64;              // of a group
@@ -73,7 +73,7 @@ __device__ __forceinline__ float2 halves(u32 both) {
   return x;
 }
 
-// Numbers of 4 bytes from global memory, and from shared memory; the last from bfloat16.
+// Four numbers from global memory, from shared memory, and from bfloat16 in shared memory.
 __device__ __forceinline__ void read(float (&values)[4], const float *place) {
   const float4 four = *reinterpret_cast<const float4 *>(place);
   values[0] = four.x, values[1] = four.y, values[2] = four.z, values[3] = four.w;

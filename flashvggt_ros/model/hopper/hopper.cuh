@@ -167,7 +167,7 @@ __device__ __forceinline__ float power(float x) {
   return result;
 }
 
-// sum += a (64, 16) b (32, 16)^T, or without what was in sum; both in shared memory, channels inner.
+// sum += a (64, 16) b (32, 16)^T, or without what was in sum; in shared memory, channels inner.
 __device__ __forceinline__ void multiply(float (&sum)[16], u64 a, u64 b, bool is_added) {
   asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %18, 0;\n"
                "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"
@@ -180,7 +180,7 @@ __device__ __forceinline__ void multiply(float (&sum)[16], u64 a, u64 b, bool is
                : "l"(a), "l"(b), "r"(static_cast<int>(is_added)));
 }
 
-// sum += a (64, 16) b (64, 16)^T, or without what was in sum; both in shared memory, channels inner.
+// sum += a (64, 16) b (64, 16)^T, or without what was in sum; in shared memory, channels inner.
 __device__ __forceinline__ void multiply(float (&sum)[32], u64 a, u64 b, bool is_added) {
   asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
                "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
@@ -198,7 +198,7 @@ __device__ __forceinline__ void multiply(float (&sum)[32], u64 a, u64 b, bool is
                : "l"(a), "l"(b), "r"(static_cast<int>(is_added)));
 }
 
-// sum += a (64, 16) b (128, 16)^T, or without what was in sum; both in shared memory, channels inner.
+// sum += a (64, 16) b (128, 16)^T, or without what was in sum; in shared memory, channels inner.
 __device__ __forceinline__ void multiply(float (&sum)[64], u64 a, u64 b, bool is_added) {
   asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
                "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
@@ -224,7 +224,7 @@ __device__ __forceinline__ void multiply(float (&sum)[64], u64 a, u64 b, bool is
                : "l"(a), "l"(b), "r"(static_cast<int>(is_added)));
 }
 
-// sum += a (64, 16) b (256, 16)^T, or without what was in sum; both in shared memory, channels inner.
+// sum += a (64, 16) b (256, 16)^T, or without what was in sum; in shared memory, channels inner.
 __device__ __forceinline__ void multiply(float (&sum)[128], u64 a, u64 b, bool is_added) {
   asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
                "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"

@@ -92,6 +92,19 @@ __device__ __forceinline__ void load(const Memory &memory, const TensorMap *x,
   }
 }
 
+// Begin to multiply a stage's channels; sums begin anew, or go on.
+__device__ __forceinline__ void begin_stage(const Memory &memory, const Place &place, u32 group,
+                                            float (&sums)[OUTPUTS / 2], bool is_added) {
+  const u64 x = matrix(memory.x(place.stage) + group * (X_BYTES / GROUPS));
+  const u64 weights = matrix(memory.weights(place.stage));
+  wait(memory.full(place.stage), place.phase);
+  begin_products();
+#pragma unroll
+  for (int k = 0; k < INNER / 16; ++k)
+    multiply(sums, x + 2 * k, weights + 2 * k, is_added || k > 0);
+  commit_products();
+}
+
 __device__ __forceinline__ void multiply_group(const Memory &memory, u32 group, int steps,
                                                int items) {
   const u32 lane = threadIdx.x % 32;
@@ -99,18 +112,14 @@ __device__ __forceinline__ void multiply_group(const Memory &memory, u32 group, 
   u32 parity = 0;
   for (int number = blockIdx.x / 2; number < items; number += gridDim.x / 2, parity ^= 1) {
     float sums[OUTPUTS / 2];
-    u32 before = 0;
-    for (int step = 0; step < steps; ++step, place.advance()) {
-      const u64 x = matrix(memory.x(place.stage) + group * (X_BYTES / GROUPS));
-      const u64 weights = matrix(memory.weights(place.stage));
-      wait(memory.full(place.stage), place.phase);
-      touch(sums);
-      begin_products();
-#pragma unroll
-      for (int k = 0; k < INNER / 16; ++k) multiply(sums, x + 2 * k, weights + 2 * k, step + k > 0);
-      commit_products();
+    touch(sums);
+    begin_stage(memory, place, group, sums, false);
+    u32 before = memory.empty(place.stage);
+    place.advance();
+    for (int step = 1; step < steps; ++step, place.advance()) {
+      begin_stage(memory, place, group, sums, true);
       wait_products<1>();
-      if (step > 0 && lane < 2) arrive_at(before, lane);
+      if (lane < 2) arrive_at(before, lane);
       before = memory.empty(place.stage);
     }
     wait_products<0>();
@@ -156,7 +165,8 @@ __device__ __forceinline__ void finish_octets(const Memory &memory, int first,
     if (is_first) {
 #pragma unroll
       for (int slice = 0; slice < SLICES; ++slice)
-        store_tile(out, place + slice * SLICE_BYTES, here.output + slice * 64, here.row + row, 0, 0);
+        store_tile(out, place + slice * SLICE_BYTES, here.output + slice * 64, here.row + row, 0,
+                   0);
       if (stored >= 0) {
         wait_stores_read<SLICES>();
         arrive(memory.taken(stored));
