@@ -81,6 +81,6 @@ def _triton_kernels(device: torch.device) -> Kernels:
 
         try:
             return hopper_kernels(device)
-        except RuntimeError as error:  # no NVRTC, or one that does not know this GPU
+        except (RuntimeError, OSError, AttributeError) as error:  # NVRTC or driver, missing or old
             logger.warning("our own products do not work here, torch's are slower: %s", error)
     return triton_kernels()

@@ -130,3 +130,17 @@ def test_layers_that_do_not_fit_are_left_to_others(products):
     ours = products.add_product(stream, made, x, gamma)
     torch.testing.assert_close(ours, stream + made(x).float())
     assert torch.equal(products.product(made.float(), x.float()), made.float()(x.float()))
+
+
+@pytest.mark.parametrize("name", ["product", "attend"])
+def test_kernels_that_compute_something_else_are_not_used(products, monkeypatch, name):
+    from flashvggt_ros.model.hopper import attention
+    from flashvggt_ros.model.hopper.kernels import hopper_kernels
+
+    device = torch.device("cuda")
+    assert hopper_kernels(device).product is products.product
+    module = products if name == "product" else attention
+    right = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *arguments: 1.1 * right(*arguments))
+    with pytest.raises(RuntimeError, match=r"of a trial err by 0\.1"):
+        hopper_kernels(device)

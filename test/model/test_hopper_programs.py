@@ -51,4 +51,4 @@ def test_a_failure_of_the_driver_is_told_as_torch_tells_it(monkeypatch):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
 def test_without_nvrtc_or_a_driver_the_error_says_so():
     with pytest.raises(RuntimeError, match=r"NVRTC|driver"):
-        programs.check(torch.device("cuda", 0))
+        programs.Program(torch.device("cuda", 0), "attention", {"LAST": 32, "IS_BOUNDED": 0}, 1024)

@@ -93,11 +93,6 @@ def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count // 2 * 2
 
 
-def check(device: torch.device) -> None:
-    """Raise RuntimeError where programs cannot be compiled or loaded."""
-    Program(device, "attention", {"LAST": 128, "IS_BOUNDED": 1}, LARGEST_SHARED)
-
-
 def pointer(tensor: Tensor) -> ctypes.c_void_p:
     """Return where a tensor is, as an argument of a kernel."""
     return ctypes.c_void_p(tensor.data_ptr())
