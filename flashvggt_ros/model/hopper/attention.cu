@@ -1,4 +1,4 @@
-// Attention without a running maximum; see attention.py. Behind hopper.cuh.
+// Attention without a running maximum; see attention.py. Behind hopper.cuh and wgmma.cuh.
 //
 // out (batch, length, heads, 64) = softmax(q k^T) v. IS_BOUNDED: scores
 // are ready for powers of 2; otherwise they are scaled here, and the largest one of each row's
@@ -46,17 +46,7 @@ struct Memory {
 constexpr u32 SHARED_BYTES = 1023 + Memory::BARRIERS + 8 * (3 * STAGES + 4 * GROUPS);
 static_assert(SHARED_BYTES <= 232448, "more than a block can have");
 
-// A place in the ring of tiles; the phase changes with each round.
-struct Place {
-  u32 stage = 0;
-  u32 phase = 0;
-
-  __device__ __forceinline__ void advance() {
-    const bool is_round = stage == STAGES - 1;
-    stage = is_round ? 0 : stage + 1;
-    phase ^= is_round;
-  }
-};
+using Place = RingPlace<STAGES>;  // of tiles
 
 // Which rows of queries an item is for one block.
 struct Item {
@@ -69,30 +59,6 @@ struct Item {
     row = (item % blocks * 2 + rank) * (GROUPS * ROWS);
   }
 };
-
-__device__ __forceinline__ void touch(u32 (&registers)[4]) {
-  asm volatile("" : "+r"(registers[0]), "+r"(registers[1]), "+r"(registers[2]), "+r"(registers[3])
-               :: "memory");
-}
-
-// 1 / x; a division would be a call, around which products could not go on.
-__device__ __forceinline__ float inverse(float x) {
-  float result;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
-  return result;
-}
-
-// Tell the loaders of both blocks that this warp has read the place.
-__device__ __forceinline__ void release(u32 barrier) {
-  const u32 rank = threadIdx.x % 32;
-  if (rank < 2) arrive_at(barrier, rank);
-}
-
-// The matrix so many bytes behind. The lower word alone changes, by one addition: products wait for
-// little but their descriptors, and its field for the address cannot overflow.
-__device__ __forceinline__ u64 behind(u64 matrix, u32 bytes) {
-  return matrix >> 32 << 32 | (static_cast<u32>(matrix) + bytes / 16);
-}
 
 // Begin to multiply queries with the first keys of a tile.
 template <int COUNT>
@@ -160,12 +126,19 @@ __device__ __forceinline__ void step_on(const Memory &memory, Place &place, u32 
   weigh(s, shift, sums, next);
 }
 
-// The sum, or the largest one, of what the four threads of a row hold.
-__device__ __forceinline__ float row_sum(float x) {
-  x += __shfl_xor_sync(~0u, x, 1);
-  return x + __shfl_xor_sync(~0u, x, 2);
+// Add the last values of an item, weighted.
+template <int STEPS>
+__device__ __forceinline__ void add_last(const Memory &memory, const Place &place, float (&o)[32],
+                                         u32 (&weights)[STEPS][4]) {
+  wait(memory.v_full(place.stage), place.phase);
+  touch_both(o, weights);
+  begin_products();
+  begin_values(o, weights, memory.v(place.stage));
+  wait_products<0>();
+  touch_both(o, weights);
 }
 
+// The largest one of what the four threads of a row hold.
 __device__ __forceinline__ float row_max(float x) {
   x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
   return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
@@ -200,29 +173,19 @@ __device__ __forceinline__ void attend_rows(const Memory &memory, Place &place, 
   u32 first[LAST / 16][4];
   weigh(s, shift, sums, first);
   if (tiles == 1) {
-    wait(memory.v_full(place.stage), place.phase);
-    touch_both(o, first);
-    begin_products();
-    begin_values(o, first, memory.v(place.stage));
-    wait_products<0>();
-    touch_both(o, first);
+    add_last(memory, place, o, first);
   } else {
     u32 weights[TILE / 16][4];
     step_on(memory, place, q, o, first, shift, sums, weights);
 #pragma unroll 1
     for (int tile = 2; tile < tiles; ++tile)
       step_on(memory, place, q, o, weights, shift, sums, weights);
-    wait(memory.v_full(place.stage), place.phase);
-    touch_both(o, weights);
-    begin_products();
-    begin_values(o, weights, memory.v(place.stage));
-    wait_products<0>();
-    touch_both(o, weights);
+    add_last(memory, place, o, weights);
   }
   release(memory.empty(place.stage));
   place.advance();
-  total[0] = row_sum(sums[0] + sums[1]);
-  total[1] = row_sum(sums[2] + sums[3]);
+  total[0] = sum_of_four(sums[0] + sums[1]);
+  total[1] = sum_of_four(sums[2] + sums[3]);
 }
 
 // Write results of a group to its place in shared memory, swizzled as copies read it.
@@ -316,8 +279,8 @@ __device__ __forceinline__ void attend_group(const Memory &memory, u32 group, co
 
 extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(128 * (GROUPS + 1), 1)
 attention(const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,
-       const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap out, int keys,
-       int length, int heads, int blocks, int items) {
+          const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap out, int keys,
+          int length, int heads, int blocks, int items) {
   extern __shared__ char shared[];
   const Memory memory{(shared_address(shared) + 1023) & ~1023u};
   if (threadIdx.x == 0) {

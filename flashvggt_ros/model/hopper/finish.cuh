@@ -110,11 +110,6 @@ struct Ahead {
   }
 };
 
-__device__ __forceinline__ float sum_of_four(float x) {
-  x += __shfl_xor_sync(~0u, x, 1);
-  return x + __shfl_xor_sync(~0u, x, 2);
-}
-
 // Finish 8 rows: queries, keys or values of four heads.
 __device__ __forceinline__ void finish(u32 rows_place, const Ahead &ahead, int output, u32 bias,
                                        u32 more, const After &after) {

@@ -1,4 +1,5 @@
-// A linear layer and what comes after it; see products.py. Behind hopper.cuh and finish.cuh.
+// A linear layer and what comes after it; see products.py. Behind hopper.cuh, wgmma.cuh and
+// finish.cuh.
 //
 // Clusters of two blocks take 2 x 128 rows and the same 256 outputs, one such item after the
 // other; each block loads half of the weights for both. One warp loads, two groups of four warps
@@ -34,16 +35,7 @@ struct Memory {
 };
 static_assert(Memory::CONSTANTS % 16 == 0, "vectors are read from there");
 
-// A place in the ring of stages; the phase changes with each round.
-struct Place {
-  u32 stage = 0, phase = 0;
-
-  __device__ __forceinline__ void advance() {
-    const bool is_round = stage == STAGES - 1;
-    stage = is_round ? 0 : stage + 1;
-    phase ^= is_round;
-  }
-};
+using Place = RingPlace<STAGES>;
 
 // What part of the layer an item is for one block. All outputs of the same rows come in turn, from
 // another one on each time, so that each cluster gets some of all kinds.
@@ -119,12 +111,12 @@ __device__ __forceinline__ void multiply_group(const Memory &memory, u32 group, 
     for (int step = 1; step < steps; ++step, place.advance()) {
       begin_stage(memory, place, group, sums, true);
       wait_products<1>();
-      if (lane < 2) arrive_at(before, lane);
+      release(before);
       before = memory.empty(place.stage);
     }
     wait_products<0>();
     touch(sums);
-    if (lane < 2) arrive_at(before, lane);
+    release(before);
     wait(memory.taken(group), parity ^ 1);
     leave(sums, memory.slice(group * SLICES));
     __syncwarp();

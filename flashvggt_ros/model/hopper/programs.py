@@ -23,8 +23,8 @@ MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 LARGEST_SHARED = 232_448  # bytes of shared memory of a block
 FOLDER = "flashvggt_ros.model.hopper"
 SOURCES = {
-    "attention": ("hopper.cuh", "attention.cu"),
-    "product": ("hopper.cuh", "finish.cuh", "product.cu"),
+    "attention": ("hopper.cuh", "wgmma.cuh", "attention.cu"),
+    "product": ("hopper.cuh", "wgmma.cuh", "finish.cuh", "product.cu"),
 }
 
 
