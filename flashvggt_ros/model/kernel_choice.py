@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from flashvggt_ros.model.kernels import (
     PLAIN,
     Kernels,
-    Layer,
     add,
     add_and_normalize,
+    after_product,
     normalize,
     turn,
 )
@@ -30,18 +27,9 @@ def compiled() -> Kernels:
     return Kernels(
         normalize=torch.compile(normalize, dynamic=True),
         turn=torch.compile(turn, dynamic=True),
-        add_product=_after_product(torch.compile(add, dynamic=True)),
-        add_product_and_normalize=_after_product(torch.compile(add_and_normalize, dynamic=True)),
+        add_product=after_product(torch.compile(add, dynamic=True)),
+        add_product_and_normalize=after_product(torch.compile(add_and_normalize, dynamic=True)),
     )
-
-
-def _after_product(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``function`` of ``x`` and of what a linear layer makes of a branch."""
-
-    def applied(x: Tensor, layer: Layer, branch: Tensor, *rest: object) -> Any:
-        return function(x, layer(branch), *rest)
-
-    return applied
 
 
 def named_kernels(name: str, device: torch.device) -> Kernels:

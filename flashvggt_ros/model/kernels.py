@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,23 +90,17 @@ def add_and_normalize(
     return total.to(x.dtype), normalize(total, weight, bias, eps, dtype)
 
 
-def add_product(x: Tensor, layer: Layer, branch: Tensor, gamma: Tensor) -> Tensor:
-    """``add`` of what a linear layer makes of ``branch``."""
-    return add(x, layer(branch), gamma)
+def after_product(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` of a stream and of what a linear layer makes of a branch."""
+
+    def applied(x: Tensor, layer: Layer, branch: Tensor, *rest: object) -> Any:
+        return function(x, layer(branch), *rest)
+
+    return applied
 
 
-def add_product_and_normalize(
-    x: Tensor,
-    layer: Layer,
-    branch: Tensor,
-    gamma: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
-    """``add_and_normalize`` of what a linear layer makes of ``branch``."""
-    return add_and_normalize(x, layer(branch), gamma, weight, bias, eps, dtype)
+add_product = after_product(add)
+add_product_and_normalize = after_product(add_and_normalize)
 
 
 def blend(tokens: Tensor, taps: Tensor, weights: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flashvggt_ros.model import kernels
 from flashvggt_ros.model.attention import Product
-from flashvggt_ros.model.kernels import Kernels, Layer
+from flashvggt_ros.model.kernels import Kernels, Layer, after_product
 from flashvggt_ros.model.map_kernels_triton import convolve, convolve_resize, read_maps
 
 ELEMENTS = 1024  # of a program that adds
@@ -22,8 +22,8 @@ ELEMENTS = 1024  # of a program that adds
 def triton_kernels() -> Kernels:
     """Kernels for tensors on a GPU, all but products and attention."""
     return Kernels(
-        normalize=normalize, turn=turn, add_product=add_product,
-        add_product_and_normalize=add_product_and_normalize, blend=blend,
+        normalize=normalize, turn=turn, add_product=after_product(add),
+        add_product_and_normalize=after_product(add_and_normalize), blend=blend,
         gelu_product=gelu_product, convolve=convolve, convolve_resize=convolve_resize,
         read_maps=read_maps,
     )
@@ -42,9 +42,8 @@ def normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.
     return normed
 
 
-def add_product_and_normalize(
+def add_and_normalize(
     x: Tensor,
-    layer: Layer,
     branch: Tensor,
     gamma: Tensor,
     weight: Tensor,
@@ -52,23 +51,23 @@ def add_product_and_normalize(
     eps: float,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """As kernels.add_product_and_normalize; all behind the product is one kernel."""
-    x, added = x.contiguous(), layer(branch).contiguous()
+    """As kernels.add_and_normalize."""
+    x, branch = x.contiguous(), branch.contiguous()
     total, normed = torch.empty_like(x), torch.empty_like(x, dtype=dtype)
     rows, width = x.numel() // x.shape[-1], x.shape[-1]
     _norm_kernel[(rows,)](
-        x, rows, 0, width, added, gamma, total, weight, bias, normed, eps, width, HAS_BRANCH=True,
+        x, rows, 0, width, branch, gamma, total, weight, bias, normed, eps, width, HAS_BRANCH=True,
         BLOCK=triton.next_power_of_2(width),
     )
     return total, normed
 
 
-def add_product(x: Tensor, layer: Layer, branch: Tensor, gamma: Tensor) -> Tensor:
-    """As kernels.add_product; all behind the product is one kernel."""
-    x, added = x.contiguous(), layer(branch).contiguous()
+def add(x: Tensor, branch: Tensor, gamma: Tensor) -> Tensor:
+    """As kernels.add."""
+    x, branch = x.contiguous(), branch.contiguous()
     total = torch.empty_like(x)
     _add_kernel[(triton.cdiv(x.numel(), ELEMENTS),)](
-        x, added, gamma, total, x.numel(), x.shape[-1], BLOCK=ELEMENTS
+        x, branch, gamma, total, x.numel(), x.shape[-1], BLOCK=ELEMENTS
     )
     return total
 

@@ -12,7 +12,7 @@ import ctypes
 import math
 from enum import IntEnum
 from functools import cache
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -72,28 +72,22 @@ def add_product(x: Tensor, layer: Layer, branch: Tensor, gamma: Tensor) -> Tenso
     """As kernels.add_product; the product is not rounded before it is added."""
     is_stream = x.dtype == torch.float16 and x.is_contiguous()
     if not is_stream or not _fits(layer, branch, 4 * gamma.numel()):
-        return kernels_triton.add_product(x, layer, branch, gamma)
+        return kernels_triton.add(x, layer(branch), gamma)
     after = _After(stream=x.data_ptr(), gamma=gamma.data_ptr())
     return _run(Finish.ADD, branch, layer.weight, layer.bias, after, 4 * gamma.numel())
 
 
 def add_product_and_normalize(
-    x: Tensor,
-    layer: Layer,
-    branch: Tensor,
-    gamma: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
-    dtype: torch.dtype,
+    x: Tensor, layer: Layer, branch: Tensor, gamma: Tensor, *norm: Any
 ) -> tuple[Tensor, Tensor]:
-    """As kernels.add_product_and_normalize, but what is normalized has been rounded."""
+    """As kernels.add_product_and_normalize, but what is normalized has been rounded.
+
+    ``norm``: what kernels.normalize takes behind the tokens.
+    """
     if x.dtype != torch.float16:
-        return kernels_triton.add_product_and_normalize(
-            x, layer, branch, gamma, weight, bias, eps, dtype
-        )
+        return kernels_triton.add_and_normalize(x, layer(branch), gamma, *norm)
     total = add_product(x, layer, branch, gamma)
-    return total, kernels_triton.normalize(total, weight, bias, eps, dtype)
+    return total, kernels_triton.normalize(total, *norm)
 
 
 def norms(q_norm: torch.nn.LayerNorm, k_norm: torch.nn.LayerNorm) -> Tensor:
