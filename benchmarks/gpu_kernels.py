@@ -43,7 +43,7 @@ def main() -> None:
     device = torch.device("cuda")
     print(*(f"{name} {value}" for name, value in machine(device).items()), sep=", ")
     kernels = named_kernels("auto", device)
-    with torch.inference_mode(), attention_backend("auto"):
+    with torch.inference_mode(), attention_backend("torch"):
         print("attention, of queries that are normed and rotated")
         for name, *sizes in CASES:
             compare_attention(name, *sizes, kernels=kernels)

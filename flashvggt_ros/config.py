@@ -90,8 +90,9 @@ class PredictorConfig:
 
     dtype: str = param(
         "auto", "Arithmetic of the model: auto is bfloat16 on a GPU and on a CPU with AMX, int8 on "
-        "another CPU that gains by it, else float32. int8 is for CPUs: the model takes a quarter "
-        "to two fifths less time, its depth changes by about 1 %.",
+        "another CPU that gains by it, else float32. bfloat16 is float16 on a GPU for "
+        "flashvggt-mini, whose numbers fit. int8 is for CPUs: the model takes a quarter to two "
+        "fifths less time, its depth changes by about 1 %.",
         choices=("auto", "float32", "bfloat16", "int8"),
     )
     width: int = param(

@@ -10,7 +10,7 @@ residual stream.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from flashvggt_ros.model.rope import Rotation, rotate
 
 ATTENTION_BACKENDS = {
-    "auto": [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION,
+    "auto": [SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION,
              SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
+    "torch": [],
     "flash": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
     "cudnn": [SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
     "efficient": [SDPBackend.EFFICIENT_ATTENTION],
@@ -35,8 +36,10 @@ Layer = Callable[[Tensor], Tensor]
 
 
 def attention_backend(name: str) -> AbstractContextManager[None]:
-    """Context in which attention runs on a backend of torch; auto: torch's own choice.
+    """Context in which attention runs on backends of torch; torch: as it chooses itself.
 
+    auto: flash where it can be had. Newer GPUs' own choice is cuDNN, which plans anew (10 ms an
+    attention, or more) for each number of keys: a cache that grows has another at each chunk.
     Flash and cuDNN do not take float32 on a GPU, which the camera head keeps: that part then runs
     on the efficient one. Inside, torch raises RuntimeError where the backend cannot take the device
     or type. Raises ValueError for another name.
@@ -44,7 +47,8 @@ def attention_backend(name: str) -> AbstractContextManager[None]:
     if name not in ATTENTION_BACKENDS:
         raise ValueError(f"attention backend is {name!r}: it must be one of "
                          f"{', '.join(ATTENTION_BACKENDS)}")
-    return sdpa_kernel(ATTENTION_BACKENDS[name], set_priority=name != "auto")
+    backends = ATTENTION_BACKENDS[name]
+    return sdpa_kernel(backends, set_priority=True) if backends else nullcontext()
 
 
 def normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:

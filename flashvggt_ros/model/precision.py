@@ -1,10 +1,12 @@
 """In which types a model computes.
 
 ``autocast`` is what upstream does: float32 weights, residual stream and heads, products of the
-encoder and the blocks in bfloat16. ``bf16`` gives the same products bfloat16 weights, so that none
-is cast again at each use. On a GPU its residual stream and depth head are in float16, whose
+encoder and the blocks in bfloat16. ``bf16`` gives the same products weights of 16 bits, so that
+none is cast again at each use: in bfloat16, but the patches' projection, whose error all layers
+see, in float32. On a GPU that projection, residual stream and depth head are in float16, whose
 mantissa is that of TF32, in which cuDNN convolves float32 by default, and the camera head's
-products in TF32; in bfloat16 either of the first has several times the error.
+products in TF32; in bfloat16 either of the first has several times the error. There all products
+are in float16 for checkpoints of FLOAT16: no slower, and an eighth of the rounding.
 ``int8`` is for CPUs, see int8.py. On a CPU the depth head is in bfloat16 in ``int8`` and, for the
 node, in ``bf16``, where the CPU gains by it: that errs less than int8 does.
 Norms, rotations, layer scales, softmax and the rest of the camera head are in float32 in all.
@@ -17,6 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from flashvggt_ros.model.checkpoint import EMBEDDED
 from flashvggt_ros.model.flashvggt import FlashVGGT
 from flashvggt_ros.model.int8 import check_int8, is_int8_fast, use_int8
 
@@ -25,12 +28,14 @@ from flashvggt_ros.model.int8 import check_int8, is_int8_fast, use_int8
 class Precision:
     """The types of a model's parts.
 
-    ``weights``: of the products in encoder and blocks. ``residual``: of the tokens between blocks.
-    ``cache``: of the descriptors kept. ``has_tf32_camera``: whether a GPU multiplies in TF32 in the
-    camera head. ``is_autocast``: products in bfloat16 by autocast, ``is_int8``: in 8-bit integers.
+    ``weights``: of the products in encoder and blocks, ``patches``: of the first one, of patches.
+    ``residual``: of the tokens between blocks. ``cache``: of the descriptors kept.
+    ``has_tf32_camera``: whether a GPU multiplies in TF32 in the camera head. ``is_autocast``:
+    products in bfloat16 by autocast, ``is_int8``: in 8-bit integers.
     """
 
     weights: torch.dtype = torch.float32
+    patches: torch.dtype = torch.float32
     residual: torch.dtype = torch.float32
     depth_head: torch.dtype = torch.float32
     cache: torch.dtype = torch.float32
@@ -60,29 +65,39 @@ PRECISIONS = {
     "bf16": Precision(weights=torch.bfloat16, cache=torch.bfloat16),
     "int8": Precision(is_int8=True, depth_head=_fast_convolutions()),
 }
+FLOAT16 = (EMBEDDED,)
+"""Checkpoints that are stored in float16 and whose activations stay below its largest number."""
 
 
-def precision_for(name: str, device: torch.device) -> Precision:
-    """Return what ``predictor.dtype`` means on a device. Raises ValueError as check_int8 does."""
+def precision_for(name: str, device: torch.device, checkpoint: str = "") -> Precision:
+    """Return what ``predictor.dtype`` means on a device for a checkpoint, by name.
+
+    Raises ValueError as check_int8 does.
+    """
     if name == "auto":
         name = "int8" if is_int8_fast(device) else "float32"
         name = "bfloat16" if is_bfloat16_fast(device) else name
     if name == "int8":
         check_int8(device)
-    precision = precision_on(device, {"float32": "fp32", "bfloat16": "bf16"}.get(name, name))
+    known = {"float32": "fp32", "bfloat16": "bf16"}
+    precision = precision_on(device, known.get(name, name), checkpoint)
     if name == "bfloat16" and device.type == "cpu":
         precision = replace(precision, depth_head=_fast_convolutions())
     return precision
 
 
-def precision_on(device: torch.device, name: str) -> Precision:
-    """Look up one of PRECISIONS for a device; KeyError for another name."""
+def precision_on(device: torch.device, name: str, checkpoint: str = "") -> Precision:
+    """Look up one of PRECISIONS for a device and a checkpoint; KeyError for another name."""
     precision = PRECISIONS[name]
     if name != "bf16" or device.type != "cuda":
         return precision
-    return replace(
-        precision, residual=torch.float16, depth_head=torch.float16, has_tf32_camera=True
+    on_gpu = replace(
+        precision, patches=torch.float16, residual=torch.float16, depth_head=torch.float16,
+        has_tf32_camera=True,
     )
+    if checkpoint not in FLOAT16:
+        return on_gpu
+    return replace(on_gpu, weights=torch.float16, cache=torch.float16)
 
 
 def is_bfloat16_fast(device: torch.device) -> bool:
@@ -107,6 +122,7 @@ def set_precision(model: FlashVGGT, precision: Precision) -> None:
     for module in aggregator.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             module.to(precision.weights)
+    aggregator.patch_embed.patch_embed.to(precision.patches)
     aggregator.residual_dtype = precision.residual
     model.depth_head.use_type(precision.depth_head)
     model.camera_head.has_tf32 = precision.has_tf32_camera

@@ -23,7 +23,7 @@ from flashvggt_ros.model.chunk_graphs import ChunkGraphs
 from flashvggt_ros.model.flashvggt import DescriptorCache, FlashVGGT, Prediction
 from flashvggt_ros.model.frame_parts import FrameParts
 from flashvggt_ros.model.kernel_choice import named_kernels
-from flashvggt_ros.model.kernels import use_kernels
+from flashvggt_ros.model.kernels import attention_backend, use_kernels
 from flashvggt_ros.model.precision import Precision, precision_for, set_precision
 from flashvggt_ros.model.preprocess import Canvas, ModelImage, Preprocessor
 from flashvggt_ros.shared_work import SharedWork
@@ -118,7 +118,8 @@ class FlashVGGTPredictor:
         images = [self.preprocessor.prepare(frame, canvas) for frame in frames]
         colors = np.stack([image.image for image in images])
         threads = self._parts.threads() if self._parts else nullcontext()
-        with torch.inference_mode(), threads:
+        backend = attention_backend("auto") if self.device.type == "cuda" else nullcontext()
+        with torch.inference_mode(), threads, backend:
             features = self.model.encode_chunk(self._tensor(colors), cache.descriptors)
             cache.canvas = canvas
             return _assemble(
@@ -158,7 +159,7 @@ def load_predictor(config: Config) -> FlashVGGTPredictor:
     Raises ValueError for a checkpoint, device, width or cache bound that cannot be had.
     """
     device = _device(config.device)
-    precision = precision_for(config.predictor.dtype, device)
+    precision = precision_for(config.predictor.dtype, device, config.checkpoint)
     model, card = resolve_checkpoint(
         config.checkpoint, config.predictor.seed, config.checkpoint_sha256
     )

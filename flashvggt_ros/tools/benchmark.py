@@ -136,9 +136,11 @@ def _case(options: argparse.Namespace) -> tuple[Case, Tensor]:
         torch.set_num_threads(options.threads)
     device = _device(options.device)
     precision = named_precision(
-        options.dtype, device, residual=options.residual, depth_head=options.depth_head
+        options.dtype, device, checkpoint=options.checkpoint, residual=options.residual,
+        depth_head=options.depth_head,
     )
     name = options.dtype
+    name += " products float16" if precision.weights == torch.float16 else ""
     name += f" residual {options.residual}" if options.residual else ""
     name += f" depth head {options.depth_head}" if options.depth_head else ""
     case = Case(
@@ -207,7 +209,8 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--depth-head", choices=types, default="",
                        help="another type for the depth head")
     group.add_argument("--attention", choices=list(ATTENTION_BACKENDS), default="auto",
-                       help="backend of torch (%(default)s)")
+                       help="backend of torch (%(default)s: flash where it can be had, with "
+                       "autocast as torch itself chooses)")
     group.add_argument("--kernels", choices=list(KERNELS), default="auto",
                        help="what computes all but matrix products and convolutions (%(default)s: "
                        "on a GPU triton where it works, else and with autocast plain)")

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 
 from flashvggt_ros.model import kernel_choice
 from flashvggt_ros.model.depth_head import FRAMES_AT_ONCE_ON_CPU
@@ -72,13 +73,25 @@ def test_sums_are_normalized_before_they_are_rounded():
     assert torch.equal(PLAIN.add_product(x, as_it_is, branch, gamma), total)
 
 
-@pytest.mark.parametrize("name", ["auto", "math", "flash"])
+@pytest.mark.parametrize("name", ["auto", "torch", "math", "flash"])
 def test_the_result_does_not_depend_on_the_attention_backend(make_model, images, name):
     model = make_model()
     expected = model(images).depth
 
     with torch.inference_mode(), attention_backend(name):
         torch.testing.assert_close(model(images).depth, expected)
+
+
+def test_attention_is_flash_before_cudnn_which_plans_anew_for_each_number_of_keys():
+    order = torch._C._get_sdp_priority_order
+    before = order()
+
+    with attention_backend("auto"):
+        flash, cudnn = map(int, (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION))
+        assert order().index(flash) < order().index(cudnn)
+    with attention_backend("torch"):
+        assert order() == before
+    assert order() == before
 
 
 def test_kernels_that_cannot_be_had_are_refused():
@@ -135,5 +148,5 @@ def test_a_hopper_gpu_without_a_compiler_is_served_by_triton_and_the_log_says_so
 
 
 def test_an_unknown_attention_backend_is_refused():
-    with pytest.raises(ValueError, match="auto, flash"):
+    with pytest.raises(ValueError, match="auto, torch, flash"):
         attention_backend("fast")

@@ -306,6 +306,20 @@ def test_synchronous_runs_and_a_checkpoint_are_measured(case):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("seed", range(3))
+def test_on_a_gpu_the_embedded_checkpoint_errs_less_than_by_autocast(capsys, tmp_path, seed):
+    file = tmp_path / "errors.json"
+    arguments = (f"--checkpoint flashvggt-mini --frames 24 --chunk 8 --height 168 --width 224 "
+                 f"--errors-only --seed {seed} --json {file}")
+
+    assert main(arguments.split()) == 0
+
+    ours, autocast = json.loads(file.read_text())["errors"]
+    for part in ("poses", "depth"):
+        assert ours[part] < 0.9 * autocast[part], part
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_results_of_the_last_chunk_reach_the_host_unchanged():
     copies = HostCopies(torch.device("cuda"))
     for size in (10, 1000, 30, 5000):

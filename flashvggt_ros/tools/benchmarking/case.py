@@ -134,19 +134,21 @@ class Case:
         stack = ExitStack()
         stack.enter_context(torch.inference_mode())
         stack.enter_context(self.precision.autocast(self.device))
-        stack.enter_context(attention_backend(self.attention))
+        is_torch = self.attention == "auto" and self.precision.is_autocast
+        stack.enter_context(attention_backend("torch" if is_torch else self.attention))
         return stack
 
 
 def named_precision(
-    name: str, device: torch.device, *, residual: str = "", depth_head: str = ""
+    name: str, device: torch.device, *, checkpoint: str = "", residual: str = "",
+    depth_head: str = "",
 ) -> Precision:
     """Look up a precision; ``fp32``, ``fp16`` or ``bf16`` gives a part another type, "" none.
 
     Raises ValueError for autocast with a residual stream in float16, which torch does not mix.
     """
     types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    precision = precision_on(device, name)
+    precision = precision_on(device, name, checkpoint)
     if precision.is_autocast and residual == "fp16":
         raise ValueError("autocast is in bfloat16, which torch does not mix with a residual stream "
                          "in fp16: take bf16 or fp32 for either")
