@@ -71,8 +71,8 @@ def _frames(state: NodeState, config: Config) -> dict[str, object]:
 
 
 def queue_limit(config: Config) -> int:
-    """Most images that can wait: those in the queue, and a chunk that fills or is mapped."""
-    return config.image.queue_size + config.chunk.size
+    """Most images that can wait: those in the queue, a chunk that is mapped, one after it."""
+    return config.image.queue_size + 2 * config.chunk.size
 
 
 def cache_limit(config: Config) -> int:

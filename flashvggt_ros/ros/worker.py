@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame, MapUpdate
 from flashvggt_ros.mapping.map_manifest import MapModel
 from flashvggt_ros.out_of_memory import is_out_of_memory
+from flashvggt_ros.ros.deadlines import Deadlines
 from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.gpu import is_gpu_lost
 from flashvggt_ros.ros.map_output import MapOutput
@@ -24,7 +24,7 @@ from flashvggt_ros.ros.work_queue import Arrival, Job, WorkQueue
 from flashvggt_ros.ros.worker_report import WorkerReport, worker_report
 from flashvggt_ros.sensors.intake import CheckedImage
 from flashvggt_ros.sensors.rejected_input import RejectedInput
-from flashvggt_ros.slam import Slam
+from flashvggt_ros.slam import Collected, Slam
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +34,23 @@ EXIT_RESTART = os.EX_TEMPFAIL  # 75: another process may do what this one no lon
 GPU_LOST = "the GPU is lost to this process, which ends; a restart may get it back"
 
 
+class HeldFrame(NamedTuple):
+    """A keyframe without a pose yet, and when its image came, on the monotonic clock [s]."""
+
+    frame: Frame
+    time: float
+
+
 class Worker:
     """Decodes images and feeds them, and jobs, to the slam core in order of arrival, in a thread.
 
-    A chunk that waits longer than ``chunk.max_wait`` on this machine's monotonic clock is mapped
-    with the images it has: a paused simulation clock starves nothing. So it is with
-    ``submap.max_rest``, the time without a keyframe after which a submap is finished. A failing
-    chunk is logged, its images are counted as dropped, and mapping goes on in a fresh submap; out
-    of memory, the same images are tried again in chunks of half the size. After three failures in
-    a row, or one that no retry can help, the thread ends: ``fatal`` says why, and ``exit_code`` how
-    the process is to end; empty and 0 before.
+    A full chunk is mapped at once, unless images wait already: then the chunk after it is collected
+    first, so that the model is at that one while this one is mapped. A chunk that waits longer than
+    ``chunk.max_wait`` is mapped with the images it has, and after ``submap.max_rest`` without a
+    keyframe a submap is finished. A failing chunk is logged, its images are counted as dropped, and
+    mapping goes on in a fresh submap; out of memory, all that is held is tried again in chunks of
+    half the size. After three failures in a row, or one that no retry can help, the thread ends:
+    ``fatal`` says why, and ``exit_code`` how the process is to end; empty and 0 before.
     """
 
     def __init__(
@@ -60,17 +67,15 @@ class Worker:
         self._ledger = ledger
         self._output = output
         self._queue = WorkQueue(queue_size)
-        self._held: list[Frame] = []  # keyframes without a pose, as slam holds them
-        self._held_since = 0.0
-        self._last_arrival = 0.0
-        self._rests_since = float("inf")  # when the newest chunk was mapped; inf: nothing to finish
+        self._held: list[HeldFrame] = []  # keyframes without a pose, as slam and _full hold them
+        self._full: Collected | None = None  # the chunk to be mapped next
         self._is_retrying = False
         self._drop_log = DropLog(logger)
         self._failures = 0
         self._error = ""
         self._chunks = 0
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
-        self._next_due: float | None = None
+        self._deadlines = Deadlines()
         self.report = self._snapshot()
         self._thread = threading.Thread(target=self._loop, name="mapping worker", daemon=True)
 
@@ -150,33 +155,37 @@ class Worker:
             self._add(work)
         elif isinstance(work, Job):
             self._run(work)
-        if self._held and time.monotonic() >= self._held_since + self._max_wait:
-            self._publish(self._slam.flush())
-        if not self._held and time.monotonic() >= self._rests_since + self._max_rest:
-            self._rests_since = float("inf")
+        config = self._slam.config
+        if self._slam.waiting and self._deadlines.has_waited(config):
+            self._advance(self._slam.collect_rest())
+        if not self._queue.has_images:
+            self._advance(None)
+        if not self._held and self._deadlines.has_rested(config):
+            self._deadlines.end_rest()
             if self._slam.rest():
                 self._output.publish_moved(self._slam.map)
         wait = self._output.publish_due(self._slam.map, is_busy=self._queue.has_images)
-        self._next_due = None if wait is None else time.monotonic() + wait
+        self._deadlines.set_output(wait)
 
     def _add(self, arrival: Arrival) -> None:
         slam = self._slam
         gated, kept = slam.gated, slam.keyframes
         is_rejected = False
-        update = None
+        collected = None
         try:
             frame = arrival.image.frame()
-            update = slam.add_frame(frame)
+            collected = slam.collect(frame)
         except RejectedInput:  # the intake counts it by its cause and says it once
             is_rejected = True
         finally:
             if slam.keyframes > kept:
-                self._hold(frame, arrival.time)
+                self._hold(HeldFrame(frame, arrival.time))
             elif slam.gated > gated or is_rejected:
                 self._ledger.add(gated=int(not is_rejected), rejected=int(is_rejected))
             else:  # decoding, or the gate itself, failed on it
                 self._ledger.drop("failed")
-        self._publish(update)
+        if collected is not None:
+            self._advance(collected)
 
     def _run(self, job: Job) -> None:
         if not job.result.set_running_or_notify_cancel():
@@ -193,34 +202,39 @@ class Worker:
         self, slam: Slam, run: Callable[[Slam], Any], check: Callable[[Slam], None]
     ) -> Any:
         check(slam)
-        self._publish(slam.flush())
+        self._advance(slam.collect_rest())
+        self._advance(None)
         return run(slam)
 
-    def _hold(self, frame: Frame, came: float) -> None:
-        if not self._held:
-            self._held_since = time.monotonic()
-        self._held.append(frame)
-        self._last_arrival = came
+    def _hold(self, held: HeldFrame) -> None:
+        self._held.append(held)
+        if len(self._slam.waiting) == 1:
+            self._deadlines.begin_chunk()
 
-    def _publish(self, update: MapUpdate | None) -> None:
-        if update is None:
-            return
+    def _advance(self, collected: Collected | None) -> None:
+        """Map the chunk that is full, if there is one, while the model is at the one after it."""
+        full, self._full = self._full, collected
+        if full is not None:
+            self._publish(self._slam.map_chunk(full, collected))
+
+    def _publish(self, update: MapUpdate) -> None:
         placed = len(update.new)
         self._ledger.add(used=placed)
+        last_arrival = self._held[placed - 1].time
         del self._held[:placed]
         if self._slam.map.is_placed:
             self._output.publish_update(update, self._slam.map)
         self._failures = 0
         self._error = ""
         self._chunks += 1
-        self._rests_since = time.monotonic()
-        self._latencies.append(self._rests_since - self._last_arrival)
+        self._latencies.append(self._deadlines.begin_rest() - last_arrival)
+        self.report = self._snapshot()  # before another chunk is mapped, and counted
 
     def _retry(self) -> None:
         """Map the chunk that did not fit into memory, in smaller pieces."""
         while self._held:
             piece = self._held[: self._slam.config.chunk.size]
-            self._publish(self._slam.map_frames(piece))
+            self._publish(self._slam.map_frames([held.frame for held in piece]))
         self._is_retrying = False
 
     def _recover(self, failure: Exception, was_job: bool) -> None:
@@ -228,8 +242,9 @@ class Worker:
         what = f"{type(failure).__name__}: {failure}"
         self._error = f"{what}; mapping goes on, the log has the details"
         self._is_retrying = False
-        is_chunk_lost = len(self._slam.waiting) != len(self._held)
-        if was_job and not is_chunk_lost and not is_gpu_lost(failure):
+        full = self._full.chunk.frames if self._full else ()
+        lost = len(self._held) - len(full) - len(self._slam.waiting)
+        if was_job and not lost and not is_gpu_lost(failure):
             return  # the caller was told, and no image is concerned
         self._failures += 1
         if is_gpu_lost(failure):
@@ -238,10 +253,12 @@ class Worker:
         if self._failures >= FAILURES_TO_GIVE_UP and not self._may_halve(failure):
             self._give_up(f"mapping failed {self._failures} times in a row, last: {what}", 1)
             return
-        if not is_chunk_lost:
+        if not lost:
             return  # no chunk is concerned: an output or the gate failed
         self._slam.close_submap()
         if self._may_halve(failure):
+            self._full = None  # all that is held is tried again
+            self._slam.collect_rest()
             self._slam.halve_chunks()
             self._is_retrying = True
             logger.warning(
@@ -250,8 +267,8 @@ class Worker:
                 self._slam.config.chunk.size,
             )
         else:
-            self._ledger.drop("failed", len(self._held))
-            self._held.clear()
+            self._ledger.drop("failed", lost)
+            del self._held[:lost]
             self._output.lose_pose()
             self._error += "; there is no pose on TF until a chunk is mapped"
             logger.error("a chunk was lost; going on in a fresh submap")
@@ -283,27 +300,17 @@ class Worker:
         """Forget what belonged to the map before."""
         self._ledger.drop("reset", len(self._held))
         self._held.clear()
-        self._rests_since = float("inf")
+        self._full = None
+        self._deadlines.end_rest()
         self._error = ""
         self._failures = 0
         self._output.clear()
 
-    @property
-    def _max_wait(self) -> float:
-        return self._slam.config.chunk.max_wait
-
-    @property
-    def _max_rest(self) -> float:
-        return self._slam.config.submap.max_rest or float("inf")
-
     def _patience(self) -> float | None:
         """Seconds until something is due without any image or job coming; None: nothing is."""
-        due = [] if self._next_due is None else [self._next_due]
-        if self._held:
-            due.append(self._held_since + self._max_wait)
-        elif self._rests_since + self._max_rest < float("inf"):
-            due.append(self._rests_since + self._max_rest)
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        if self._full is not None:
+            return 0.0
+        return self._deadlines.patience(self._slam.config, is_filling=bool(self._held))
 
     def _snapshot(self) -> WorkerReport:
         return worker_report(self._slam, self._error, self._chunks, self._latencies)

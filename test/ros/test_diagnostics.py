@@ -135,7 +135,7 @@ def test_the_numbers_for_programs_and_those_for_people_are_the_same() -> None:
         "failed": 1, "queue_full": 2,
     }
     assert (status.frames_dropped, status.queue_length) == (3, 2)
-    assert values["waiting, at most [frames]"] == str(status.queue_limit) == "40"
+    assert values["waiting, at most [frames]"] == str(status.queue_limit) == "48"
     assert values["/cam: rate [Hz]"] == "30.0"
     assert list(status.image_rates) == pytest.approx([29.97])
     assert (values["TF age [s]"], values["image to TF, 95th percentile [s]"]) == ("0.500", "0.400")

@@ -288,6 +288,72 @@ def test_a_failed_chunk_is_dropped_and_mapping_goes_on_in_a_fresh_submap() -> No
         assert all(update.is_joined for update in bench.output.updates)
 
 
+def test_while_images_wait_the_model_is_at_the_next_chunk_in_a_thread_of_its_own() -> None:
+    hold, threads = Hold(), []
+
+    def trouble(frames: Sequence[Frame]) -> None:
+        threads.append(threading.current_thread().name)
+        hold(frames)
+
+    with Bench(trouble=trouble) as bench:
+        bench.send(bench.world.frames[:4])
+        bench.wait_until(hold.is_busy.is_set)
+        assert threads == ["mapping worker"]  # a chunk that nothing waits behind is mapped at once
+        bench.send(bench.world.frames[4:14])
+        time.sleep(0.5)
+        bench.send(bench.world.frames[14:16])
+        hold.release()
+        bench.wait_until(lambda: len(placed(bench)) == 16)
+        assert threads[1] == "mapping worker" and threads[2].startswith("model")
+        assert placed(bench) == [frame.stamp_ns for frame in bench.world.frames[:16]]
+        report = bench.worker.report
+        # of four chunks the first three waited; the newest image of the last one did not
+        assert report.latency_p50_s >= 0.5 > report.latency_s
+
+
+def test_a_chunk_that_fails_while_the_next_is_begun_takes_only_its_own_images_along() -> None:
+    hold, calls = Hold(), []
+
+    def fail_second(frames: Sequence[Frame]) -> None:
+        calls.append(len(frames))
+        hold(frames)
+        if len(calls) == 2:
+            raise RuntimeError("the model tripped")
+
+    with Bench(trouble=fail_second) as bench:
+        frames = bench.world.frames
+        bench.send(frames[:4])
+        bench.wait_until(hold.is_busy.is_set)
+        bench.send(frames[4:18])
+        hold.release()
+        bench.finish()
+        assert placed(bench) == [frame.stamp_ns for frame in (*frames[:4], *frames[8:18])]
+        counts = bench.ledger.counts
+        assert (counts.used, counts.dropped, counts.waiting) == (14, 4, 0)
+        assert bench.output.lost == 1
+
+
+def test_out_of_memory_while_images_wait_loses_none_either() -> None:
+    hold, calls = Hold(), []
+
+    def too_large_once(frames: Sequence[Frame]) -> None:
+        calls.append(len(frames))
+        hold(frames)
+        if len(calls) == 3:
+            raise torch.cuda.OutOfMemoryError("no memory left on the GPU")
+
+    with Bench(trouble=too_large_once) as bench:
+        frames = bench.world.frames
+        bench.send(frames[:4])
+        bench.wait_until(hold.is_busy.is_set)
+        bench.send(frames[4:18])
+        hold.release()
+        bench.finish()
+        assert placed(bench) == [frame.stamp_ns for frame in frames[:18]]
+        counts = bench.ledger.counts
+        assert (counts.used, counts.dropped, counts.waiting) == (18, 0, 0)
+
+
 def test_out_of_memory_halves_the_chunk_and_loses_no_image() -> None:
     sizes = []
 

@@ -87,7 +87,7 @@ def latency_findings(what: str, load: Load, measured: dict[str, Any]) -> Iterato
 def findings(what: str, load: Load, measured: dict[str, Any]) -> Iterator[Finding]:
     """Return what was measured under a load, with the limits."""
     config = Config()
-    bound = config.image.queue_size + load.cameras * (config.chunk.size + config.chunk.overlap)
+    bound = config.image.queue_size + 2 * config.chunk.size
     lost = measured["sent"] - measured["received"]
     label = (f"{what}: {measured['sent']} images, {measured['received']} came, "
              f"{measured['used']} used, {measured['dropped']} dropped; a pose on TF after "
