@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -84,11 +85,17 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout: float | None) -> bool:
-        """Ask the thread to end after what it does; return whether it ended in time [s]."""
+        """Ask the thread to end after what it does; return whether it, and the model, did in time.
+
+        ``timeout``: in seconds; None: however long that takes.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
         self._queue.close()
         if self._thread.ident is not None:
             self._thread.join(timeout)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        return self._slam.predictor.wait(None if end is None else max(0.0, end - time.monotonic()))
 
     def release(self) -> None:
         """Let go of model and map, whoever still holds the worker; after stop()."""
@@ -202,8 +209,11 @@ class Worker:
         self, slam: Slam, run: Callable[[Slam], Any], check: Callable[[Slam], None]
     ) -> Any:
         check(slam)
-        self._advance(slam.collect_rest())
-        self._advance(None)
+        try:
+            self._advance(slam.collect_rest())
+            self._advance(None)
+        except (OSError, ValueError) as error:  # of the images, not of the job
+            raise RuntimeError(f"images before it could not be mapped: {error}") from error
         return run(slam)
 
     def _hold(self, held: HeldFrame) -> None:

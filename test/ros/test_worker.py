@@ -333,25 +333,29 @@ def test_a_chunk_that_fails_while_the_next_is_begun_takes_only_its_own_images_al
         assert bench.output.lost == 1
 
 
-def test_out_of_memory_while_images_wait_loses_none_either() -> None:
+@pytest.mark.parametrize(("call", "sent"), [
+    (3, 18),  # the chunk ahead
+    (2, 10),  # a full chunk, while two keyframes of the next wait
+])
+def test_out_of_memory_while_images_wait_loses_none_either(call: int, sent: int) -> None:
     hold, calls = Hold(), []
 
     def too_large_once(frames: Sequence[Frame]) -> None:
         calls.append(len(frames))
         hold(frames)
-        if len(calls) == 3:
+        if len(calls) == call:
             raise torch.cuda.OutOfMemoryError("no memory left on the GPU")
 
     with Bench(trouble=too_large_once) as bench:
         frames = bench.world.frames
         bench.send(frames[:4])
         bench.wait_until(hold.is_busy.is_set)
-        bench.send(frames[4:18])
+        bench.send(frames[4:sent])
         hold.release()
         bench.finish()
-        assert placed(bench) == [frame.stamp_ns for frame in frames[:18]]
+        assert placed(bench) == [frame.stamp_ns for frame in frames[:sent]]
         counts = bench.ledger.counts
-        assert (counts.used, counts.dropped, counts.waiting) == (18, 0, 0)
+        assert (counts.used, counts.dropped, counts.waiting) == (sent, 0, 0)
 
 
 def test_out_of_memory_halves_the_chunk_and_loses_no_image() -> None:
@@ -430,6 +434,53 @@ def test_a_failed_job_tells_its_caller_and_disturbs_nothing() -> None:
         bench.finish()
         assert bench.ledger.counts.used == 8
         assert bench.worker.report.error == ""
+
+
+def test_images_that_fail_before_a_job_are_dropped_like_others_and_the_caller_is_told() -> None:
+    def refuse(frames: Sequence[Frame]) -> None:
+        if len(frames) == 2:
+            raise ValueError("the model does not take them")
+
+    with Bench(trouble=refuse) as bench:
+        bench.send(bench.world.frames[:6])
+        with pytest.raises(RuntimeError, match="the log says why"):
+            bench.worker.submit(lambda slam: slam.map.frames).result(timeout=20)
+        bench.wait_until(lambda: bench.ledger.counts.dropped == 2)
+        bench.send(bench.world.frames[6:10])
+        bench.finish()
+        counts = bench.ledger.counts
+        assert (counts.used, counts.dropped, counts.waiting) == (8, 2, 0)
+
+
+def test_stopping_reports_a_model_that_is_still_busy_with_what_was_begun(monkeypatch) -> None:
+    first, ahead, second = Hold(), Hold(), Hold()
+
+    def trouble(frames: Sequence[Frame]) -> None:
+        is_ahead = threading.current_thread().name.startswith("model")
+        (ahead if is_ahead else first)(frames)
+
+    bench = Bench(trouble=trouble)
+    bench.worker.start()
+    bench.send(bench.world.frames[:4])
+    bench.wait_until(first.is_busy.is_set)
+    published = []
+
+    def publish(update: MapUpdate, current_map: Map) -> None:
+        published.append(update)
+        if len(published) == 2:
+            second(())
+
+    monkeypatch.setattr(bench.output, "publish_update", publish)
+    bench.send(bench.world.frames[4:16])
+    first.release()
+    bench.wait_until(second.is_busy.is_set)  # the second chunk is being published
+    bench.wait_until(ahead.is_busy.is_set)  # the model is at the third one
+    assert not bench.worker.stop(0.0)
+    second.release()
+    bench.worker._thread.join(10)
+    assert not bench.worker.stop(0.1)
+    ahead.release()
+    assert bench.worker.stop(10)
 
 
 def test_stopping_cancels_jobs_and_reports_a_thread_that_is_still_busy() -> None:
