@@ -22,8 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from flashvggt_ros.model.rope import Rotation, rotate
 
 ATTENTION_BACKENDS = {
-    "auto": [SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION,
-             SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
+    "auto": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
     "torch": [],
     "flash": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
     "cudnn": [SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
@@ -38,8 +37,8 @@ Layer = Callable[[Tensor], Tensor]
 def attention_backend(name: str) -> AbstractContextManager[None]:
     """Context in which attention runs on backends of torch; torch: as it chooses itself.
 
-    auto: flash where it can be had. Newer GPUs' own choice is cuDNN, which plans anew (10 ms an
-    attention, or more) for each number of keys: a cache that grows has another at each chunk.
+    auto: flash where it can be had, never cuDNN, torch's choice on newer GPUs: that plans anew (60
+    ms a chunk) for each number of keys, and a cache that grows has another at each chunk.
     Flash and cuDNN do not take float32 on a GPU, which the camera head keeps: that part then runs
     on the efficient one. Inside, torch raises RuntimeError where the backend cannot take the device
     or type. Raises ValueError for another name.
@@ -48,7 +47,10 @@ def attention_backend(name: str) -> AbstractContextManager[None]:
         raise ValueError(f"attention backend is {name!r}: it must be one of "
                          f"{', '.join(ATTENTION_BACKENDS)}")
     backends = ATTENTION_BACKENDS[name]
-    return sdpa_kernel(backends, set_priority=True) if backends else nullcontext()
+    if not backends:
+        return nullcontext()
+    # In the order given, which older versions of torch (2.5) cannot be told: it is auto's anyhow.
+    return sdpa_kernel(backends) if name == "auto" else sdpa_kernel(backends, set_priority=True)
 
 
 def normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:

@@ -6,9 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend
 
-from flashvggt_ros.model import kernel_choice
+from flashvggt_ros.model import kernel_choice, kernels
 from flashvggt_ros.model.depth_head import FRAMES_AT_ONCE_ON_CPU
 from flashvggt_ros.model.kernel_choice import named_kernels
 from flashvggt_ros.model.kernels import (
@@ -82,16 +81,25 @@ def test_the_result_does_not_depend_on_the_attention_backend(make_model, images,
         torch.testing.assert_close(model(images).depth, expected)
 
 
-def test_attention_is_flash_before_cudnn_which_plans_anew_for_each_number_of_keys():
-    order = torch._C._get_sdp_priority_order
-    before = order()
+def test_attention_is_never_by_cudnn_which_plans_anew_for_each_number_of_keys():
+    enabled = torch.backends.cuda
 
     with attention_backend("auto"):
-        flash, cudnn = map(int, (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION))
-        assert order().index(flash) < order().index(cudnn)
+        assert (enabled.flash_sdp_enabled(), enabled.cudnn_sdp_enabled()) == (True, False)
     with attention_backend("torch"):
-        assert order() == before
-    assert order() == before
+        assert enabled.flash_sdp_enabled() and enabled.cudnn_sdp_enabled()
+    with attention_backend("cudnn"):
+        assert (enabled.flash_sdp_enabled(), enabled.cudnn_sdp_enabled()) == (False, True)
+
+
+def test_the_node_needs_no_newer_torch_for_its_attention(monkeypatch):
+    """Torch 2.5 knows no order of backends."""
+    used = []
+    monkeypatch.setattr(kernels, "sdpa_kernel", lambda backends: used.append(backends))
+
+    attention_backend("auto")
+
+    assert used == [kernels.ATTENTION_BACKENDS["auto"]]
 
 
 def test_kernels_that_cannot_be_had_are_refused():
