@@ -31,6 +31,18 @@ class Job:
     run: Callable[[Slam], Any]
     result: Future
 
+    def perform(self, slam: Slam) -> None:
+        """Do it, and say in ``result`` what came of it; raises what is not the caller's to know."""
+        if not self.result.set_running_or_notify_cancel():
+            return
+        try:
+            self.result.set_result(self.run(slam))
+        except (OSError, ValueError) as error:
+            self.result.set_exception(error)
+        finally:
+            if not self.result.done():
+                self.result.set_exception(RuntimeError("failed; the log says why"))
+
 
 class WorkQueue:
     """Images and jobs in order of arrival; putting never waits.

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from flashvggt_ros.config import Config
 from flashvggt_ros.frame import Frame, MapUpdate
@@ -19,6 +19,7 @@ from flashvggt_ros.out_of_memory import is_out_of_memory
 from flashvggt_ros.ros.deadlines import Deadlines
 from flashvggt_ros.ros.frame_ledger import FrameLedger
 from flashvggt_ros.ros.gpu import is_gpu_lost
+from flashvggt_ros.ros.held_keyframes import HeldKeyframes
 from flashvggt_ros.ros.map_output import MapOutput
 from flashvggt_ros.ros.problem_log import DropLog
 from flashvggt_ros.ros.work_queue import Arrival, Job, WorkQueue
@@ -33,13 +34,6 @@ FAILURES_TO_GIVE_UP = 3  # in a row: then the cause does not pass by itself
 LATENCIES = 100  # newest chunks that the percentile is taken over
 EXIT_RESTART = os.EX_TEMPFAIL  # 75: another process may do what this one no longer can
 GPU_LOST = "the GPU is lost to this process, which ends; a restart may get it back"
-
-
-class HeldFrame(NamedTuple):
-    """A keyframe without a pose yet, and when its image came, on the monotonic clock [s]."""
-
-    frame: Frame
-    time: float
 
 
 class Worker:
@@ -68,7 +62,7 @@ class Worker:
         self._ledger = ledger
         self._output = output
         self._queue = WorkQueue(queue_size)
-        self._held: list[HeldFrame] = []  # keyframes without a pose, as slam and _full hold them
+        self._held = HeldKeyframes()  # those that slam and _full hold
         self._full: Collected | None = None  # the chunk to be mapped next
         self._is_retrying = False
         self._drop_log = DropLog(logger)
@@ -161,7 +155,7 @@ class Worker:
         elif isinstance(work, Arrival):
             self._add(work)
         elif isinstance(work, Job):
-            self._run(work)
+            work.perform(self._slam)
         config = self._slam.config
         if self._slam.waiting and self._deadlines.has_waited(config):
             self._advance(self._slam.collect_rest())
@@ -186,24 +180,13 @@ class Worker:
             is_rejected = True
         finally:
             if slam.keyframes > kept:
-                self._hold(HeldFrame(frame, arrival.time))
+                self._hold(frame, arrival.time)
             elif slam.gated > gated or is_rejected:
                 self._ledger.add(gated=int(not is_rejected), rejected=int(is_rejected))
             else:  # decoding, or the gate itself, failed on it
                 self._ledger.drop("failed")
         if collected is not None:
             self._advance(collected)
-
-    def _run(self, job: Job) -> None:
-        if not job.result.set_running_or_notify_cancel():
-            return
-        try:
-            job.result.set_result(job.run(self._slam))
-        except (OSError, ValueError) as error:
-            job.result.set_exception(error)
-        finally:
-            if not job.result.done():
-                job.result.set_exception(RuntimeError("failed; the log says why"))
 
     def _run_on_whole_map(
         self, slam: Slam, run: Callable[[Slam], Any], check: Callable[[Slam], None]
@@ -216,8 +199,8 @@ class Worker:
             raise RuntimeError(f"images before it could not be mapped: {error}") from error
         return run(slam)
 
-    def _hold(self, held: HeldFrame) -> None:
-        self._held.append(held)
+    def _hold(self, frame: Frame, came: float) -> None:
+        self._held.hold(frame, came)
         if len(self._slam.waiting) == 1:
             self._deadlines.begin_chunk()
 
@@ -230,8 +213,7 @@ class Worker:
     def _publish(self, update: MapUpdate) -> None:
         placed = len(update.new)
         self._ledger.add(used=placed)
-        last_arrival = self._held[placed - 1].time
-        del self._held[:placed]
+        last_arrival = self._held.let_go(placed)
         if self._slam.map.is_placed:
             self._output.publish_update(update, self._slam.map)
         self._failures = 0
@@ -243,8 +225,7 @@ class Worker:
     def _retry(self) -> None:
         """Map the chunk that did not fit into memory, in smaller pieces."""
         while self._held:
-            piece = self._held[: self._slam.config.chunk.size]
-            self._publish(self._slam.map_frames([held.frame for held in piece]))
+            self._publish(self._slam.map_frames(self._held.first(self._slam.config.chunk.size)))
         self._is_retrying = False
 
     def _recover(self, failure: Exception, was_job: bool) -> None:
@@ -278,7 +259,7 @@ class Worker:
             )
         else:
             self._ledger.drop("failed", lost)
-            del self._held[:lost]
+            self._held.let_go(lost)
             self._output.lose_pose()
             self._error += "; there is no pose on TF until a chunk is mapped"
             logger.error("a chunk was lost; going on in a fresh submap")
