@@ -119,10 +119,10 @@ def set_precision(model: FlashVGGT, precision: Precision) -> None:
     Raises ValueError for int8 where it cannot be had.
     """
     aggregator = model.aggregator
+    patches = aggregator.patch_embed.patch_embed.proj
     for module in aggregator.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)):
-            module.to(precision.weights)
-    aggregator.patch_embed.patch_embed.to(precision.patches)
+            module.to(precision.patches if module is patches else precision.weights)
     aggregator.residual_dtype = precision.residual
     model.depth_head.use_type(precision.depth_head)
     model.camera_head.has_tf32 = precision.has_tf32_camera

@@ -34,9 +34,11 @@ def error(ours: torch.Tensor, exact: torch.Tensor) -> float:
 
 def test_only_products_of_encoder_and_blocks_are_cast(make_model):
     model = make_model()
+    patches = model.aggregator.patch_embed.patch_embed.proj.weight.clone()
 
     set_precision(model, PRECISIONS["bf16"])
 
+    assert torch.equal(model.aggregator.patch_embed.patch_embed.proj.weight, patches)
     first = "aggregator.patch_embed.patch_embed.proj"  # its error would be in all tokens
     for name, module in model.named_modules():
         is_product = isinstance(module, (nn.Linear, nn.Conv2d)) and name.startswith("aggregator.")
