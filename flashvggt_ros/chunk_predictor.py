@@ -76,7 +76,6 @@ class PredictorAhead(Generic[CacheT]):
     def __init__(self, predictor: ChunkPredictor[CacheT]) -> None:
         self._predictor = predictor
         self._begun: _Begun[CacheT] | None = None
-        self._newest: Future[ChunkPrediction] | None = None  # of the thread, which ends with it
         self._thread: ThreadPoolExecutor | None = None
         self._work = SharedWork()
 
@@ -93,8 +92,8 @@ class PredictorAhead(Generic[CacheT]):
             self._thread = ThreadPoolExecutor(1, "model")
             if isinstance(self._predictor, SharingPredictor):
                 self._predictor.share(self._work)
-        self._newest = self._thread.submit(self._predictor.predict, frames, cache)
-        self._begun = _Begun(tuple(frames), cache, self._newest)
+        prediction = self._thread.submit(self._predictor.predict, frames, cache)
+        self._begun = _Begun(tuple(frames), cache, prediction)
 
     def has_begun(self, frames: Sequence[Frame], cache: CacheT) -> bool:
         """Whether the model began with ``frames`` against ``cache``, which then says nothing."""
@@ -119,12 +118,14 @@ class PredictorAhead(Generic[CacheT]):
             return self._waited_for(begun.prediction)
         if self._thread is None:
             return self._predictor.predict(frames, cache)
-        self._newest = self._thread.submit(self._predictor.predict, frames, cache)
-        return self._waited_for(self._newest)
+        return self._waited_for(self._thread.submit(self._predictor.predict, frames, cache))
 
     def wait(self, timeout: float | None) -> bool:
         """Let the thread end what was begun; return whether it has nothing to do any more [s]."""
-        return self._newest is None or not wait([self._newest], timeout).not_done
+        if self._thread is None:
+            return True
+        last = self._thread.submit(bool)  # which comes after all that was begun
+        return not wait([last], timeout).not_done
 
     def _waited_for(self, prediction: Future[ChunkPrediction]) -> ChunkPrediction:
         self._work.help_until(prediction)

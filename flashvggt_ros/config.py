@@ -455,6 +455,11 @@ class Config:
     tf: TfConfig = field(default_factory=TfConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
 
+    @property
+    def queue_limit(self) -> int:
+        """Most images that can wait: those in the queue, a chunk that is mapped, one after it."""
+        return self.image.queue_size + 2 * self.chunk.size
+
     def __post_init__(self) -> None:
         if not self.image_topics:
             raise ValueError("image_topics is empty: name at least one image topic")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from flashvggt_ros.config import Config
-from flashvggt_ros.ros.map_status import cache_limit, queue_limit
+from flashvggt_ros.ros.map_status import cache_limit
 from flashvggt_ros.ros.node_state import UNTRAINED, NodeState
 from flashvggt_ros.ros.tf_watch import UNKNOWN
 
@@ -34,7 +34,7 @@ def _images(state: NodeState, config: Config) -> DiagnosticStatus:
         "dropped [frames]": counts.dropped,
         "rejected [frames]": counts.rejected,
         "waiting [frames]": counts.waiting,
-        "waiting, at most [frames]": queue_limit(config),
+        "waiting, at most [frames]": config.queue_limit,
         "time jumped back [times]": state.jumps_back,
         **{f"dropped: {cause} [frames]": counts.drops[cause] for cause in sorted(counts.drops)},
         **{f"rejected: {cause} [messages]": state.rejected[cause] for cause in state.rejected},

@@ -65,14 +65,9 @@ def _frames(state: NodeState, config: Config) -> dict[str, object]:
         "rejected_causes": sorted(state.rejected),
         "rejected_counts": [state.rejected[cause] for cause in sorted(state.rejected)],
         "queue_length": counts.waiting,
-        "queue_limit": queue_limit(config),
+        "queue_limit": config.queue_limit,
         "image_rates": [stream.rate_hz for stream in state.streams],
     }
-
-
-def queue_limit(config: Config) -> int:
-    """Most images that can wait: those in the queue, a chunk that is mapped, one after it."""
-    return config.image.queue_size + 2 * config.chunk.size
 
 
 def cache_limit(config: Config) -> int:

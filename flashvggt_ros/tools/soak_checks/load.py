@@ -87,14 +87,14 @@ def latency_findings(what: str, load: Load, measured: dict[str, Any]) -> Iterato
 def findings(what: str, load: Load, measured: dict[str, Any]) -> Iterator[Finding]:
     """Return what was measured under a load, with the limits."""
     config = Config()
-    bound = config.image.queue_size + 2 * config.chunk.size
     lost = measured["sent"] - measured["received"]
     label = (f"{what}: {measured['sent']} images, {measured['received']} came, "
              f"{measured['used']} used, {measured['dropped']} dropped; a pose on TF after "
              f"{measured['tf_latency_p50']:.2f} s, p95 {measured['tf_latency_p95']:.2f} s")
     yield Finding(f"{label}; without account", measured["unaccounted"] + measured["waiting"], 0, "")
     yield Finding(f"{what}: images lost on the way", 100 * lost / max(1, measured["sent"]), 5, "%")
-    yield Finding(f"{what}: most images that waited", measured["queue_most"], bound, "")
+    yield Finding(f"{what}: most images that waited", measured["queue_most"],
+                  config.queue_limit, "")
     yield Finding(f"{what}: states of error", measured["errors"], 0, "")
     late = sum(over > load.arrival for over in measured["tf_late"])
     late += max(0, measured["tf_uncovered"] - lost)  # of an image that never came TF knows nothing
